@@ -1,0 +1,1 @@
+"""Bailiwick keeps AI inference inside the border its owner draws."""
