@@ -1,0 +1,1 @@
+"""The custom resources: the single source of crds/*.yaml and docs/reference/api.md."""

@@ -1,0 +1,149 @@
+"""AcceleratorClass: a kind of device, what Kubernetes calls it, where it comes from, and what serves on it."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from bailiwick.api.codes import Place
+from bailiwick.api.markers import Atomic, MapSet, Rule, list_map
+from bailiwick.api.resource import Column, Kind, LabelSelector, Part, Resource
+
+Quantity = Annotated[
+    str,
+    Field(max_length=32),
+    Rule("isQuantity(self) && !quantity(self).isLessThan(quantity('0'))", "must be a quantity such as 80Gi, 500m or 4"),
+]
+"""An amount in Kubernetes' notation."""
+
+
+class EngineName(StrEnum):
+    """The programs that serve models."""
+
+    VLLM = "vllm"
+    LLAMA_CPP = "llama.cpp"
+    FURIOSA_LLM = "furiosa-llm"
+    HAILO = "hailo"
+    EXTERNAL = "external"
+
+
+class Origin(Part):
+    """Countries, and how we know."""
+
+    jurisdictions: Annotated[tuple[Place, ...], MapSet] = Field(
+        min_length=1, max_length=8, description="Countries; when there are several, all of them must be inside."
+    )
+    source: str = Field(min_length=1, max_length=2048, description="Who says so: a document or URI.")
+    confidence: Literal["Verified", "Documented", "Reported", "Unchecked"] = Field(
+        description="How far to trust it: Verified by us, Documented by the vendor, Reported by others, or Unchecked."
+    )
+
+
+class Provenance(Part):
+    """Where the device comes from: three different questions. An absent answer is not known, and so foreign."""
+
+    brand: Origin | None = Field(default=None, description="Country of the brand.")
+    manufacture: Origin | None = Field(default=None, description="Country where chips are made.")
+    design: Origin | None = Field(default=None, description="Country where it is designed.")
+
+
+class EnvVar(Part):
+    """One environment variable."""
+
+    name: str = Field(min_length=1, max_length=256, description="Name.")
+    value: str = Field(default="", max_length=4096, description="Value.")
+
+
+class ServingEngine(Part):
+    """How one engine serves on this device."""
+
+    name: EngineName = Field(description="The engine.")
+    image: str = Field(min_length=1, max_length=512, description="Image that serves here; by digest in production.")
+    arguments: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Atomic] = Field(
+        default=(), max_length=64, description="Arguments that this device needs."
+    )
+    environment: Annotated[tuple[EnvVar, ...], list_map("name")] = Field(
+        default=(), max_length=64, description="Environment that this device needs."
+    )
+    requests: Annotated[Mapping[str, Quantity], Field(max_length=8)] = Field(
+        default_factory=dict,
+        description="What a replica asks of its node beside the devices, such as cpu and memory; memory is also its limit.",
+    )
+
+
+class Toleration(Part):
+    """A taint that pods on this device bear."""
+
+    key: str = Field(
+        min_length=1, max_length=317, description="Key of the taint. A toleration of everything is refused."
+    )
+    operator: Literal["Exists", "Equal"] = Field(default="Exists", description="How the value is compared.")
+    value: str | None = Field(default=None, max_length=63, description="Value for Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(default=None, description="Effect.")
+
+
+class PowerMetric(Part):
+    """The Prometheus metric that tells the device's power or energy."""
+
+    name: str = Field(min_length=1, max_length=256, description="Name of the metric.")
+    kind: Literal["EnergyCounter", "PowerGauge"] = Field(description="Joules that add up, or watts right now.")
+    scale: str = Field(default="1", max_length=32, description="Factor to joules or watts, as a decimal number.")
+
+
+class AcceleratorClassSpec(Part):
+    """A kind of device. All figures are per device, nominal, and yours to correct."""
+
+    description: str = Field(default="", max_length=256, description="What it is.")
+    resources: Annotated[tuple[Annotated[str, Field(max_length=317)], ...], MapSet] = Field(
+        default=(),
+        max_length=16,
+        description="Extended resources that stand for it, first choice first; vendors rename them. Empty: plain CPU.",
+    )
+    node_selector: LabelSelector | None = Field(default=None, description="Labels of the nodes that have it.")
+    device_classes: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], MapSet] = Field(
+        default=(), max_length=16, description="DeviceClasses by which a ResourceClaim can ask for it."
+    )
+    memory: Quantity | None = Field(default=None, description="Memory per device, such as 80Gi.")
+    bandwidth: Quantity | None = Field(default=None, description="Memory bandwidth per device in bytes per second.")
+    thermal_design_power: int | None = Field(default=None, ge=0, le=100000, description="Watts per device.")
+    provenance: Provenance = Field(default_factory=Provenance, description="Where it comes from.")
+    engines: Annotated[tuple[ServingEngine, ...], list_map("name")] = Field(
+        default=(), max_length=8, description="Engines that serve on it."
+    )
+    tolerations: Annotated[tuple[Toleration, ...], Atomic] = Field(
+        default=(), max_length=16, description="Taints of nodes with this device."
+    )
+    scheduler_name: str | None = Field(default=None, max_length=253, description="Scheduler that the vendor requires.")
+    runtime_class_name: str | None = Field(default=None, max_length=253, description="RuntimeClass that it requires.")
+    power_metric: PowerMetric | None = Field(default=None, description="How its power is measured.")
+    rules = (
+        Rule(
+            "self.resources.all(r, r.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/'"
+            " + '[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",
+            "an extended resource is named vendor.example/device",
+            ".resources",
+        ),
+    )
+
+
+class AcceleratorClass(Resource):
+    """A kind of device that models are served on."""
+
+    presents: ClassVar[Kind] = Kind(
+        plural="acceleratorclasses",
+        singular="acceleratorclass",
+        short_names=("accel",),
+        columns=(
+            Column("Resources", ".spec.resources"),
+            Column("Memory", ".spec.memory"),
+            Column("TDP", ".spec.thermalDesignPower", "integer"),
+            Column("Engines", ".spec.engines[*].name"),
+            Column("Brand", ".spec.provenance.brand.jurisdictions"),
+            Column("Made in", ".spec.provenance.manufacture.jurisdictions", priority=1),
+            Column("Designed in", ".spec.provenance.design.jurisdictions", priority=1),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    )
+
+    spec: AcceleratorClassSpec = Field(description="The device.")

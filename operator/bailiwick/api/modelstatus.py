@@ -1,0 +1,74 @@
+"""The status of a SovereignModel: what was planned, where it runs, and why not elsewhere."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from bailiwick.api.codes import Place
+from bailiwick.api.markers import MapSet, list_map
+from bailiwick.api.resource import Assurance, Conditions, Count, Part
+
+_Text = Annotated[str, Field(max_length=512)]
+
+
+class Plan(Part):
+    """What was decided for one replica."""
+
+    engine: _Text = Field(description="Engine.")
+    image: _Text = Field(description="Engine image.")
+    accelerator_class: _Text = Field(description="AcceleratorClass that was chosen.")
+    devices_per_replica: int = Field(ge=0, description="Devices per replica.")
+    nodes_per_replica: int = Field(ge=1, description="Nodes per replica.")
+    weight_bytes: int | None = Field(default=None, ge=0, description="Bytes of weights per replica. Absent: not known.")
+    kv_cache_bytes: int | None = Field(
+        default=None, ge=0, description="Bytes of KV cache per replica. Absent: not known."
+    )
+
+
+class NodeCounts(Part):
+    """Which nodes could run the model."""
+
+    eligible: int = Field(default=0, ge=0, description="Nodes that satisfy every policy and have the accelerator.")
+    ineligible: Annotated[tuple[Count, ...], list_map("reason")] = Field(
+        default=(), max_length=32, description="The others, by reason."
+    )
+
+
+class Placement(Part):
+    """Where one replica runs."""
+
+    pod: str = Field(max_length=253, description="Name of the pod.")
+    node: str = Field(max_length=253, description="Name of the node.")
+    jurisdiction: Place | None = Field(
+        default=None, description="Where the node stands. Absent: nobody vouches for it."
+    )
+    assurance: Assurance | None = Field(default=None, description="How well that is vouched for.")
+    ready: bool = Field(description="Whether the replica answers.")
+    since: datetime | None = Field(default=None, description="Start of the pod.")
+
+
+class SovereignModelStatus(Part):
+    """What became of the model."""
+
+    observed_generation: int = Field(default=0, ge=0, description="Generation that was judged.")
+    conditions: Conditions = ()
+    plan: Plan | None = Field(default=None, description="What was decided for one replica.")
+    policies: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], MapSet] = Field(
+        default=(), max_length=64, description="ResidencyPolicies that govern the model."
+    )
+    nodes: NodeCounts = Field(
+        default_factory=NodeCounts, description="Which nodes could run it, and why not the others."
+    )
+    placements: Annotated[tuple[Placement, ...], list_map("pod")] = Field(
+        default=(), max_length=1000, description="Where each replica runs."
+    )
+    jurisdictions: Annotated[tuple[Place, ...], MapSet] = Field(
+        default=(), max_length=250, description="Jurisdictions where replicas run."
+    )
+    endpoint: str | None = Field(
+        default=None, max_length=2048, description="URL of the OpenAI-compatible API in the cluster."
+    )
+    replicas: int = Field(default=0, ge=0, description="Pods that exist.")
+    ready_replicas: int = Field(default=0, ge=0, description="Pods that answer.")
+    selector: str = Field(default="", max_length=1024, description="Label selector of the pods, for autoscalers.")

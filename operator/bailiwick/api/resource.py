@@ -1,0 +1,197 @@
+"""What all kinds share: the shape of spec and status, conditions, selectors, and how a kind presents itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from bailiwick.api.markers import Atomic, MapSet, Rule, list_map
+
+GROUP = "bailiwick.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+
+class Part(BaseModel):
+    """A part of an object. Unknown fields are ignored when reading, so that a newer CRD never breaks an older pod."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, use_attribute_docstrings=False
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of ``kubectl get``."""
+
+    name: str
+    path: str
+    type: Literal["string", "integer", "date", "boolean"] = "string"
+    priority: int = 0
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Paths of the scale subresource."""
+
+    spec_replicas: str
+    status_replicas: str
+    label_selector: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a kind presents itself in the API."""
+
+    plural: str
+    singular: str
+    short_names: tuple[str, ...] = ()
+    namespaced: bool = False
+    columns: tuple[Column, ...] = ()
+    scale: Scale | None = None
+
+
+class ObjectMeta(Part):
+    """The metadata that Bailiwick reads. The API server's own schema validates it."""
+
+    name: str = ""
+    namespace: str | None = None
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    annotations: Mapping[str, str] = Field(default_factory=dict)
+    deletion_timestamp: datetime | None = None
+
+
+class Resource(Part):
+    """One custom resource. Subclasses set ``kind`` and declare ``spec`` and, where they have one, ``status``."""
+
+    presents: ClassVar[Kind]
+
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> Self:
+        """The object as the API server returned it; raises ``pydantic.ValidationError``."""
+        return cls.model_validate(raw)
+
+
+class ConditionStatus(StrEnum):
+    """True, False, or not known."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(Part):
+    """One aspect of the object's state (metav1.Condition). Positive polarity: True is good."""
+
+    type: str = Field(max_length=316, description="Name of the aspect, in CamelCase.")
+    status: ConditionStatus = Field(description="True, False or Unknown.")
+    observed_generation: int = Field(default=0, ge=0, description="Generation of the object that this was judged from.")
+    last_transition_time: datetime = Field(description="When the status last changed.")
+    reason: str = Field(min_length=1, max_length=1024, description="Why, as one CamelCase word for programs.")
+    message: str = Field(max_length=32768, description="Why, as a sentence for people.")
+
+
+Conditions = Annotated[
+    tuple[Condition, ...],
+    list_map("type"),
+    Field(default=(), max_length=16, description="The state of the object, aspect by aspect; Ready is the summary."),
+]
+
+
+class SelectorRequirement(Part):
+    """One requirement of a label selector."""
+
+    key: str = Field(max_length=317, description="Label key.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="How the label is compared.")
+    values: Annotated[tuple[str, ...], Atomic] = Field(
+        default=(), max_length=64, description="Values for In and NotIn; empty for Exists and DoesNotExist."
+    )
+    rules = (
+        Rule(
+            "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 "
+            ": !has(self.values) || size(self.values) == 0",
+            "In and NotIn need values; Exists and DoesNotExist take none",
+        ),
+    )
+
+
+LabelValue = Annotated[str, Field(max_length=63)]
+
+
+class LabelSelector(Part):
+    """Chooses objects by their labels; all requirements must hold (metav1.LabelSelector)."""
+
+    match_labels: Annotated[Mapping[str, LabelValue], Field(max_length=32)] = Field(
+        default_factory=dict, description="Labels that must be there with exactly these values."
+    )
+    match_expressions: Annotated[tuple[SelectorRequirement, ...], Atomic] = Field(
+        default=(), max_length=32, description="Further requirements."
+    )
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether labels meet every requirement, with the API server's meaning of the four operators."""
+        return all(labels.get(key) == value for key, value in self.match_labels.items()) and all(
+            _meets(requirement, labels) for requirement in self.match_expressions
+        )
+
+    def keys(self) -> frozenset[str]:
+        """The label keys that the selector reads."""
+        return frozenset(self.match_labels) | {requirement.key for requirement in self.match_expressions}
+
+
+def _meets(requirement: SelectorRequirement, labels: Mapping[str, str]) -> bool:
+    present = requirement.key in labels
+    match requirement.operator:
+        case "In":
+            return present and labels[requirement.key] in requirement.values
+        case "NotIn":
+            return not present or labels[requirement.key] not in requirement.values
+        case "Exists":
+            return present
+        case "DoesNotExist":
+            return not present
+
+
+class Assurance(StrEnum):
+    """How well a fact is vouched for, weakest first."""
+
+    DECLARED = "Declared"
+    ASSERTED = "Asserted"
+    VERIFIED = "Verified"
+    ATTESTED = "Attested"
+
+    @property
+    def rank(self) -> int:
+        """Position from weakest (0); never compare the names, they do not sort."""
+        return list(Assurance).index(self)
+
+
+class Count(Part):
+    """How many, for one reason, with a few examples."""
+
+    reason: str = Field(max_length=128, description="Why, as one CamelCase word.")
+    count: int = Field(ge=0, description="How many nodes.")
+    message: str = Field(default="", max_length=1024, description="The refusal of the first of them, as a sentence.")
+    examples: Annotated[tuple[str, ...], MapSet] = Field(
+        default=(), max_length=5, description="Names of a few of them, in alphabetical order."
+    )
+
+
+Duration = Annotated[
+    str,
+    Field(max_length=32, json_schema_extra={"format": "duration"}),
+    Rule("duration(self) >= duration('0s')", "must be a duration that is not negative, such as 90s, 15m or 720h"),
+]
+"""A span of time in Go's notation (``90s``, ``15m``, ``720h``)."""

@@ -1,0 +1,189 @@
+"""SovereignModel: what to serve."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from bailiwick.api.acceleratorclass import EngineName
+from bailiwick.api.markers import Atomic, IntOrString, MapSet, Rule, list_map
+from bailiwick.api.modelsource import Adapter, Model
+from bailiwick.api.modelstatus import SovereignModelStatus
+from bailiwick.api.residencypolicy import JurisdictionRule, OriginRule, PlaceRule
+from bailiwick.api.resource import Column, Kind, Part, Resource, Scale
+
+_Name = Annotated[str, Field(min_length=1, max_length=253)]
+
+
+class Engine(Part):
+    """The program that serves the model."""
+
+    name: EngineName = Field(default=EngineName.VLLM, description="Which engine.")
+    image: str | None = Field(
+        default=None, min_length=1, max_length=512, description="Its image. Absent: the one of the AcceleratorClass."
+    )
+    arguments: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...], Atomic] = Field(
+        default=(),
+        max_length=64,
+        description="Further arguments. What would run foreign code, call out or open the engine is refused.",
+    )
+
+
+class Accelerators(Part):
+    """What the model is served on."""
+
+    classes: Annotated[tuple[_Name, ...], Atomic] = Field(
+        default=("cpu",), min_length=1, max_length=16, description="AcceleratorClasses in order of preference."
+    )
+    per_replica: Annotated[
+        int | str,
+        IntOrString,
+        Rule(
+            "type(self) == int ? self >= 0 && self <= 1024 : self == 'auto'", "must be auto, or a number from 0 to 1024"
+        ),
+    ] = Field(default="auto", description="Devices per replica: auto, or a number.")
+
+
+class Context(Part):
+    """How much text the model keeps in view."""
+
+    max_length: int | None = Field(
+        default=None,
+        ge=1,
+        le=16_777_216,
+        description="Longest prompt and answer together, in tokens. Absent: the model's own.",
+    )
+    max_sequences: int | None = Field(
+        default=None, ge=1, le=65536, description="Requests served at the same time by one replica."
+    )
+    kv_cache_type: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Number format of the KV cache, in the engine's words. Absent: automatic.",
+    )
+    quantization: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Quantization method, in the engine's words. Absent: read from the model.",
+    )
+
+
+class Parallelism(Part):
+    """How one replica is spread over devices. Planned when absent."""
+
+    tensor: int = Field(default=1, ge=1, le=1024, description="Tensor parallelism.")
+    pipeline: int = Field(default=1, ge=1, le=1024, description="Pipeline parallelism.")
+    data: int = Field(default=1, ge=1, le=1024, description="Data parallelism (mixture of experts).")
+    expert: bool = Field(default=False, description="Spread experts over devices.")
+
+
+class Autoscaling(Part):
+    """How the number of replicas follows the load."""
+
+    min_replicas: int = Field(default=1, ge=0, le=10000, description="Fewest replicas; 0 needs KEDA.")
+    max_replicas: int = Field(ge=1, le=10000, description="Most replicas.")
+    waiting_requests: int = Field(default=4, ge=1, le=100000, description="Requests waiting per replica to aim for.")
+    rules = (Rule("self.maxReplicas >= self.minReplicas", "maxReplicas must not be below minReplicas", ".maxReplicas"),)
+
+
+class Residency(Part):
+    """Further limits for this model. They can only tighten what the policies of its namespace say."""
+
+    place: PlaceRule | None = Field(default=None, description="Where the machines must stand.")
+    control: JurisdictionRule | None = Field(default=None, description="Whose law may reach their operator.")
+    origin: OriginRule | None = Field(default=None, description="Where the hardware may come from.")
+
+
+class TokenIssuer(Part):
+    """Who issues the tokens that callers show (JWT)."""
+
+    issuer: str = Field(min_length=1, max_length=2048, description="Expected iss claim.")
+    audiences: Annotated[tuple[_Name, ...], MapSet] = Field(
+        min_length=1, max_length=16, description="Accepted aud claims."
+    )
+    keys_secret: _Name = Field(description="Secret with the issuer's keys (JWKS), so that tokens are checked offline.")
+
+
+class Authentication(Part):
+    """Who may ask."""
+
+    api_keys_secret: _Name | None = Field(default=None, description="Secret whose values are API keys, one per caller.")
+    token_issuer: TokenIssuer | None = Field(default=None, description="Issuer of accepted tokens.")
+
+
+class Tls(Part):
+    """Encryption of the endpoint."""
+
+    secret: _Name = Field(description="Secret of type kubernetes.io/tls.")
+    client_ca_secret: _Name | None = Field(
+        default=None, description="Secret with the CA of accepted client certificates."
+    )
+
+
+class GatewayReference(Part):
+    """The Gateway by which clients outside the cluster come in."""
+
+    name: _Name = Field(description="Name of the Gateway.")
+    namespace: _Name | None = Field(default=None, description="Its namespace. Absent: the model's own.")
+    hostnames: Annotated[tuple[_Name, ...], MapSet] = Field(
+        default=(), max_length=16, description="Host names to serve."
+    )
+
+
+class Serving(Part):
+    """How clients reach the model."""
+
+    authentication: Authentication | None = Field(
+        default=None, description="Who may ask. Absent: whoever the network lets."
+    )
+    tls: Tls | None = Field(default=None, description="Encryption. Absent: plain HTTP inside the cluster.")
+    gateway: GatewayReference | None = Field(default=None, description="Way in from outside. Absent: none.")
+
+
+class SovereignModelSpec(Part):
+    """What to serve, on what, for whom."""
+
+    model: Model = Field(description="The model and where its weights come from.")
+    engine: Engine = Field(default_factory=Engine, description="The program that serves it.")
+    accelerators: Accelerators = Field(default_factory=Accelerators, description="What it is served on.")
+    context: Context = Field(default_factory=Context, description="How much text it keeps in view.")
+    parallelism: Parallelism | None = Field(default=None, description="How a replica is spread. Planned when absent.")
+    replicas: int = Field(default=1, ge=0, le=10000, description="Copies that serve side by side.")
+    autoscaling: Autoscaling | None = Field(default=None, description="How replicas follow the load.")
+    residency: Residency | None = Field(default=None, description="Further limits; they can only tighten.")
+    adapters: Annotated[tuple[Adapter, ...], list_map("name")] = Field(
+        default=(), max_length=64, description="LoRA adapters that are loaded at start."
+    )
+    serving: Serving = Field(default_factory=Serving, description="How clients reach it.")
+    objective: Literal["Balanced", "Energy", "Latency"] = Field(
+        default="Balanced", description="What the planner prefers when several ways fit."
+    )
+
+
+class SovereignModel(Resource):
+    """A model that is served inside the border."""
+
+    presents: ClassVar[Kind] = Kind(
+        plural="sovereignmodels",
+        singular="sovereignmodel",
+        short_names=("smodel",),
+        namespaced=True,
+        columns=(
+            Column("Model", ".spec.model.name"),
+            Column("Ready", ".status.conditions[?(@.type=='Ready')].status"),
+            Column("Reason", ".status.conditions[?(@.type=='Ready')].reason"),
+            Column("Replicas", ".status.replicas", "integer"),
+            Column("Jurisdiction", ".status.jurisdictions"),
+            Column("Endpoint", ".status.endpoint", priority=1),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+        scale=Scale(".spec.replicas", ".status.replicas", ".status.selector"),
+    )
+
+    spec: SovereignModelSpec = Field(description="What to serve.")
+    status: SovereignModelStatus | None = Field(default=None, description="What became of it.")
+    rules = (
+        Rule(
+            "size(self.metadata.name) <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+            "the name becomes a Service: at most 52 lower-case letters, digits and dashes, beginning with a letter",
+        ),
+    )

@@ -1,0 +1,63 @@
+"""Territory: the compiled form of one policy, and the parameter of the in-tree policies."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from bailiwick.api.codes import Place
+from bailiwick.api.markers import MapSet
+from bailiwick.api.resource import Column, Kind, LabelValue, Part, Resource
+
+_Names = Annotated[tuple[Annotated[str, Field(max_length=317)], ...], MapSet]
+
+
+class TerritoryModels(Part):
+    """Which models the policy allows."""
+
+    sources: _Names = Field(default=(), max_length=128, description="Prefixes of allowed sources.")
+    require_digest: bool = Field(description="Whether sources must name their content by digest.")
+
+
+class TerritoryImages(Part):
+    """Which images the policy allows."""
+
+    registries: _Names = Field(default=(), max_length=128, description="Prefixes of allowed image names.")
+    require_digest: bool = Field(description="Whether images must be named by digest.")
+
+
+class TerritorySpec(Part):
+    """Every list that the API server needs to check a request by itself."""
+
+    policy: str = Field(min_length=1, max_length=63, description="The ResidencyPolicy that this was compiled from.")
+    digest: str = Field(max_length=71, description="SHA-256 over everything else in this spec.")
+    nodes: Annotated[Mapping[str, Place], Field(max_length=20000)] = Field(
+        description="Nodes inside, each with the jurisdiction where it stands. Empty: nothing can run."
+    )
+    node_selector: Annotated[Mapping[str, LabelValue], Field(max_length=8)] = Field(
+        description="Labels that every governed pod must select its node by."
+    )
+    namespace_labels: _Names = Field(
+        default=(), max_length=64, description="Namespace labels that decide whether the policy applies."
+    )
+    models: TerritoryModels | None = Field(default=None, description="Allowed models. Absent: any.")
+    images: TerritoryImages | None = Field(default=None, description="Allowed images. Absent: any.")
+    storage_classes: _Names | None = Field(default=None, max_length=64, description="Allowed classes. Absent: any.")
+    service_types: _Names | None = Field(default=None, max_length=4, description="Allowed Service types. Absent: any.")
+
+
+class Territory(Resource):
+    """The compiled form of one ResidencyPolicy: which nodes are inside. Written by the operator alone."""
+
+    presents: ClassVar[Kind] = Kind(
+        plural="territories",
+        singular="territory",
+        short_names=("terr",),
+        columns=(
+            Column("Policy", ".spec.policy"),
+            Column("Digest", ".spec.digest", priority=1),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    )
+
+    spec: TerritorySpec = Field(description="Every list that the API server needs.")
