@@ -1,21 +1,63 @@
-# Two commands for a newcomer: `make demo`, `make test`. `make help` lists the rest.
+# Two commands for a newcomer: `make demo` and `make test`. `make help` lists the rest.
 SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+export PYTHONPATH := operator:.
 
 .DEFAULT_GOAL := help
+.PHONY: help demo test check generate lock cluster cluster-down venv format bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+demo: venv  ## A real cluster, a real model inside the border, and every way across it refused
+	@$(BIN)/python -m e2e.demo
+
+test: check  ## Everything that this machine can run: units, API server, real cluster
+	@$(BIN)/python -m pytest tests -m apiserver
+	@$(BIN)/python -m pytest e2e
+
+check: venv  ## Format, lint, types, import contracts, generated files, unit tests: under a minute
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache > .run/lint-imports.log || { cat .run/lint-imports.log; exit 1; }
+	@$(BIN)/python -m bailiwick.cli.generate --check
+	@$(BIN)/python -m pytest tests -m "not apiserver" -q
+
+format: venv  ## Format the code and mend what the linter can
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+generate: venv  ## Write crds/, the chart's copy of them, and docs/reference/api.md
+	@$(BIN)/python -m bailiwick.cli.generate
+
+cluster: venv  ## Bring up the real cluster: a control plane, a node inside, a node abroad
+	@$(BIN)/python -m e2e.cluster up
+
+cluster-down: venv  ## Stop it, and only what it started
+	@$(BIN)/python -m e2e.cluster down
+
+bench: venv  ## 1,000 models at once, beside a bare client
+	@$(BIN)/python -m e2e.bench.models
+
 venv: $(STAMP)  ## The virtual environment, from hashed lists
 
 $(STAMP): requirements/dev.txt pyproject.toml
+	@mkdir -p .run
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip --quiet install --require-hashes --only-binary :all: --no-deps -r requirements/dev.txt
-	@$(BIN)/python -m pip --quiet install --no-deps --no-build-isolation --editable . 
+	@echo "installing the development environment ($(VENV))"
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes --no-deps -r requirements/dev.txt
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help venv
+lock: venv  ## Compile the hashed requirement lists from pyproject.toml, without any registry host
+	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/operator.txt
+	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev \
+		-c requirements/operator.txt -o requirements/dev.txt
+
+clean:  ## Remove the virtual environment and caches of tools (not the cluster, not its cache)
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
