@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 
+from e2e.cluster import cluster
 from e2e.cluster.binaries import PROGRAMS, binaries
-from e2e.cluster.steps import ClusterError, say
+from e2e.cluster.steps import ClusterError, lasted, say
 
 
 def main() -> int:
@@ -25,7 +27,32 @@ def _parser() -> argparse.ArgumentParser:
     build = commands.add_parser("binaries", help="build the missing programs, print all paths")
     build.add_argument("names", nargs="*", metavar="NAME", choices=[*PROGRAMS, []])
     build.set_defaults(run=_binaries)
+    for name, what, does in (
+        ("up", "have the cluster up and print its kubeconfig's path", _up),
+        ("down", "end the cluster that up made; caches stay", _down),
+        ("status", "show the nodes", _status),
+        ("kubeconfig", "print the path of the kubeconfig", _kubeconfig),
+    ):
+        commands.add_parser(name, help=what).set_defaults(run=does)
     return parser
+
+
+def _up(_: argparse.Namespace) -> None:
+    start = time.monotonic()
+    path = cluster.up()
+    say(f"the cluster is up after {lasted(start)}; export KUBECONFIG={path}")
+
+
+def _down(_: argparse.Namespace) -> None:
+    cluster.down()
+
+
+def _status(_: argparse.Namespace) -> None:
+    say(cluster.status())
+
+
+def _kubeconfig(_: argparse.Namespace) -> None:
+    say(str(cluster.kubeconfig()))
 
 
 def _binaries(arguments: argparse.Namespace) -> None:

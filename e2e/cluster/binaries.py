@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from e2e.cluster import places
 from e2e.cluster.keys import key_of
+from e2e.cluster.prerequisites import FOR_RUNC, require
 from e2e.cluster.steps import ClusterError, attempt, lasted, locked, log_file, run, say, tail
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Program:
     def version(self) -> str:
         """`v1.36.3`, from the group's go.mod."""
         go_mod = GO / self.group / "go.mod"
-        pinned = re.search(rf"^\s*{re.escape(self.module)} (v\S+)", go_mod.read_text(), re.MULTILINE)
+        pinned = re.search(rf"^(?:require)?\s+{re.escape(self.module)} (v\S+)", go_mod.read_text(), re.MULTILINE)
         if pinned is None:
             raise ClusterError(f"{go_mod} does not pin {self.module}")
         return pinned[1]
@@ -97,6 +98,7 @@ PROGRAMS: dict[str, Program] = {
         _network("host-local", "ipam"),
         _network("portmap", "meta"),
         Program("pause", "containers", f"{_OURS}pause", "github.com/containerd/containerd/v2"),
+        Program("sweep", "containers", f"{_OURS}sweep", "github.com/containerd/containerd/v2"),
         Program("coredns", "tools", f"{_OURS}coredns", "github.com/coredns/coredns"),
         Program("helm", "tools", f"{_HELM}/cmd/helm", _HELM, (f"{_HELM}/internal/version.version={{full}}",)),
         Program("kubeconform", "tools", "github.com/yannh/kubeconform/cmd/kubeconform", "github.com/yannh/kubeconform"),
@@ -123,6 +125,8 @@ def binaries(names: Iterable[str]) -> dict[str, Path]:
             still = [program for program in batch if not path_of(program).exists()]
             progress.done += len(batch) - len(still)  # somebody else built them while we waited
             if still:
+                if batch[0].c:
+                    require(FOR_RUNC)
                 _build(still, progress)
     return {name: path_of(PROGRAMS[name]) for name in wanted}
 

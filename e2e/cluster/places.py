@@ -19,3 +19,13 @@ def cache() -> Path:
     if given:
         return Path(given).expanduser().resolve()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().resolve() / "bailiwick"
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that somebody else may be reading: the old text or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.read_text() == text:
+        return
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(text)
+    unfinished.rename(path)
