@@ -42,6 +42,15 @@ kind: KubeletConfiguration
 failCgroupV1: false
 cgroupDriver: systemd
 """
+# The cluster does not outlive the machine, so its database need not outlive a power cut.
+CLUSTER_SETTINGS = """\
+kind: ClusterConfiguration
+etcd:
+  local:
+    extraArgs:
+      - name: unsafe-no-fsync
+        value: "true"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +87,7 @@ def configuration(nodes: Nodes) -> str:
             "serviceSubnet": SERVICE_SUBNET,
             "disableDefaultCNI": nodes.published,  # then kube-router is applied by us
         },
-        "kubeadmConfigPatches": [KUBELET],
+        "kubeadmConfigPatches": [CLUSTER_SETTINGS, KUBELET],
         "nodes": described,
     }
     return yaml.safe_dump(cluster, sort_keys=False)
@@ -178,5 +187,7 @@ def _wait_until_ready() -> None:
     timeout = f"--timeout={READY_SECONDS}s"
     ask = [binary("kubectl")]
     run(*ask, "wait", "node", "--all", "--for=condition=Ready", timeout, env=_kubeconfig())
-    for what in ("daemonset/kube-router", "daemonset/kube-proxy", "deployment/coredns"):
+    for what in ("daemonset/kube-router", "daemonset/kube-proxy"):
         run(*ask, "--namespace=kube-system", "rollout", "status", what, timeout, env=_kubeconfig())
+    dns = ("deployment/coredns", "--for=condition=Available")  # one of its two pods answers
+    run(*ask, "--namespace=kube-system", "wait", *dns, timeout, env=_kubeconfig())
