@@ -1,0 +1,129 @@
+"""How we reach an API server: the official client's configuration, authentication and TLS, on one aiohttp session.
+
+Only `kubernetes.aio`'s Configuration, loaders and REST client are imported. They are lazy about the typed models, which
+would cost 45 MiB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import urllib.request
+from contextlib import suppress
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
+from kubernetes.aio.config import load_incluster_config, load_kube_config, refresh_token
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 60.0
+"""Unused connections are closed before the API server (90 s) does it: it would race with our next request."""
+REFRESH_SECONDS = 60
+_IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+
+
+class Connection:
+    """One identity at one API server. Open it with `Connection.open`; close it, or use it as a context manager."""
+
+    def __init__(self, configuration: Configuration, *, loader: Any = None) -> None:
+        self.url = str(configuration.host).rstrip("/")
+        self._configuration = configuration
+        self._transport = _Transport(_settled(configuration, self.url))
+        self._refresh = asyncio.create_task(_refresh(loader, configuration)) if loader else None
+
+    @classmethod
+    async def open(cls, *, kubeconfig: str | None = None, context: str | None = None) -> Self:
+        """A connection by kubeconfig when one is named, else as the pod's service account, else by the user's own.
+
+        In a pod the token is read again every minute, so a rotated one is used in time; a kubeconfig's exec plug-in
+        is asked again before its token expires. Raises kubernetes.aio.config.ConfigException with what is missing.
+        """
+        configuration = Configuration()
+        if kubeconfig is None and os.environ.get(_IN_CLUSTER):
+            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            return cls(configuration)
+        loader = await load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=kubeconfig, context=context, client_configuration=configuration, persist_config=False
+        )
+        return cls(configuration, loader=loader)
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The pool of connections; without a limit of its own, because Api bounds the calls."""
+        if self._transport.pool_manager is None:
+            self._transport.pool_manager = self._transport._create_pool_manager()  # noqa: SLF001 - its documented hook
+        return self._transport.pool_manager
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What every request of this connection needs besides its own arguments (proxy, TLS server name)."""
+        options: dict[str, Any] = {}
+        if self._transport.proxy:
+            options["proxy"] = self._transport.proxy
+        if self._configuration.tls_server_name:
+            options["server_hostname"] = self._configuration.tls_server_name
+        return options
+
+    async def headers(self) -> dict[str, str]:
+        """The credentials of the moment; empty with client certificates."""
+        token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        return {"Authorization": token.strip()} if token else {}
+
+    async def close(self) -> None:
+        """Give up the connections and stop refreshing credentials."""
+        if self._refresh:
+            self._refresh.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._refresh
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+class _Transport(RESTClientObject):
+    """The official client's TLS and session, with a pool sized for us."""
+
+    def _create_connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(limit=0, ssl=self.ssl_context, keepalive_timeout=IDLE_SECONDS)
+
+
+def _settled(configuration: Configuration, url: str) -> Configuration:
+    if not configuration.proxy:
+        configuration.proxy = _environment_proxy(url)
+    configuration.client_session_kwargs = {
+        # With trust_env aiohttp would look for a proxy and a .netrc in a thread at every request.
+        "trust_env": False,
+        "cookie_jar": aiohttp.DummyCookieJar(),
+        "read_bufsize": 2**18,
+        # Gzip costs both sides more than the bytes do on a cluster's network.
+        "headers": {"Accept-Encoding": "identity", "User-Agent": "bailiwick"},
+    }
+    return configuration
+
+
+def _environment_proxy(url: str) -> str | None:
+    parts = urlsplit(url)
+    if not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)
+
+
+async def _refresh(loader: Any, configuration: Configuration) -> None:
+    """Keep a kubeconfig's token fresh; returns at once when it has none that expires."""
+    while True:
+        try:
+            await refresh_token(loader, configuration, REFRESH_SECONDS)  # type: ignore[no-untyped-call]
+        except Exception:
+            logger.exception("the kubeconfig's credentials could not be refreshed; trying again")
+            await asyncio.sleep(REFRESH_SECONDS)
+        else:
+            return

@@ -1,0 +1,136 @@
+"""Every metric of the operator, in a registry of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from prometheus_client.core import Metric
+
+    from bailiwick.cluster.store import Store
+
+_FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SLOW = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Metrics:
+    """The operator's metrics. Its methods are the observers that queue, API port, lease and event poster take."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._api_calls = Counter(
+            "bailiwick_api_requests", "Finished calls to the API server.", ["verb", "resource", "code"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._api_seconds = Histogram(
+            "bailiwick_api_request_seconds", "How long a call to the API server took, to its last byte.",
+            ["verb", "resource"], buckets=_FAST, registry=self.registry,
+        )  # fmt: skip
+        self._waited = Histogram(
+            "bailiwick_queue_wait_seconds", "How long a key waited, from when it was due to when its reconcile began.",
+            ["loop"], buckets=_SLOW, registry=self.registry,
+        )  # fmt: skip
+        self._reconciled = Histogram(
+            "bailiwick_reconcile_seconds", "How long a reconcile took, failed ones too.",
+            ["loop"], buckets=_SLOW, registry=self.registry,
+        )  # fmt: skip
+        self._errors = Counter(
+            "bailiwick_reconcile_errors",
+            "Reconciles that failed: Transient and Conflict are tried again, Terminal waits for a change, "
+            "Unexpected is a bug.",
+            ["loop", "kind"], registry=self.registry,
+        )  # fmt: skip
+        self._events = Counter(
+            "bailiwick_events", "Kubernetes Events: posted, repeated (not posted again), dropped, failed.",
+            ["outcome"], registry=self.registry,
+        )  # fmt: skip
+        self._relists = Counter(
+            "bailiwick_store_relists", "Whole lists taken into a store, by whether they were read to the end.",
+            ["resource", "outcome"], registry=self.registry,
+        )  # fmt: skip
+        self._missed = Counter(
+            "bailiwick_store_missed_changes", "Changes that a relist found and no event had told.",
+            ["resource"], registry=self.registry,
+        )  # fmt: skip
+        self._leader = Gauge(
+            "bailiwick_leader", "1 on the replica that holds the lease, 0 on a standby.", registry=self.registry
+        )
+
+    def called(self, verb: str, resource: str, code: str, seconds: float) -> None:
+        """One call to the API server is finished."""
+        self._api_calls.labels(verb, resource, code).inc()
+        self._api_seconds.labels(verb, resource).observe(seconds)
+
+    def started(self, loop: str, waited: float) -> None:
+        """One reconcile begins, this many seconds after it was due."""
+        self._waited.labels(loop).observe(waited)
+
+    def finished(self, loop: str, seconds: float, error: str | None) -> None:
+        """One reconcile is over; ``error`` is its kind, or None."""
+        self._reconciled.labels(loop).observe(seconds)
+        if error:
+            self._errors.labels(loop, error).inc()
+
+    def event(self, outcome: str) -> None:
+        """One Kubernetes Event was posted, repeated, dropped or failed."""
+        self._events.labels(outcome).inc()
+
+    def relisted(self, resource: str, outcome: str, missed: int) -> None:
+        """One whole list was read, or could not be; ``missed`` changes had come by no event."""
+        self._relists.labels(resource, outcome).inc()
+        self._missed.labels(resource).inc(missed)
+
+    def leading(self, *, leader: bool) -> None:
+        """This replica became leader, or is a standby."""
+        self._leader.set(leader)
+
+    def watch_stores(self, stores: Iterable[Store], clock: Callable[[], float]) -> None:
+        """Report objects, bytes and age of stores whenever somebody asks."""
+        self.registry.register(_Stores(tuple(stores), clock))
+
+    def watch_queue(self, depth: Callable[[], Mapping[str, int]], running: Callable[[], Mapping[str, int]]) -> None:
+        """Report how many keys wait and run, by loop, whenever somebody asks."""
+        self.registry.register(_Queue(depth, running))
+
+
+class _Stores:
+    def __init__(self, stores: tuple[Store, ...], clock: Callable[[], float]) -> None:
+        self._stores = stores
+        self._clock = clock
+
+    def collect(self) -> Iterator[Metric]:
+        objects = GaugeMetricFamily("bailiwick_store_objects", "Objects held by a store.", labels=["resource"])
+        size = GaugeMetricFamily("bailiwick_store_bytes", "Bytes of content held by a store.", labels=["resource"])
+        age = GaugeMetricFamily(
+            "bailiwick_store_age_seconds",
+            "Seconds since a store was last known to be current; +Inf before its first list.",
+            labels=["resource"],
+        )
+        now = self._clock()
+        for store in self._stores:
+            name = [store.resource.plural]
+            objects.add_metric(name, len(store))
+            size.add_metric(name, store.size)
+            age.add_metric(name, store.age(now))
+        yield from (objects, size, age)
+
+
+class _Queue:
+    def __init__(self, depth: Callable[[], Mapping[str, int]], running: Callable[[], Mapping[str, int]]) -> None:
+        self._depth = depth
+        self._running = running
+
+    def collect(self) -> Iterator[Metric]:
+        waiting = GaugeMetricFamily("bailiwick_queue_depth", "Keys that are due and wait.", labels=["loop"])
+        running = GaugeMetricFamily("bailiwick_queue_running", "Keys being reconciled now.", labels=["loop"])
+        for family, source in ((waiting, self._depth), (running, self._running)):
+            for loop, count in source().items():
+                family.add_metric([loop], count)
+        yield from (waiting, running)
