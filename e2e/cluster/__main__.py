@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from pathlib import Path
 
 from e2e.cluster import cluster
 from e2e.cluster.binaries import PROGRAMS, binaries
+from e2e.cluster.load import load_image
 from e2e.cluster.steps import ClusterError, lasted, say
 
 
@@ -34,7 +36,15 @@ def _parser() -> argparse.ArgumentParser:
         ("kubeconfig", "print the path of the kubeconfig", _kubeconfig),
     ):
         commands.add_parser(name, help=what).set_defaults(run=does)
+    load = commands.add_parser("load", help="load image archives into the nodes, and print their references by digest")
+    load.add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")
+    load.set_defaults(run=_load)
     return parser
+
+
+def _load(arguments: argparse.Namespace) -> None:
+    for archive in arguments.archives:
+        say(load_image(archive))
 
 
 def _up(_: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from e2e.cluster import kind, node_engine, places, stores
 from e2e.cluster.binaries import binary
 from e2e.cluster.node_image import kubernetes_version, node_image
+from e2e.cluster.node_images import forget_superseded
 from e2e.cluster.steps import ClusterError, attempt, locked, say, step
 
 PUBLISHED = "kindest/node"
@@ -29,6 +30,8 @@ def up() -> Path:
             say("what is left of an earlier cluster goes first")
         kind.delete(engine)
         kind.create(engine, _nodes(engine))
+        for node in kind.NODES:
+            forget_superseded(engine, node)
     return places.KUBECONFIG
 
 

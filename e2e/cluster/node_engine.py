@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import subprocess
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -11,11 +13,11 @@ from typing import TYPE_CHECKING
 from e2e.cluster import places
 from e2e.cluster.binaries import binary
 from e2e.cluster.prerequisites import FOR_PODMAN, require
-from e2e.cluster.steps import attempt, run
+from e2e.cluster.steps import ClusterError, attempt, run
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Sequence
+    from typing import IO
 
 WANTED_FILES = 1_048_576
 WANTED_PROCESSES = 32_768  # podman 4.3 lowers its own limit to this, and without CAP_SYS_RESOURCE nobody raises it
@@ -40,6 +42,15 @@ class Engine:
         """The standard output of a command in a node. Raises ClusterError."""
         interactive = ["--interactive"] if given is not None else []
         return self.run("exec", *interactive, node, *command, given=given)
+
+    def inside_reading(self, stream: IO[bytes], node: str, *command: str) -> None:
+        """A command in a node whose input is a file of ours. Raises ClusterError."""
+        whole = [self.name, "exec", "--interactive", node, *command]
+        done = subprocess.run(
+            whole, env={**os.environ, **self.environment}, stdin=stream, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise ClusterError(f"`{' '.join(whole)}` failed ({done.returncode}):\n{done.stderr.strip()}")
 
     def containers(self, filters: Sequence[str]) -> list[str]:
         """Names of the containers, dead ones too, that match all filters."""

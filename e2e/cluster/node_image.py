@@ -23,6 +23,8 @@ from e2e.cluster.node_root import root
 from e2e.cluster.steps import locked, run, step
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from e2e.cluster.node_engine import Engine
 
 MANIFESTS = places.HERE / "manifests"
@@ -46,14 +48,15 @@ CLEAN_UP = (
     'rm -f "$1/etc/machine-id" "$1/etc/hostname" "$1/etc/resolv.conf"',
 )
 ENABLED = ("containerd.service", "kubelet.service", "undo-mount-hacks.service")
+FORMAT = "1"  # of both images: count up when the code below puts the same inputs together differently
 EXECUTABLE, PLAIN = 0o755, 0o644
-EXECUTABLES = ("/usr/bin/", "/usr/local/", "/opt/cni/bin/", "/kind/bin/")
+EXECUTABLES = ("/usr/local/bin/", "/kind/bin/")
 
-NODE_PROGRAMS = {
-    "/usr/bin": ("kubelet", "kubeadm", "kubectl"),
-    "/usr/local/bin": ("containerd", "containerd-shim-runc-v2", "ctr"),
-    "/usr/local/sbin": ("runc",),
-    "/opt/cni/bin": ("bridge", "loopback", "host-local", "portmap"),
+NODE_PROGRAMS = {  # by their path in a node
+    **{f"/usr/bin/{name}": name for name in ("kubelet", "kubeadm", "kubectl")},
+    **{f"/usr/local/bin/{name}": name for name in ("containerd", "containerd-shim-runc-v2", "ctr")},
+    "/usr/local/sbin/runc": "runc",
+    **{f"/opt/cni/bin/{name}": name for name in ("bridge", "loopback", "host-local", "portmap")},
 }
 CONTROL_PLANE_PROGRAMS = (
     "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy",
@@ -71,21 +74,25 @@ class NodeImage:
 
 def node_image(engine: Engine) -> NodeImage:
     """The node image, in the engine's store, and the control plane's images; made when missing. Raises ClusterError."""
-    programs = binaries([*(name for names in NODE_PROGRAMS.values() for name in names), *CONTROL_PLANE_PROGRAMS])
+    programs = binaries([*NODE_PROGRAMS.values(), *CONTROL_PLANE_PROGRAMS])
     base = module_folder("sigs.k8s.io/kind", "kubernetes") / "images" / "base" / "files"
-    key = _key(programs, base)
+    system = root(PACKAGES, CLEAN_UP)
 
     def make_control_plane(folder: Path) -> None:
         with step("making the control plane's images"):
             folder.mkdir()
-            _make_control_plane(folder, root(PACKAGES, CLEAN_UP), programs)
+            _make_control_plane(folder, system, programs, names)
 
+    names = control_plane_images(programs["kubeadm"])
+    key = _key(programs, system, CONTROL_PLANE_PROGRAMS, *names.values())
     control_plane = kept("control-plane", f"images-{key}", make_control_plane) / ARCHIVE
+    files = {**_kind_files(base), **_our_files(programs["ctr"], names["pause"])}
+    key = _key(programs, system, NODE_PROGRAMS.values(), *(part for file in files.items() for part in file))
     made = NodeImage(f"localhost/bailiwick/node:{key}", control_plane)
     with locked("node-image"):
         if engine.attempt("image", "inspect", "--format", "{{.Id}}", made.name).returncode:
             with step(f"making the node image {made.name}"):
-                _make_node(engine, made.name, programs, base)
+                _make_node(engine, made.name, system, programs, files)
     return made
 
 
@@ -104,15 +111,12 @@ def router_manifest(image: str) -> str:
     return (MANIFESTS / "kube-router.yaml").read_text().replace("KUBE_ROUTER_IMAGE", image)
 
 
-def _key(programs: dict[str, Path], base: Path) -> str:
-    """The hash of all inputs: program paths carry the hashes of their groups."""
-    parts = [str(path) for path in programs.values()]
-    parts += [path.read_text() for path in sorted(MANIFESTS.iterdir())]
-    parts += [str(base), *PACKAGES, *CLEAN_UP, *ENABLED, repr(NODE_PROGRAMS), *CONTROL_PLANE_PROGRAMS]
-    return key_of(*parts, (places.HERE / "node_image.py").read_text())
+def _key(programs: dict[str, Path], system: Path, names: Iterable[str], *contents: str | bytes) -> str:
+    """The hash of what an image is made from. Names of the root and of programs' folders carry their own hashes."""
+    return key_of(FORMAT, system.name, *(f"{programs[name].parent.name}/{name}" for name in names), *contents)
 
 
-def _make_control_plane(folder: Path, system: Path, programs: dict[str, Path]) -> None:
+def _make_control_plane(folder: Path, system: Path, programs: dict[str, Path], names: dict[str, str]) -> None:
     """One root for all: each program is found in PATH, as kubeadm's manifests and ours call it."""
     layer = folder / "programs.tar"
     with tarfile.open(layer, "w") as tar:
@@ -121,7 +125,7 @@ def _make_control_plane(folder: Path, system: Path, programs: dict[str, Path]) -
     entrypoints = {"coredns": ["/usr/local/bin/coredns"], "pause": ["/usr/local/bin/pause"]}
     images = [
         Image(name, {"Env": [_PATH], **({"Entrypoint": entrypoints[what]} if what in entrypoints else {})})
-        for what, name in control_plane_images(programs["kubeadm"]).items()
+        for what, name in names.items()
     ]
     write_archive(folder / ARCHIVE, [*images, Image(ROUTER_IMAGE, {"Env": [_PATH]})], [system, layer])
     layer.unlink()
@@ -130,12 +134,14 @@ def _make_control_plane(folder: Path, system: Path, programs: dict[str, Path]) -
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def _make_node(engine: Engine, name: str, programs: dict[str, Path], base: Path) -> None:
+def _make_node(engine: Engine, name: str, system: Path, programs: dict[str, Path], files: dict[str, bytes]) -> None:
     with tempfile.TemporaryDirectory(prefix="bailiwick-") as folder:
         layer, archive = Path(folder) / "layer.tar", Path(folder) / "node.tar"
         with tarfile.open(layer, "w") as tar:
-            for inside, content in {**_kind_files(base), **_our_files(programs)}.items():
+            for inside, content in files.items():
                 _put(tar, inside, content, EXECUTABLE if inside.startswith(EXECUTABLES) else PLAIN)
+            for inside, program in NODE_PROGRAMS.items():
+                _put(tar, inside, programs[program].read_bytes(), EXECUTABLE)
             for empty in ("/etc/kubernetes/manifests", "/var/lib/containerd"):
                 _folder(tar, empty)
             for unit in ENABLED:
@@ -146,7 +152,7 @@ def _make_node(engine: Engine, name: str, programs: dict[str, Path], base: Path)
             "Env": ["container=docker", _PATH],
             "StopSignal": "SIGRTMIN+3",  # systemd leaves on it; SIGTERM restarts it
         }
-        write_archive(archive, [Image(name, settings)], [root(PACKAGES, CLEAN_UP), layer])
+        write_archive(archive, [Image(name, settings)], [system, layer])
         loaded = engine.run("load", "--input", archive)
         if name not in loaded:  # podman 4 forgets the name of an OCI archive
             engine.run("tag", loaded.rpartition("Loaded image: ")[2].strip(), name)
@@ -156,20 +162,16 @@ def _kind_files(base: Path) -> dict[str, bytes]:
     return {f"/{path.relative_to(base)}": path.read_bytes() for path in sorted(base.rglob("*")) if path.is_file()}
 
 
-def _our_files(programs: dict[str, Path]) -> dict[str, bytes]:
+def _our_files(ctr: Path, pause: str) -> dict[str, bytes]:
     """What stands beside kind's files or in their place, by its path in the image."""
-    pause = control_plane_images(programs["kubeadm"])["pause"]
     texts = {
         "/kind/version": kubernetes_version(),
         "/kind/manifests/default-cni.yaml": router_manifest(ROUTER_IMAGE),
         "/kind/manifests/default-storage.yaml": (MANIFESTS / "storage.yaml").read_text(),
         "/etc/containerd/config.toml": (MANIFESTS / "containerd.toml").read_text().replace("PAUSE_IMAGE", pause),
-        "/etc/containerd/cri-base.json": json.dumps(_container_defaults(programs["ctr"])),
+        "/etc/containerd/cri-base.json": json.dumps(_container_defaults(ctr), sort_keys=True),
     }
-    files = {inside: text.encode() for inside, text in texts.items()}
-    for folder, names in NODE_PROGRAMS.items():
-        files |= {f"{folder}/{name}": programs[name].read_bytes() for name in names}
-    return files
+    return {inside: text.encode() for inside, text in texts.items()}
 
 
 def _container_defaults(ctr: Path) -> dict[str, Any]:
