@@ -123,8 +123,10 @@ def create(engine: Engine, nodes: Nodes) -> None:
 def delete(engine: Engine) -> None:
     """Remove the cluster's containers, dead or alive, their volumes and their network."""
     log = log_file("kind")
-    if engine.containers(_OURS):
+    nodes = engine.containers(_OURS)
+    if nodes:
         with step("deleting the nodes"):
+            engine.attempt("kill", *nodes)  # nobody needs their systemd to say goodbye for 10 s
             named = ("--name", CLUSTER, "--kubeconfig", places.KUBECONFIG)
             attempt(binary("kind"), "delete", "cluster", *named, env=engine.environment)
             left = engine.containers(_OURS)
