@@ -20,7 +20,7 @@ import orjson
 from bailiwick.cluster.errors import NotFound, refusal, unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
     from bailiwick.cluster.connection import Connection
     from bailiwick.cluster.errors import ApiError
@@ -137,7 +137,7 @@ class Api:
         labels: str = "",
         fields: str = "",
         size: int = PAGE_SIZE,
-    ) -> AsyncIterator[Page]:
+    ) -> AsyncGenerator[Page]:
         """A consistent list, page by page. Raises Expired when reading it took too long: start again."""
         token = ""
         while True:
@@ -155,7 +155,7 @@ class Api:
 
     async def list(
         self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
-    ) -> AsyncIterator[Raw]:
+    ) -> AsyncGenerator[Raw]:
         """The objects of a list, one by one."""
         async for page in self.pages(resource, namespace, labels=labels, fields=fields):
             for item in page.items:
@@ -168,14 +168,22 @@ class Api:
         return await self._object(_Call("create", "POST", resource, namespace, params=params, body=manifest))
 
     async def apply(
-        self, resource: Resource, manifest: Raw, *, subresource: str | None = None, dry_run: bool = False
+        self,
+        resource: Resource,
+        manifest: Raw,
+        *,
+        subresource: str | None = None,
+        force: bool = True,
+        dry_run: bool = False,
     ) -> Raw:
-        """Server-side apply, taking over fields that others own; fields that we stop setting are removed.
+        """Server-side apply: what we stop setting is removed; what others own is ours after it, with ``force``.
+
+        Without ``force`` a field that somebody else set otherwise is a Conflict (reason Conflict, with causes).
 
         With metadata.uid the object must still be that one, with metadata.resourceVersion also unchanged: Conflict.
         """
         metadata = manifest["metadata"]
-        params = {**_write(dry_run=dry_run), "force": "true"}
+        params = {**_write(dry_run=dry_run), "force": str(force).lower()}
         where = (resource, metadata.get("namespace"), metadata["name"], subresource)
         return await self._object(_Call("apply", "PATCH", *where, params, manifest, _APPLY))
 
@@ -264,12 +272,12 @@ class Api:
         fields: str = "",
         timeout_seconds: int = 300,
         silence: float = SILENCE_SECONDS,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event]:
         """Events after a resourceVersion as they come, bookmarks among them, until the server ends the watch.
 
         Ends normally after ``timeout_seconds``: watch again from the last resourceVersion. Raises Expired when
         ``since`` is too old, Transient when the connection breaks or nothing came for ``silence`` seconds. Watches
-        take no part in the limit on concurrent calls.
+        take no part in the limit on concurrent calls. Close the generator to end the watch.
         """
         chosen = {"labelSelector": labels, "fieldSelector": fields, "resourceVersion": since}
         params = {key: value for key, value in chosen.items() if value}

@@ -1,0 +1,230 @@
+"""How an object on the API server differs from what we want it to be. Pure.
+
+Three questions, because server-side apply answers only one of them by itself:
+
+- `missing`: what we want and the object lacks, or has otherwise. An apply writes it.
+- `surplus`: what we wrote once and want no longer, or what somebody wrote in our name. An apply removes it.
+- `editors`: who else owns fields of ``spec``. An apply leaves these fields alone; only after their ownership was taken
+  over (`adopt_fields`) does it remove them.
+
+What the API server fills in by itself (defaults, cluster IPs) belongs to nobody and is no difference. Objects may be
+whole or trimmed by a store.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from bailiwick.api.quantities import amount
+from bailiwick.cluster.api import FIELD_MANAGER
+from bailiwick.cluster.trim import is_ours, owns_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from bailiwick.cluster.api import Raw
+
+_HEAD = frozenset({"apiVersion", "kind", "metadata", "status"})
+_COMMON_LISTS = ("ownerReferences", "finalizers")
+"""Lists of metadata that others may lengthen."""
+_QUANTITIES = frozenset({"limits", "requests", "capacity", "hard"})
+_QUANTITY = frozenset({"sizeLimit", "divisor", "storage"})
+_DEFAULTS = {"protocol": "TCP", "apiVersion": "v1", "matchPolicy": "Equivalent", "divisor": "0", "operator": "Equal"}
+"""What the API server adds inside of values that it otherwise treats as one."""
+_ABSENT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """The differences: paths such as ``spec.template.spec.containers[0].image``, and names of field managers."""
+
+    missing: tuple[str, ...] = ()
+    surplus: tuple[str, ...] = ()
+    editors: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.surplus or self.editors)
+
+    def __str__(self) -> str:
+        parts = (("to write", self.missing), ("to remove", self.surplus), ("edited by", self.editors))
+        return "; ".join(f"{what} {', '.join(which)}" for what, which in parts if which)
+
+
+def drift(live: Raw, desired: Raw) -> Drift:
+    """Everything in which an object differs from what we want."""
+    return Drift(
+        missing=tuple(missing(live, desired)),
+        surplus=tuple(surplus(live, desired)),
+        editors=tuple(editors(live["metadata"].get("managedFields") or ())),
+    )
+
+
+def missing(live: Raw, desired: Raw) -> list[str]:
+    """Paths at which the object lacks or differs from what we want.
+
+    Further keys of maps are no difference; lists must be as long and match one by one. An absent value is as good as
+    an empty list or map or None, and quantities are compared as amounts. False, 0 and "" are not as good as absent:
+    where the API server drops such a value, do not ask for it.
+    """
+    metadata, wanted = live["metadata"], desired["metadata"]
+    paths: list[str] = []
+    for key in ("labels", "annotations"):
+        paths += _differs(metadata.get(key), wanted.get(key), f"metadata.{key}")
+    for key in _COMMON_LISTS:
+        present = metadata.get(key) or ()
+        paths += [f"metadata.{key}" for each in wanted.get(key) or () if each not in present]
+    for key in desired.keys() - _HEAD:
+        paths += _differs(live.get(key), desired[key], key)
+    return sorted(paths)
+
+
+def surplus(live: Raw, desired: Raw) -> list[str]:
+    """Paths that the object has because we once applied them, and that we no longer want."""
+    ours = next((entry for entry in live["metadata"].get("managedFields") or () if is_ours(entry)), None)
+    if ours is None:
+        return []
+    fields = {**ours["fieldsV1"]}
+    metadata = fields.pop("f:metadata", {})
+    kept = {key: value for key, value in metadata.items() if key in {"f:labels", "f:annotations"}}
+    return sorted(
+        [*_owned(kept, desired["metadata"], live["metadata"], "metadata"), *_owned(fields, desired, live, "")]
+    )
+
+
+def editors(managed_fields: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names of the field managers, other than us, that own something of ``spec``.
+
+    The scale subresource, status, and the mark of a rollout restart are theirs to write and do not count.
+    """
+    return sorted({str(entry.get("manager", "")) for entry in managed_fields if _foreign(entry)})
+
+
+def adopt_fields(managed_fields: Sequence[Raw]) -> list[Raw]:
+    """``managedFields`` in which what others own of ``spec`` is ours, so that the next apply removes the unwanted.
+
+    The technique of client-go's csaupgrade. Others keep their metadata, and what they own through subresources.
+    Returns equal entries when there is nothing to take over.
+    """
+    adopted: Raw = {}
+    kept: list[Raw] = []
+    for entry in managed_fields:
+        if not _foreign(entry):
+            kept.append(entry)
+            continue
+        fields = dict(entry["fieldsV1"])
+        _merge(adopted, {"f:spec": fields.pop("f:spec")})
+        if fields:
+            kept.append({**entry, "fieldsV1": fields})
+    if not adopted:
+        return kept
+    ours = next((entry for entry in kept if is_ours(entry)), None)
+    if ours is None:
+        version = next(entry["apiVersion"] for entry in managed_fields if _foreign(entry))
+        new = {"manager": FIELD_MANAGER, "operation": "Apply", "apiVersion": version, "fieldsType": "FieldsV1"}
+        return [{**new, "fieldsV1": adopted}, *kept]
+    merged = copy.deepcopy(ours["fieldsV1"])
+    _merge(merged, adopted)
+    return [{**entry, "fieldsV1": merged} if entry is ours else entry for entry in kept]
+
+
+def _foreign(entry: Mapping[str, Any]) -> bool:
+    return not entry.get("subresource") and not is_ours(entry) and owns_spec(entry.get("fieldsV1") or {})
+
+
+def _merge(into: Raw, fields: Raw) -> None:
+    for key, value in fields.items():
+        _merge(into.setdefault(key, {}), value)
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value in ({}, [])
+
+
+def _differs(live: Any, desired: Any, path: str) -> Iterator[str]:
+    """Paths at which ``desired`` is not contained in ``live``."""
+    if _empty(desired) and (_empty(live) or isinstance(desired, dict)):
+        return
+    if isinstance(desired, dict) and isinstance(live, dict):
+        for key, value in desired.items():
+            yield from _differs(live.get(key), value, f"{path}.{key}")
+    elif isinstance(desired, list) and isinstance(live, list) and len(desired) == len(live):
+        for index, value in enumerate(desired):
+            yield from _differs(live[index], value, f"{path}[{index}]")
+    elif not _equal(live, desired, path):
+        yield path
+
+
+def _equal(live: Any, desired: Any, path: str) -> bool:
+    if live == desired and isinstance(live, bool) == isinstance(desired, bool):
+        return True
+    *_, parent, last = ("", *path.split("."))
+    if isinstance(live, dict | list) or isinstance(desired, dict | list):
+        return False
+    if live is None or desired is None or not (parent in _QUANTITIES or last in _QUANTITY):
+        return False
+    try:
+        return amount(str(live)) == amount(str(desired))
+    except ValueError:
+        return False
+
+
+def _owned(fields: Mapping[str, Any], desired: Any, live: Any, path: str) -> Iterator[str]:
+    """Paths that a field set names and ``live`` has, but ``desired`` has not, or not with this content.
+
+    Inside of values that are owned as a whole (node selectors, label selectors, rules of network policies) everything
+    counts: nobody else may have put it there.
+    """
+    for step, below in fields.items():
+        if step == ".":
+            continue
+        here = _path(path, step)
+        have, want = _descend(live, step), _descend(desired, step)
+        if have is _ABSENT or _empty(have):
+            continue
+        if want is _ABSENT or want is None:
+            yield here
+        elif below.keys() - {"."}:
+            yield from _owned(below, want, have, here)
+        elif not _empty(want) or step.endswith("elector"):
+            yield from _exceeds(have, want, here)
+
+
+def _exceeds(live: Any, desired: Any, path: str) -> Iterator[str]:
+    """Paths inside of one value that ``live`` has and ``desired`` has not."""
+    if isinstance(live, dict) and isinstance(desired, dict):
+        for key, value in live.items():
+            if key in desired:
+                yield from _exceeds(value, desired[key], f"{path}.{key}")
+            elif not _empty(value) and value != _DEFAULTS.get(key, _ABSENT):
+                yield f"{path}.{key}"
+    elif isinstance(live, list) and isinstance(desired, list) and len(live) == len(desired):
+        for index, (have, want) in enumerate(zip(live, desired, strict=True)):
+            yield from _exceeds(have, want, f"{path}[{index}]")
+
+
+def _descend(value: Any, step: str) -> Any:
+    """What a step of a field set (``f:`` field, ``k:`` keys, ``v:`` value, ``i:`` index) leads to, or _ABSENT."""
+    how, _, what = step.partition(":")
+    if how == "f":
+        return value.get(what, _ABSENT) if isinstance(value, dict) else _ABSENT
+    if not isinstance(value, list):
+        return _ABSENT
+    sought = orjson.loads(what)
+    if how == "v":
+        return sought if sought in value else _ABSENT
+    if how == "i":
+        return value[sought] if sought < len(value) else _ABSENT
+    # A key may be one that the API server filled in (a port's protocol), so an absent one fits.
+    fits = (each for each in value if all(each.get(key, known) == known for key, known in sought.items()))
+    return next(fits, _ABSENT)
+
+
+def _path(path: str, step: str) -> str:
+    how, _, what = step.partition(":")
+    if how != "f":
+        return f"{path}[{what}]"
+    return f"{path}.{what}" if path else what

@@ -1,0 +1,172 @@
+"""Our own list and watch: fills a store and keeps it current, whatever happens to the connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from bailiwick.cluster.api import SILENCE_SECONDS
+from bailiwick.cluster.errors import ApiError, Transient
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from bailiwick.cluster.api import Api
+    from bailiwick.cluster.store import Change, Store
+
+WATCH_SECONDS = 300
+"""After about this the server ends a watch, so that API servers behind a load balancer share the load."""
+FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
+SPREAD = 0.2
+"""Periods vary by so much either way, so that stores do not list all at once."""
+
+logger = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """Told about every list."""
+
+    def relisted(self, resource: str, outcome: str, missed: int) -> None:
+        """``outcome``: complete or failed. ``missed``: changes that no event had told so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which objects of a kind a store holds; all by default. Events that are fed to the store must have the same."""
+
+    namespace: str | None = None
+    labels: str = ""
+    fields: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Time and chance: ``clock`` in seconds that only grow, ``random`` in [0, 1)."""
+
+    clock: Callable[[], float]
+    random: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    def about(self, seconds: float) -> float:
+        """Roughly so many seconds."""
+        return seconds * (1 + SPREAD * (2 * self.random() - 1))
+
+    async def back_off(self, failures: int) -> None:
+        """Wait longer after each failure, up to half a minute, by a random part."""
+        longest = min(FIRST_DELAY * 2.0 ** min(failures, 16), LONGEST_DELAY)
+        await self.sleep(longest * (0.5 + self.random() / 2))
+
+
+class Feed:
+    """One store, and the list and watch that fill it.
+
+    ``on_list`` is told what a whole list changed, at first everything; it must not raise.
+    """
+
+    def __init__(  # noqa: PLR0913 - by keyword
+        self,
+        *,
+        api: Api,
+        store: Store,
+        on_list: Callable[[Sequence[Change]], None],
+        around: Surroundings,
+        scope: Scope | None = None,
+        observer: Observer | None = None,
+        silence: float = SILENCE_SECONDS,
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._on_list = on_list
+        self._around = around
+        self._scope = scope or Scope()
+        self._observer = observer
+        self._silence = silence
+        self._failures = 0
+
+    async def relist(self) -> str:
+        """Replace the store by what the API server lists now. Returns the list's resourceVersion. Raises ApiError."""
+        begun, first = self._around.clock(), not self._store.synced
+        changes: list[Change] = []
+        version = ""
+        try:
+            with self._store.relist() as whole:
+                pages = self._api.pages(
+                    self._store.resource, self._scope.namespace, labels=self._scope.labels, fields=self._scope.fields
+                )
+                async for page in pages:
+                    version = page.resource_version
+                    changes += whole.add(page.items, version)
+                changes += whole.finish()
+        except ApiError:
+            self._observe("failed", 0)
+            raise
+        self._store.confirm(begun)  # what a list says was true when it was asked for
+        self._observe("complete", 0 if first else len(changes))
+        self._on_list(changes)
+        return version
+
+    async def relist_every(self, seconds: float) -> None:
+        """Replace the store now and again, until cancelled: for a store that others feed with events."""
+        while True:
+            try:
+                await self.relist()
+            except ApiError as error:
+                age = self._store.age(self._around.clock())
+                logger.warning("%s could not be listed, their store is %.0f s old: %s", self._kind, age, error)
+                await self._back_off()
+            else:
+                self._failures = 0
+                await self._around.sleep(self._around.about(seconds))
+
+    async def list_and_watch(self, on_change: Callable[[Change], None]) -> None:
+        """Keep the store current until cancelled: list, watch from there, and after any error list again.
+
+        ``on_change`` is told what single events changed; it must not raise.
+        """
+        while True:
+            try:
+                version = await self.relist()
+                while True:
+                    version = await self._watch(version, on_change)
+            except ApiError as error:
+                logger.info("%s are listed again: %s", self._kind, error)
+            await self._back_off()
+
+    async def _watch(self, version: str, on_change: Callable[[Change], None]) -> str:
+        """Follow one watch to its end. Returns the version to go on from."""
+        came = False
+        watch = self._api.watch(
+            self._store.resource,
+            self._scope.namespace,
+            since=version,
+            labels=self._scope.labels,
+            fields=self._scope.fields,
+            timeout_seconds=round(self._around.about(WATCH_SECONDS)),
+            silence=self._silence,
+        )
+        async with aclosing(watch) as events:
+            async for event in events:
+                came = True
+                self._failures = 0
+                version = event.object["metadata"]["resourceVersion"]
+                self._store.confirm(self._around.clock())
+                if event.type != "BOOKMARK" and (change := self._store.apply_event(event.type, event.object)):
+                    on_change(change)
+        if not came:
+            raise Transient(f"watch {self._kind}", status=None, reason="Closed", message="ended without any event")
+        return version
+
+    @property
+    def _kind(self) -> str:
+        return self._store.resource.plural
+
+    async def _back_off(self) -> None:
+        await self._around.back_off(self._failures)
+        self._failures += 1
+
+    def _observe(self, outcome: str, missed: int) -> None:
+        if self._observer:
+            self._observer.relisted(self._kind, outcome, missed)
