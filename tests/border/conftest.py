@@ -1,0 +1,93 @@
+"""The border, as an administrator would set it up, on a server of its own or on the cluster of BORDER_KUBECONFIG.
+
+A given cluster must have the chart installed and nothing governed; its first two nodes that are no control plane are
+taken for the inside and the outside. Nothing else changes: same policies, same attacks, but real kubelets.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.client import Client
+from e2e.cluster.apiserver import ApiServer
+from tests.border.ground import Governed, Ground, namespaces_binding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever needs the ground needs an API server."""
+    for item in items:
+        if "ground" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.apiserver)
+
+
+@pytest.fixture(scope="session")
+def admin() -> Iterator[Client]:
+    """Cluster-admin of a cluster with the in-tree policies, controllers and a scheduler."""
+    if given := os.environ.get("BORDER_KUBECONFIG"):
+        with Client.from_kubeconfig(Path(given)) as client:
+            yield client
+        return
+    server = ApiServer.start()
+    try:
+        server.start_controller_manager()
+        server.start_scheduler()
+        server.install_crds(sorted((ROOT / "crds").glob("*.yaml")))
+        for file in sorted((ROOT / "charts/bailiwick/policies").glob("*.yaml")):
+            server.client.apply_file(file)
+        yield server.client
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def ground(admin: Client) -> Iterator[Ground]:
+    """Two nodes and the people, without any policy in force."""
+    admin.apply_file(HERE / "people.yaml")
+    workers = [
+        node["metadata"]["name"]
+        for node in admin.list("v1", "Node")
+        if CONTROL_PLANE not in node["metadata"].get("labels", {})
+    ]
+    inside, abroad = workers[:2] if len(workers) > 1 else ("inside", "abroad")
+    ground = Ground(admin, inside=inside, abroad=abroad)
+    if len(workers) < 2:
+        ground.node(inside)
+        ground.node(abroad)
+    try:
+        yield ground
+        ground.clear()
+    finally:
+        ground.leave()
+
+
+@pytest.fixture(scope="session")
+def health(ground: Ground) -> Governed:
+    """A policy that Bailiwick enforces, with everything that belongs to it."""
+    governed = ground.govern(models={"sources": ["oci://registry.example/models/"], "requireDigest": True})
+    binding = namespaces_binding()
+    ground.operator.apply(binding)
+    ground.made.append((binding["apiVersion"], binding["kind"], binding["metadata"]["name"]))
+    return governed
+
+
+@pytest.fixture(scope="session")
+def unpinned(ground: Ground) -> Governed:
+    """A policy without the convenience: nobody adds the nodeSelector."""
+    return ground.govern(pin=False)
+
+
+@pytest.fixture(scope="session")
+def free(ground: Ground) -> str:
+    """A namespace that no policy governs."""
+    return ground.namespace()

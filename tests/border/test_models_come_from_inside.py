@@ -1,0 +1,203 @@
+"""Which models may be served, and where (charts/bailiwick/policies/models*.yaml)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from e2e.client import eventually
+from tests.border.ground import API, DIGEST, Governed, Ground, refused
+
+if TYPE_CHECKING:
+    from e2e.client import Manifest
+
+MODELS = "bailiwick-models"
+GOVERNED_ONLY = "bailiwick-models-governed"
+PINNED = f"registry.example/models/llama@{DIGEST}"
+COMMIT = "a" * 40
+ALLOWED = [
+    "oci://registry.example/models/",
+    "oci://mirror.example",
+    "oci://mirror.example/one/llama",
+    "s3://weights/llama",
+    "hf://skt/",
+    "pvc://weights",
+    "hostpath:///srv/models",
+]
+
+
+def oci(image: str) -> dict[str, Any]:
+    return {"oci": {"image": image}}
+
+
+def s3(bucket: str, prefix: str) -> dict[str, Any]:
+    return {"s3": {"endpoint": "https://storage.example", "bucket": bucket, "prefix": prefix}}
+
+
+def hub(repository: str) -> dict[str, Any]:
+    return {"huggingFace": {"repository": repository, "revision": COMMIT}}
+
+
+def claim(name: str, path: str = "") -> dict[str, Any]:
+    return {"persistentVolumeClaim": {"claimName": name, "path": path}}
+
+
+def folder(path: str) -> dict[str, Any]:
+    return {"hostPath": {"path": path}}
+
+
+def model(
+    namespace: str, source: dict[str, Any], *, name: str = "llama", adapters: list[Manifest] | None = None, **of: Any
+) -> Manifest:
+    spec: dict[str, Any] = {"model": {"name": "llama", "source": source} | of}
+    return {
+        "apiVersion": API,
+        "kind": "SovereignModel",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec | ({"adapters": adapters} if adapters else {}),
+    }
+
+
+@pytest.fixture(scope="module")
+def strict(ground: Ground) -> Governed:
+    """A policy with sources of every kind that wants digests."""
+    return in_force(ground, ground.govern(models={"sources": ALLOWED, "requireDigest": True}))
+
+
+@pytest.fixture(scope="module")
+def loose(ground: Ground) -> Governed:
+    """The same sources, by tag as well."""
+    return in_force(ground, ground.govern(models={"sources": ALLOWED, "requireDigest": False}))
+
+
+def in_force(ground: Ground, governed: Governed) -> Governed:
+    """The namespace's label has reached the API server's own cache."""
+    allowed = model(governed.namespace, oci(PINNED))
+    eventually(lambda: ground.editor.create(allowed, dry_run=True), what="models are judged", seconds=10)
+    return governed
+
+
+@pytest.mark.parametrize("who", ["editor", "lite", "admin"])
+def test_a_model_in_a_namespace_that_no_policy_governs_is_refused(ground: Ground, free: str, who: str) -> None:
+    with refused(GOVERNED_ONLY, "Ungoverned") as refusal:
+        getattr(ground, who).create(model(free, oci(PINNED)), dry_run=True)
+    assert f"none selects namespace {free}; use a governed namespace" in refusal.message
+
+
+def test_a_model_in_a_system_namespace_is_refused(ground: Ground) -> None:
+    with refused(GOVERNED_ONLY, "Ungoverned"):
+        ground.editor.create(model("kube-system", oci(PINNED)), dry_run=True)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        oci(PINNED),
+        oci("registry.example/models/llama:latest"),
+        oci("mirror.example/anything/llama:latest"),
+        oci("mirror.example/one/llama"),
+        s3("weights", "llama"),
+        s3("weights", "llama/8b"),
+        hub("skt/A.X-K1"),
+        claim("weights"),
+        claim("weights", "llama"),
+        folder("/srv/models"),
+        folder("/srv/models/llama"),
+    ],
+    ids=str,
+)
+def test_an_allowed_source_is_served(ground: Ground, loose: Governed, source: dict[str, Any]) -> None:
+    ground.editor.create(model(loose.namespace, source), dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        (oci(f"docker.io/models/llama@{DIGEST}"), f"oci://docker.io/models/llama@{DIGEST}"),
+        (oci(f"llama@{DIGEST}"), f"oci://llama@{DIGEST}"),
+        (oci("mirror.example.evil.net/llama:1"), "oci://mirror.example.evil.net/llama:1"),
+        (oci("mirror.example:5000/llama:1"), "oci://mirror.example:5000/llama:1"),
+        (oci("registry.example/modelsx/llama:1"), "oci://registry.example/modelsx/llama:1"),
+        (s3("weights", "llama-evil"), "s3://weights/llama-evil"),
+        (s3("other", "llama"), "s3://other/llama"),
+        (s3("weights", ""), "s3://weights/"),
+        (hub("sktx/A.X-K1"), "hf://sktx/A.X-K1"),
+        (claim("weights-2"), "pvc://weights-2/"),
+        (folder("/srv/models2"), "hostpath:///srv/models2"),
+        (folder("/etc"), "hostpath:///etc"),
+    ],
+    ids=str,
+)
+def test_another_source_is_refused(ground: Ground, loose: Governed, source: dict[str, Any], seen: str) -> None:
+    with refused(MODELS, "SourceNotAllowed", f"{MODELS}.{loose.policy}") as refusal:
+        ground.editor.create(model(loose.namespace, source), dry_run=True)
+    assert f"but this one comes from {seen}; serve a copy from an allowed source" in refusal.message
+    assert "allows models from oci://registry.example/models/, " in refusal.message
+
+
+def test_an_adapter_is_judged_like_the_model(ground: Ground, strict: Governed) -> None:
+    foreign = {"name": "foreign", "source": oci(f"docker.io/lora@{DIGEST}")}
+    by_tag = {"name": "by-tag", "source": oci("registry.example/models/lora:1")}
+    unnamed = {"name": "unnamed", "source": claim("weights", "lora")}
+    good = {"name": "good", "source": oci(f"registry.example/models/lora@{DIGEST}")}
+    named = {"name": "named", "source": claim("weights", "lora"), "digest": DIGEST}
+    with refused(MODELS, "SourceNotAllowed", f"{MODELS}.{strict.policy}"):
+        ground.editor.create(model(strict.namespace, oci(PINNED), adapters=[good, foreign]), dry_run=True)
+    with refused(MODELS, "DigestRequired", f"{MODELS}.{strict.policy}") as refusal:
+        ground.editor.create(model(strict.namespace, oci(PINNED), adapters=[good, by_tag, unnamed]), dry_run=True)
+    assert "adapters by-tag, unnamed have none" in refusal.message
+    ground.editor.create(model(strict.namespace, oci(PINNED), adapters=[good, named]), dry_run=True)
+
+
+@pytest.mark.parametrize("image", ["registry.example/models/llama:latest", "registry.example/models/llama"])
+def test_a_tag_is_not_enough_where_a_digest_is_asked(ground: Ground, strict: Governed, image: str) -> None:
+    with refused(MODELS, "DigestRequired", f"{MODELS}.{strict.policy}") as refusal:
+        ground.editor.create(model(strict.namespace, oci(image)), dry_run=True)
+    assert f"spec.model.source.oci.image is {image}; write name@sha256: and the 64" in refusal.message
+
+
+@pytest.mark.parametrize("source", [s3("weights", "llama"), claim("weights"), folder("/srv/models")], ids=str)
+def test_files_need_a_digest_or_a_manifest(ground: Ground, strict: Governed, source: dict[str, Any]) -> None:
+    with refused(MODELS, "DigestRequired", f"{MODELS}.{strict.policy}") as refusal:
+        ground.editor.create(model(strict.namespace, source), dry_run=True)
+    assert "give spec.model.digest or spec.model.manifest" in refusal.message
+    ground.editor.create(model(strict.namespace, source, digest=DIGEST), dry_run=True)
+    ground.editor.create(model(strict.namespace, source, manifest={"configMap": "files"}), dry_run=True)
+
+
+def test_a_commit_is_a_digest(ground: Ground, strict: Governed) -> None:
+    ground.editor.create(model(strict.namespace, hub("skt/A.X-K1")), dry_run=True)
+
+
+def test_a_model_may_not_turn_to_another_source(ground: Ground, strict: Governed) -> None:
+    ground.editor.create(model(strict.namespace, oci(PINNED), name="turncoat"))
+    elsewhere = {"spec": {"model": {"source": oci(f"docker.io/llama@{DIGEST}")}}}
+    with refused(MODELS, "SourceNotAllowed", f"{MODELS}.{strict.policy}"):
+        ground.editor.patch(API, "SovereignModel", "turncoat", elsewhere, strict.namespace)
+    ground.editor.patch(API, "SovereignModel", "turncoat", {"spec": {"replicas": 2}}, strict.namespace)
+
+
+def test_a_policy_without_a_word_on_models_allows_any(ground: Ground) -> None:
+    silent = in_force(ground, ground.govern())
+    ground.editor.create(model(silent.namespace, oci("docker.io/llama:latest")), dry_run=True)
+
+
+def test_an_empty_list_of_sources_allows_nothing(ground: Ground) -> None:
+    nothing = ground.govern(models={"sources": [], "requireDigest": False})
+    with refused(MODELS, "SourceNotAllowed", f"{MODELS}.{nothing.policy}") as refusal:
+        ground.editor.create(model(nothing.namespace, oci(PINNED)), dry_run=True)
+    assert "allows models from nowhere" in refusal.message
+
+
+def test_a_model_whose_policy_turned_against_it_can_still_go(ground: Ground) -> None:
+    namespace = in_force(ground, ground.govern()).namespace
+    made = model(namespace, oci("docker.io/llama:latest"))
+    made["metadata"]["finalizers"] = ["example.com/one"]
+    ground.editor.create(made)
+    strict = ground.govern(namespace=namespace, models={"sources": ALLOWED, "requireDigest": True})
+    with refused(MODELS, "SourceNotAllowed", f"{MODELS}.{strict.policy}"):
+        ground.editor.patch(API, "SovereignModel", "llama", {"spec": {"replicas": 2}}, namespace)
+    ground.editor.delete(API, "SovereignModel", "llama", namespace)
+    ground.editor.patch(API, "SovereignModel", "llama", {"metadata": {"finalizers": None}}, namespace)
+    eventually(lambda: ground.admin.find(API, "SovereignModel", "llama", namespace) is None, what="it is gone")

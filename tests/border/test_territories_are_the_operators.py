@@ -1,0 +1,60 @@
+"""Only the operator draws the border (charts/bailiwick/policies/territories.yaml)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.border.ground import API, Governed, Ground, refused, territory
+
+if TYPE_CHECKING:
+    from e2e.client import Client
+
+TERRITORIES = "bailiwick-territories"
+
+
+@pytest.fixture(params=["lite", "admin", "garbage collector"])
+def who(request: pytest.FixtureRequest, ground: Ground) -> Client:
+    if request.param == "garbage collector":
+        account = "system:serviceaccount:kube-system:generic-garbage-collector"
+        return ground.person(account, ["system:masters"])
+    client: Client = getattr(ground, request.param)
+    return client
+
+
+def test_nobody_else_writes_a_territory(who: Client, health: Governed) -> None:
+    wider = {"spec": {"nodes": {health.abroad: "DE"}}}
+    with refused(TERRITORIES, "OperatorOnly") as refusal:
+        who.patch(API, "Territory", health.policy, wider, dry_run=True)
+    assert "asks to update one; change the ResidencyPolicy" in refusal.message
+    with refused(TERRITORIES, "OperatorOnly"):
+        who.apply(territory(health, nodes={health.abroad: "DE"}), manager="bailiwick", dry_run=True)
+    with refused(TERRITORIES, "OperatorOnly"):
+        who.patch(API, "Territory", health.policy, {"metadata": {"ownerReferences": None}}, dry_run=True)
+
+
+def test_nobody_else_makes_a_territory(who: Client, health: Governed) -> None:
+    own = Governed("smugglers", health.namespace, health.abroad, health.inside)
+    with refused(TERRITORIES, "OperatorOnly"):
+        who.create(territory(own), dry_run=True)
+
+
+def test_nobody_else_deletes_a_territory(who: Client, health: Governed, ground: Ground) -> None:
+    with refused(TERRITORIES, "OperatorOnly"):
+        who.delete(API, "Territory", health.policy)
+    with refused(TERRITORIES, "OperatorOnly"):
+        who.delete_all(API, "Territory")
+    assert ground.admin.get(API, "Territory", health.policy)["spec"]["nodes"] == {health.inside: "DE"}
+
+
+def test_the_operator_does(ground: Ground, health: Governed) -> None:
+    ground.operator.apply(territory(health, nodes={health.inside: "AT"}), dry_run=True)
+    own = Governed("harbour", health.namespace, health.inside, health.abroad)
+    ground.operator.apply(territory(own))
+    ground.operator.delete(API, "Territory", "harbour")
+    assert ground.admin.find(API, "Territory", "harbour") is None
+
+
+def test_everybody_may_look(ground: Ground, health: Governed) -> None:
+    assert ground.lite.get(API, "Territory", health.policy)["spec"]["policy"] == health.policy
