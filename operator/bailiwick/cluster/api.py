@@ -161,11 +161,13 @@ class Api:
             for item in page.items:
                 yield item
 
-    async def create(self, resource: Resource, manifest: Raw, *, dry_run: bool = False) -> Raw:
+    async def create(
+        self, resource: Resource, manifest: Raw, *, dry_run: bool = False, seconds: float | None = None
+    ) -> Raw:
         """A new object. Raises Conflict (reason AlreadyExists) when there is one."""
         namespace = manifest["metadata"].get("namespace")
         params = _write(dry_run=dry_run)
-        return await self._object(_Call("create", "POST", resource, namespace, params=params, body=manifest))
+        return await self._object(_Call("create", "POST", resource, namespace, params=params, body=manifest), seconds)
 
     async def apply(
         self,
@@ -203,13 +205,19 @@ class Api:
         }
         return await self.apply(resource, stated, subresource="status")
 
-    async def patch_merge(
-        self, resource: Resource, name: str, namespace: str | None, patch: Raw, *, subresource: str | None = None
+    async def patch_merge(  # noqa: PLR0913 - the API's own parameters, by keyword
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None,
+        patch: Raw,
+        *,
+        subresource: str | None = None,
+        seconds: float | None = None,
     ) -> Raw:
         """JSON merge patch: null removes. A metadata.resourceVersion in it must be current: Conflict."""
-        return await self._object(
-            _Call("patch", "PATCH", resource, namespace, name, subresource, _write(), patch, _MERGE)
-        )
+        call = _Call("patch", "PATCH", resource, namespace, name, subresource, _write(), patch, _MERGE)
+        return await self._object(call, seconds)
 
     async def patch_json(
         self,

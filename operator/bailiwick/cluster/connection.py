@@ -11,7 +11,7 @@ import logging
 import os
 import urllib.request
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -25,6 +25,14 @@ IDLE_SECONDS = 60.0
 """Unused connections are closed before the API server (90 s) does it: it would race with our next request."""
 REFRESH_SECONDS = 60
 _IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+
+
+class Files(NamedTuple):
+    """Paths of PEM files; None where there is none."""
+
+    ca_file: str | None
+    certificate_file: str | None
+    key_file: str | None
 
 
 class Connection:
@@ -68,6 +76,11 @@ class Connection:
         if self._configuration.tls_server_name:
             options["server_hostname"] = self._configuration.tls_server_name
         return options
+
+    def credentials(self) -> Files:
+        """Where the certificates of this connection lie, for a client that brings its own transport."""
+        known = self._configuration
+        return Files(known.ssl_ca_cert, known.cert_file, known.key_file)
 
     async def headers(self) -> dict[str, str]:
         """The credentials of the moment; empty with client certificates."""

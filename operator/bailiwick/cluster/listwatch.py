@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -12,17 +11,14 @@ from bailiwick.cluster.api import SILENCE_SECONDS
 from bailiwick.cluster.errors import ApiError, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from bailiwick.cluster.api import Api
+    from bailiwick.cluster.pace import Pace
     from bailiwick.cluster.store import Change, Store
 
 WATCH_SECONDS = 300
 """After about this the server ends a watch, so that API servers behind a load balancer share the load."""
-FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
-SPREAD = 0.2
-"""Periods vary by so much either way, so that stores do not list all at once."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -42,24 +38,6 @@ class Scope:
     fields: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """Time and chance: ``clock`` in seconds that only grow, ``random`` in [0, 1)."""
-
-    clock: Callable[[], float]
-    random: Callable[[], float]
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-
-    def about(self, seconds: float) -> float:
-        """Roughly so many seconds."""
-        return seconds * (1 + SPREAD * (2 * self.random() - 1))
-
-    async def back_off(self, failures: int) -> None:
-        """Wait longer after each failure, up to half a minute, by a random part."""
-        longest = min(FIRST_DELAY * 2.0 ** min(failures, 16), LONGEST_DELAY)
-        await self.sleep(longest * (0.5 + self.random() / 2))
-
-
 class Feed:
     """One store, and the list and watch that fill it.
 
@@ -72,7 +50,7 @@ class Feed:
         api: Api,
         store: Store,
         on_list: Callable[[Sequence[Change]], None],
-        around: Surroundings,
+        pace: Pace,
         scope: Scope | None = None,
         observer: Observer | None = None,
         silence: float = SILENCE_SECONDS,
@@ -80,7 +58,7 @@ class Feed:
         self._api = api
         self._store = store
         self._on_list = on_list
-        self._around = around
+        self._pace = pace
         self._scope = scope or Scope()
         self._observer = observer
         self._silence = silence
@@ -88,18 +66,18 @@ class Feed:
 
     async def relist(self) -> str:
         """Replace the store by what the API server lists now. Returns the list's resourceVersion. Raises ApiError."""
-        begun, first = self._around.clock(), not self._store.synced
+        begun, first = self._pace.clock(), not self._store.synced
         changes: list[Change] = []
         version = ""
         try:
-            with self._store.relist() as whole:
-                pages = self._api.pages(
-                    self._store.resource, self._scope.namespace, labels=self._scope.labels, fields=self._scope.fields
-                )
-                async for page in pages:
-                    version = page.resource_version
-                    changes += whole.add(page.items, version)
-                changes += whole.finish()
+            whole = self._store.relist()
+            pages = self._api.pages(
+                self._store.resource, self._scope.namespace, labels=self._scope.labels, fields=self._scope.fields
+            )
+            async for page in pages:
+                version = page.resource_version
+                changes += whole.add(page.items, version)
+            changes += whole.finish()
         except ApiError:
             self._observe("failed", 0)
             raise
@@ -114,12 +92,12 @@ class Feed:
             try:
                 await self.relist()
             except ApiError as error:
-                age = self._store.age(self._around.clock())
+                age = self._store.age(self._pace.clock())
                 logger.warning("%s could not be listed, their store is %.0f s old: %s", self._kind, age, error)
                 await self._back_off()
             else:
                 self._failures = 0
-                await self._around.sleep(self._around.about(seconds))
+                await self._pace.sleep(self._pace.about(seconds))
 
     async def list_and_watch(self, on_change: Callable[[Change], None]) -> None:
         """Keep the store current until cancelled: list, watch from there, and after any error list again.
@@ -144,7 +122,7 @@ class Feed:
             since=version,
             labels=self._scope.labels,
             fields=self._scope.fields,
-            timeout_seconds=round(self._around.about(WATCH_SECONDS)),
+            timeout_seconds=round(self._pace.about(WATCH_SECONDS)),
             silence=self._silence,
         )
         async with aclosing(watch) as events:
@@ -152,7 +130,7 @@ class Feed:
                 came = True
                 self._failures = 0
                 version = event.object["metadata"]["resourceVersion"]
-                self._store.confirm(self._around.clock())
+                self._store.confirm(self._pace.clock())
                 if event.type != "BOOKMARK" and (change := self._store.apply_event(event.type, event.object)):
                     on_change(change)
         if not came:
@@ -164,7 +142,7 @@ class Feed:
         return self._store.resource.plural
 
     async def _back_off(self) -> None:
-        await self._around.back_off(self._failures)
+        await self._pace.back_off(self._failures)
         self._failures += 1
 
     def _observe(self, outcome: str, missed: int) -> None:

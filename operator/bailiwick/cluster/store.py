@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -23,6 +23,7 @@ Key = tuple[str, str]
 """(namespace, name); the namespace is empty for cluster-scoped kinds."""
 
 _SHARED_LIMIT = 4096
+_GONE_LIMIT = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Store:
         self._shared: dict[bytes, bytes] = {}
         self._newest = 0  # the highest version seen of any object, also of deleted ones
         self._listed = 0  # the version of the last whole list: older events have nothing to tell
-        self._relists: set[Relist] = set()
+        self._gone: dict[str, int] = {}  # uid → version of the latest deletions: what was read before may come after
         self._confirmed = float("-inf")
 
     # Reading
@@ -151,24 +152,25 @@ class Store:
         version = _version(manifest)
         self._newest = max(self._newest, version)
         if kind == "DELETED":
-            for relist in self._relists:
-                relist.deleted[manifest["metadata"]["uid"]] = version
+            self._bury(manifest["metadata"]["uid"], version)
             return self._drop(_key(manifest), up_to=version)
         return self._put(manifest, version) if version > self._listed else None
 
     def relist(self) -> Relist:
-        """Begin to take in a whole list, before it is asked for: deletions that happen meanwhile are remembered."""
+        """Begin to take in a whole list, before it is asked for."""
         return Relist(self)
 
     def replace(self, manifests: Iterable[Raw], resource_version: str) -> list[Change]:
         """Take in a whole list at once. Returns what changed, missed deletions among it."""
-        with self.relist() as relist:
-            return [*relist.add(manifests, resource_version), *relist.finish()]
+        relist = self.relist()
+        return [*relist.add(manifests, resource_version), *relist.finish()]
 
     def _put(self, manifest: Raw, version: int) -> Change | None:
         key = _key(manifest)
         before = self._entries.get(key)
         if before and version <= before.version:
+            return None
+        if self._gone.get(manifest["metadata"]["uid"], -1) >= version:
             return None
         after = self._entry(manifest, version)
         self._file(key, before, after)
@@ -182,6 +184,11 @@ class Store:
             return None
         self._file(key, before, None)
         return self._changed(key, before, None)
+
+    def _bury(self, uid: str, version: int) -> None:
+        if len(self._gone) >= _GONE_LIMIT:
+            del self._gone[next(iter(self._gone))]
+        self._gone[uid] = version
 
     def _changed(self, key: Key, before: _Entry | None, after: _Entry | None) -> Change:
         self.revision += 1
@@ -216,6 +223,7 @@ class Store:
     def _forget_versions(self) -> None:
         """The cluster's history was set back (a restored backup): what we hold is older than anything it says."""
         self._newest = self._listed = 0
+        self._gone.clear()
         for key, entry in self._entries.items():
             self._entries[key] = _Entry(0, entry.content, entry.owners, entry.indexed)
 
@@ -223,23 +231,14 @@ class Store:
 class Relist:
     """One whole list on its way into a store, page by page, so that the list is never in memory at once.
 
-    Use it as a context manager; without `finish` nothing is taken for deleted.
+    Without `finish`, when reading the list failed, nothing is taken for deleted.
     """
 
     def __init__(self, store: Store) -> None:
-        self.deleted: dict[str, int] = {}
-        """uid → version of objects whose deletion was seen since the beginning."""
         self._store = store
         self._known = store._newest  # noqa: SLF001 - the other half of Store
         self._seen: set[Key] = set()
         self._version = 0
-
-    def __enter__(self) -> Self:
-        self._store._relists.add(self)  # noqa: SLF001
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._store._relists.discard(self)  # noqa: SLF001
 
     def add(self, manifests: Iterable[Raw], resource_version: str) -> list[Change]:
         """Take in some of the list's objects; ``resource_version`` is the list's own. Returns what changed."""
@@ -250,11 +249,8 @@ class Relist:
             self._known = 0
         changes = []
         for manifest in manifests:
-            version = _version(manifest)
-            if self.deleted.get(manifest["metadata"]["uid"], -1) >= version:
-                continue
             self._seen.add(_key(manifest))
-            changes.append(self._store._put(manifest, version))  # noqa: SLF001
+            changes.append(self._store._put(manifest, _version(manifest)))  # noqa: SLF001
         return [change for change in changes if change]
 
     def finish(self) -> list[Change]:
