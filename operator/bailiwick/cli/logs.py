@@ -17,7 +17,7 @@ _QUIET = {"kopf": logging.WARNING, "aiohttp": logging.WARNING, "asyncio": loggin
 """Others' loggers, which say at info level what is nobody's concern."""
 
 
-def set_up(*, level: str = "INFO", style: Format = "auto", stream: IO[str] | None = None) -> None:
+def set_up_logging(*, level: str = "INFO", style: Format = "auto", stream: IO[str] | None = None) -> None:
     """Send all logs to ``stream`` (absent: standard error). ``auto`` is text on a terminal and JSON elsewhere.
 
     Raises ValueError for a level that is none.

@@ -3,81 +3,65 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable
 
     from prometheus_client import CollectorRegistry
 
-    from bailiwick.cluster.store import Store
-    from bailiwick.control.queue import KeyedQueue
-
-Role = Literal["leader", "standby"]
-
 RUN_LIMIT_SECONDS = 300.0
 """No reconcile runs for so long, unless its worker hangs: the queue cuts it off long before."""
+STANDBY = "standby"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """Judges the process. That it answers at all shows that its event loop turns."""
+    """What the process knows of itself.
 
-    def __init__(
-        self,
-        *,
-        role: Callable[[], Role],
-        queue: KeyedQueue,
-        stores: Sequence[Store],
-        registry: CollectorRegistry,
-        clock: Callable[[], float],
-    ) -> None:
-        self._role = role
-        self._queue = queue
-        self._stores = stores
-        self._registry = registry
-        self._clock = clock
+    ``role`` is ``leader`` or ``standby``; ``unsynced`` names the kinds that the leader does not know whole yet;
+    ``longest_run`` is for how many seconds the oldest reconcile of now has been running.
+    """
 
-    def application(self) -> web.Application:
-        """The three paths."""
-        application = web.Application()
-        application.router.add_get("/healthz", self._healthz)
-        application.router.add_get("/readyz", self._readyz)
-        application.router.add_get("/metrics", self._metrics)
-        return application
+    role: Callable[[], str]
+    unsynced: Callable[[], list[str]]
+    longest_run: Callable[[], float]
 
-    async def _healthz(self, _: web.Request) -> web.Response:
-        """503 when a restart would help."""
-        longest = self._queue.longest_run()
-        answer = {"role": self._role(), "longestRunSeconds": round(longest, 1)}
+    async def healthz(self, _: web.Request) -> web.Response:
+        """503 when a restart would help. That there is an answer shows that the event loop turns."""
+        longest = self.longest_run()
+        answer = {"role": self.role(), "longestRunSeconds": round(longest, 1)}
         return web.json_response(answer, status=503 if longest > RUN_LIMIT_SECONDS else 200)
 
-    async def _readyz(self, _: web.Request) -> web.Response:
-        """503 while the leader does not know the whole cluster. A standby holds no watches, and is ready to take over.
-
-        The answer says the age of what is known, in seconds.
-        """
-        role, now = self._role(), self._clock()
-        unsynced = [store.resource.plural for store in self._stores if not store.synced]
-        ages = {store.resource.plural: round(store.age(now), 1) for store in self._stores if store.synced}
-        ready = role == "standby" or not unsynced
-        answer = {"role": role, "ready": ready, "notSynced": unsynced, "ageSeconds": ages}
+    async def readyz(self, _: web.Request) -> web.Response:
+        """503 while the leader does not know the whole cluster. A standby holds no watches: it is as ready as can be."""
+        role, unsynced = self.role(), sorted(self.unsynced())
+        ready = role == STANDBY or not unsynced
+        answer = {"role": role, "ready": ready, "notSynced": unsynced}
         return web.json_response(answer, status=200 if ready else 503)
-
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 @asynccontextmanager
-async def serving(application: web.Application, *, host: str, port: int) -> AsyncIterator[int]:
-    """Serve an application, without a log of requests. Yields the port, which is a free one for port 0."""
+async def serve(
+    health: Health, registry: CollectorRegistry, *, port: int, host: str | None = None
+) -> AsyncIterator[int]:
+    """Answer on a port (0: a free one) of a host (None: of all addresses), which is yielded. OSError when it is taken."""
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    application = web.Application()
+    application.router.add_get("/healthz", health.healthz)
+    application.router.add_get("/readyz", health.readyz)
+    application.router.add_get("/metrics", metrics)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
+        await web.TCPSite(runner, host, port).start()
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
