@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from e2e.cluster import places
 from e2e.cluster.keys import key_of
 from e2e.cluster.prerequisites import FOR_RUNC, require
-from e2e.cluster.steps import ClusterError, attempt, lasted, locked, log_file, run, say, tail
+from e2e.cluster.steps import ClusterError, attempt, lasted, leashed, locked, log_file, run, say, tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -174,7 +174,7 @@ def _compile(batch: Sequence[Program], into: Path, progress: _Progress) -> None:
     with (
         log.open("w") as out,
         subprocess.Popen(
-            [_go(), "build", "-v", *flags, "-o", f"{into}/", *packages],
+            leashed(_go(), "build", "-v", *flags, "-o", f"{into}/", *packages),
             cwd=folder,
             env={**os.environ, **env},
             stdin=subprocess.DEVNULL,

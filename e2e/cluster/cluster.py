@@ -24,12 +24,21 @@ def up() -> Path:
         return given
     with locked("cluster"):
         engine = node_engine.docker() or node_engine.podman()
-        if kind.present(engine):
+        leftovers = bool(kind.present(engine))
+        if leftovers:
             if kind.healthy(engine):
                 return places.KUBECONFIG
             say("what is left of an earlier cluster goes first")
         kind.delete(engine)
-        kind.create(engine, _nodes(engine))
+        nodes = _nodes(engine)
+        try:
+            kind.create(engine, nodes)
+        except ClusterError as error:
+            if not leftovers and "already in use" not in str(error):
+                raise
+            say(f"once more, for something of an earlier run was still moving: {error}")
+            kind.delete(engine)
+            kind.create(engine, nodes)
         for node in kind.NODES:
             forget_superseded(engine, node)
     return places.KUBECONFIG

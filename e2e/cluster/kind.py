@@ -7,7 +7,6 @@ removed first; only what carries our cluster's name is ever touched.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from e2e.cluster import places
 from e2e.cluster.binaries import binary
 from e2e.cluster.node_engine import NETWORK, Engine
 from e2e.cluster.node_image import router_manifest
-from e2e.cluster.steps import ClusterError, attempt, lasted, log_file, run, run_logged, say, step, tail
+from e2e.cluster.steps import ClusterError, attempt, lasted, leashed, log_file, run, run_logged, say, step, tail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,10 +94,13 @@ def configuration(nodes: Nodes) -> str:
 
 def healthy(engine: Engine) -> bool:
     """All three nodes run and their API server says that they are Ready. Writes the kubeconfig when it is so."""
-    running = engine.containers([*_OURS, "status=running"])
-    if sorted(running) != sorted(NODES):
+    if sorted(engine.containers([*_OURS, "status=running"])) != sorted(NODES):
         return False
-    _write_kubeconfig(engine)
+    known = attempt(binary("kind"), "get", "kubeconfig", "--name", CLUSTER, env=engine.environment)
+    if known.returncode:
+        return False
+    places.write(places.KUBECONFIG, known.stdout)
+    places.KUBECONFIG.chmod(0o600)
     said = kubectl(
         "get", "nodes", '--output=jsonpath={range .items[*]}{.status.conditions[?(@.type=="Ready")].status} {end}'
     )
@@ -111,8 +113,8 @@ def create(engine: Engine, nodes: Nodes) -> None:
     places.write(config, configuration(nodes))
     start = time.monotonic()
     say(f"creating three nodes from {nodes.image} … log in {log}")
-    command = [binary("kind"), "create", "cluster", "--config", config, "--kubeconfig", places.KUBECONFIG]
-    _follow(engine, [str(part) for part in command], log, start)
+    command = leashed(binary("kind"), "create", "cluster", "--config", config, "--kubeconfig", places.KUBECONFIG)
+    _follow(engine, command, log, start)
     if nodes.published:
         with step("installing kube-router"):
             run(binary("kubectl"), "apply", "--filename=-", env=_kubeconfig(), given=router_manifest(PUBLISHED_ROUTER))
@@ -154,19 +156,12 @@ def _kubeconfig() -> dict[str, str]:
     return {"KUBECONFIG": str(places.KUBECONFIG)}
 
 
-def _write_kubeconfig(engine: Engine) -> None:
-    text = run(binary("kind"), "get", "kubeconfig", "--name", CLUSTER, env=engine.environment)
-    places.write(places.KUBECONFIG, text)
-    places.KUBECONFIG.chmod(0o600)
-
-
 def _follow(engine: Engine, command: Sequence[str], log: Path, start: float) -> None:
-    """Run kind and pass on the steps that it finishes. It dies with us, so that the next run finds nothing moving."""
-    leash = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+    """Run kind and pass on the steps that it finishes."""
     with (
         log.open("w") as out,
         subprocess.Popen(
-            [*leash, *command],
+            command,
             env={**os.environ, **engine.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -6,7 +6,6 @@ says anything about a data path. kwok is a plain process of whoever asks for it,
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 import time
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from e2e.cluster.binaries import binary, module_folder
-from e2e.cluster.steps import ClusterError, log_file, tail
+from e2e.cluster.steps import ClusterError, leashed, log_file, tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,21 +68,22 @@ def fake_nodes(
 def kwok(kubeconfig: Path) -> Iterator[None]:
     """While this holds, fake nodes become Ready and their pods Running. Raises ClusterError when kwok cannot run."""
     log = log_file("kwok")
-    with tempfile.TemporaryDirectory(prefix="bailiwick-kwok-") as folder, log.open("w") as out:
-        # It dies with us: nobody else would end it. A home of its own keeps ~/.kwok out of this.
-        leash = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-        with subprocess.Popen(
-            [*leash, *_command(kubeconfig)],
-            env={"HOME": folder},
+    with (
+        tempfile.TemporaryDirectory(prefix="bailiwick-kwok-") as folder,
+        log.open("w") as out,
+        subprocess.Popen(
+            leashed(*_command(kubeconfig)),
+            env={"HOME": folder},  # keeps ~/.kwok out of this
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
-        ) as process:
-            try:
-                _must_run(process, log)
-                yield
-            finally:
-                _end(process)
+        ) as process,
+    ):
+        try:
+            _must_run(process, log)
+            yield
+        finally:
+            _end(process)
 
 
 def _command(kubeconfig: Path) -> list[str]:

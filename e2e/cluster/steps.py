@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import time
 from contextlib import contextmanager
@@ -93,6 +94,12 @@ def run_logged(log: Path, *command: str | Path, env: Mapping[str, str] | None = 
         ).returncode
     if code:
         raise ClusterError(f"`{_shown(command)}` failed ({code}); the end of {log}:\n{tail(log)}")
+
+
+def leashed(*command: str | Path) -> list[str]:
+    """The command, such that it dies with us even when we are killed: nobody else would end it."""
+    leash = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+    return [*leash, *map(str, command)]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from e2e.cluster import places
 from e2e.cluster.binaries import binary
-from e2e.cluster.steps import ClusterError, attempt, locked, log_file, run, say, step, tail
+from e2e.cluster.steps import ClusterError, attempt, leashed, locked, log_file, run, say, step, tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,7 +126,7 @@ def _containerd(root: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="bailiwick-") as state, log.open("w") as out:
         configuration, socket = Path(state) / "config.toml", Path(state) / "containerd.sock"
         configuration.write_text(CONFIGURATION.format(root=root, state=state))
-        command = [str(binary("containerd")), "--config", str(configuration)]
+        command = leashed(binary("containerd"), "--config", configuration)
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT) as process:
             try:
                 _wait_for(process, socket, log)
