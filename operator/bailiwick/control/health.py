@@ -38,7 +38,7 @@ class Health:
         return web.json_response(answer, status=503 if longest > RUN_LIMIT_SECONDS else 200)
 
     async def readyz(self, _: web.Request) -> web.Response:
-        """503 while the leader does not know the whole cluster. A standby holds no watches: it is as ready as can be."""
+        """503 while the leader does not know the whole cluster. A standby holds no watches, and is always ready."""
         role, unsynced = self.role(), sorted(self.unsynced())
         ready = role == STANDBY or not unsynced
         answer = {"role": role, "ready": ready, "notSynced": unsynced}
@@ -49,7 +49,7 @@ class Health:
 async def serve(
     health: Health, registry: CollectorRegistry, *, port: int, host: str | None = None
 ) -> AsyncIterator[int]:
-    """Answer on a port (0: a free one) of a host (None: of all addresses), which is yielded. OSError when it is taken."""
+    """Answer on a port (0: a free one), which is yielded, of a host (None: of all addresses). OSError when taken."""
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
