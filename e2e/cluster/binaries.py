@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 GO = places.HERE / "go"
 GO_AT_LEAST = (1, 26, 6)
+GENERATIONS = 3  # of a group; containers that run may use the runtime of an older one
 POLL_SECONDS, TELL_SECONDS = 0.5, 30.0
 
 
@@ -161,6 +162,9 @@ def _build(batch: Sequence[Program], progress: _Progress) -> None:
         _compile(batch, Path(unfinished), progress)
         for program in batch:
             (Path(unfinished) / program.built_as).rename(target / program.name)
+    generations = sorted(target.parent.glob(f"{first.group}-*"), key=lambda folder: folder.stat().st_mtime)
+    for old in generations[:-GENERATIONS]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _compile(batch: Sequence[Program], into: Path, progress: _Progress) -> None:

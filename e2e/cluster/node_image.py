@@ -93,6 +93,7 @@ def node_image(engine: Engine) -> NodeImage:
         if engine.attempt("image", "inspect", "--format", "{{.Id}}", made.name).returncode:
             with step(f"making the node image {made.name}"):
                 _make_node(engine, made.name, system, programs, files)
+            _forget_all_but(engine, made.name)
     return made
 
 
@@ -156,6 +157,15 @@ def _make_node(engine: Engine, name: str, system: Path, programs: dict[str, Path
         loaded = engine.run("load", "--input", archive)
         if name not in loaded:  # podman 4 forgets the name of an OCI archive
             engine.run("tag", loaded.rpartition("Loaded image: ")[2].strip(), name)
+
+
+def _forget_all_but(engine: Engine, name: str) -> None:
+    """Remove the node images of earlier days; the engine keeps those that containers stand on."""
+    repository = name.rpartition(":")[0]
+    named = "{{.Repository}}:{{.Tag}}"
+    known = engine.run("images", "--filter", f"reference={repository}", "--format", named).split()
+    for old in set(known) - {name}:
+        engine.attempt("rmi", old)
 
 
 def _kind_files(base: Path) -> dict[str, bytes]:
