@@ -1,0 +1,344 @@
+"""What is believed about a node, how well it is vouched for, and by whom."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from bailiwick.api.acceleratorclass import AcceleratorClass
+from bailiwick.api.nodestatement import NodeStatement, OriginFact
+from bailiwick.api.resource import Assurance
+from bailiwick.residency.dimensions import WORDING, Dimension
+from bailiwick.residency.jurisdictions import contains
+from bailiwick.residency.nodes import Node, read_node
+from bailiwick.residency.regions import region_of
+from bailiwick.residency.verdict import Problem, Reason
+
+__all__ = [
+    "Dimension",
+    "Fact",
+    "Node",
+    "NodeFacts",
+    "Unknown",
+    "Voucher",
+    "Vouching",
+    "declared",
+    "gather",
+    "gather_all",
+    "read_node",
+    "with_provenance",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Voucher:
+    """Somebody who vouches for a fact. A source that always speaks of now, such as a providerID, has no dates."""
+
+    assurance: Assurance
+    by: str
+    issued: datetime | None = None
+    until: datetime | None = None
+
+    def expired(self, now: datetime) -> bool:
+        """Whether it no longer counts."""
+        return self.until is not None and now >= self.until
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One answer, and everybody who vouches for it, best assurance first; there is always somebody.
+
+    ``jurisdictions`` are countries or subdivisions, sorted; of several all must be inside.
+    """
+
+    jurisdictions: tuple[str, ...]
+    vouchers: tuple[Voucher, ...]
+
+    @property
+    def jurisdiction(self) -> str:
+        """The answer as text: ``DE``, or ``KR, TW``. A place is always one."""
+        return ", ".join(self.jurisdictions)
+
+    @property
+    def assurance(self) -> Assurance:
+        """How well the best of them vouches."""
+        return self.vouchers[0].assurance
+
+    @property
+    def by(self) -> str:
+        """Who vouches best."""
+        return self.vouchers[0].by
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No answer, and why. The message is a sentence about the node, with what to do."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What is believed about one node as of one moment.
+
+    ``next_change`` is when time alone changes the facts; until then they hold if nothing new is said.
+    """
+
+    node: Node
+    place: Fact | Unknown
+    control: Fact | Unknown
+    brand: Fact | Unknown
+    manufacture: Fact | Unknown
+    design: Fact | Unknown
+    problems: tuple[Problem, ...]
+    next_change: datetime | None
+
+    @property
+    def name(self) -> str:
+        """Name of the node."""
+        return self.node.name
+
+    def answer(self, dimension: Dimension) -> Fact | Unknown:
+        """What is believed in one dimension."""
+        match dimension:
+            case Dimension.PLACE:
+                return self.place
+            case Dimension.CONTROL:
+                return self.control
+            case Dimension.BRAND:
+                return self.brand
+            case Dimension.MANUFACTURE:
+                return self.manufacture
+            case Dimension.DESIGN:
+                return self.design
+
+
+Vouching = Callable[[NodeStatement, Dimension], Assurance]
+"""How well a statement vouches for its answer in one dimension: where signatures and authorities come in."""
+
+
+def declared(_statement: NodeStatement, _dimension: Dimension) -> Assurance:
+    """Nobody checks signatures, so whatever anybody says is Declared, signed or not."""
+    return Assurance.DECLARED
+
+
+def gather_all(
+    nodes: Iterable[Node], statements: Iterable[NodeStatement], now: datetime, *, vouching: Vouching = declared
+) -> list[NodeFacts]:
+    """The facts about many nodes, in their order. Looks at every statement once, where `gather` looks at all."""
+    about: dict[str, list[NodeStatement]] = {}
+    for statement in statements:
+        about.setdefault(statement.spec.node.name, []).append(statement)
+    return [gather(node, about.get(node.name, ()), now, vouching=vouching) for node in nodes]
+
+
+def gather(
+    node: Node, statements: Iterable[NodeStatement], now: datetime, *, vouching: Vouching = declared
+) -> NodeFacts:
+    """What is believed about a node as of ``now``, from its providerID and from statements about it.
+
+    - A statement counts if it gives the node's name and every identity that it gives is the node's.
+    - The best assurance wins. Sources that differ, none of them better, leave the answer unknown: none is picked.
+    - A statement that has ended vouches for nothing. An answer that it denied stays unknown until somebody removes it
+      or issues a statement after its end: a contradiction does not go away by waiting, so time brings no node inside.
+    - A virtual node stands for another cluster: its providerID does not tell where its pods run.
+    - Labels are never read, because kubelets write them.
+    """
+    ours = sorted(
+        (statement for statement in statements if statement.spec.node.name == node.name),
+        key=lambda statement: statement.metadata.name,
+    )
+    strange = {statement.metadata.name: why for statement in ours if (why := _mismatch(node, statement))}
+    problems = [Problem(Reason.IDENTITY_MISMATCH, why) for why in strange.values()]
+    answers: dict[Dimension, Fact | Unknown] = {}
+    for dimension in Dimension:
+        claims = _provider_says(node, dimension) + [
+            claim for statement in ours for claim in _statement_says(statement, dimension, vouching, strange)
+        ]
+        answers[dimension], doubts = _settle(node, dimension, claims, now)
+        problems.extend(doubts)
+    moments = [moment for each in ours for moment in (each.spec.issued_at, each.spec.expires_at) if moment > now]
+    return NodeFacts(
+        node=node,
+        place=answers[Dimension.PLACE],
+        control=answers[Dimension.CONTROL],
+        brand=answers[Dimension.BRAND],
+        manufacture=answers[Dimension.MANUFACTURE],
+        design=answers[Dimension.DESIGN],
+        problems=tuple(problems),
+        next_change=min(moments, default=None),
+    )
+
+
+def with_provenance(facts: NodeFacts, accelerator: AcceleratorClass) -> NodeFacts:
+    """The facts about a node together with what is known of the devices on it.
+
+    A class speaks of all its devices and counts as Declared. It fills in what nobody ever said; where a statement of
+    no better assurance says otherwise, the answer is unknown. What it calls Unchecked is not known.
+    """
+    provenance = accelerator.spec.provenance
+    problems = list(facts.problems)
+    filled = {}
+    for dimension, said, origin in (
+        (Dimension.BRAND, facts.brand, provenance.brand),
+        (Dimension.MANUFACTURE, facts.manufacture, provenance.manufacture),
+        (Dimension.DESIGN, facts.design, provenance.design),
+    ):
+        if origin is None or origin.confidence == "Unchecked":
+            continue
+        by = f"AcceleratorClass {accelerator.metadata.name} ({origin.confidence}: {origin.source})"
+        claim = _Claim(_sorted(origin.jurisdictions), Voucher(Assurance.DECLARED, by))
+        if isinstance(said, Fact):
+            known = [_Claim(said.jurisdictions, voucher) for voucher in said.vouchers]
+            # A fact's vouchers count as of the moment of the facts, so none of them has lapsed here.
+            filled[dimension], doubts = _weigh(facts.node, dimension, [*known, claim], [])
+            problems.extend(doubts)
+        elif said.reason is Reason.ORIGIN_UNKNOWN:
+            filled[dimension] = Fact(claim.jurisdictions, (claim.voucher,))
+    return replace(
+        facts,
+        brand=filled.get(Dimension.BRAND, facts.brand),
+        manufacture=filled.get(Dimension.MANUFACTURE, facts.manufacture),
+        design=filled.get(Dimension.DESIGN, facts.design),
+        problems=tuple(problems),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What one source says in one dimension. ``void`` tells why it does not count, whatever the time."""
+
+    jurisdictions: tuple[str, ...]
+    voucher: Voucher
+    void: str = ""
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.jurisdictions)} ({self.voucher.assurance} by {self.voucher.by})"
+
+
+def _sorted(jurisdictions: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(jurisdictions)))
+
+
+def _mismatch(node: Node, statement: NodeStatement) -> str:
+    """By which identity a statement means another machine; empty when all that it gives are the node's."""
+    machine = statement.spec.node
+    for what, given, seen in (
+        ("machineID", machine.machine_id, node.machine_id),
+        ("systemUUID", machine.system_uuid, node.system_uuid),
+        ("providerID", machine.provider_id, node.provider_id),
+    ):
+        # An empty identity names no machine, and must not match a node that tells none.
+        if given is not None and (not given or given != seen):
+            return (
+                f"NodeStatement {statement.metadata.name} speaks of a machine with {what} {given!r}, but node "
+                f"{node.name} has {seen!r}; if the machine was replaced, issue a statement about the new one and "
+                f"remove this one"
+            )
+    return ""
+
+
+def _provider_says(node: Node, dimension: Dimension) -> list[_Claim]:
+    """What the cloud provider asserts by the providerID of a real machine."""
+    region = None if node.virtual else region_of(node.provider_id)
+    if region is None:
+        return []
+    says = {Dimension.PLACE: (region.country,), Dimension.CONTROL: region.operator}.get(dimension, ())
+    by = f"providerID: {region.provider} {region.name}"
+    return [_Claim(_sorted(says), Voucher(Assurance.ASSERTED, by))] if says else []
+
+
+def _statement_says(
+    statement: NodeStatement, dimension: Dimension, vouching: Vouching, strange: Mapping[str, str]
+) -> list[_Claim]:
+    spec = statement.spec
+    origin = spec.origin or OriginFact()
+    says: Mapping[Dimension, tuple[str, ...]] = {
+        Dimension.PLACE: (spec.place.jurisdiction,) if spec.place else (),
+        Dimension.CONTROL: (spec.control.jurisdiction,) if spec.control else (),
+        Dimension.BRAND: origin.brand,
+        Dimension.MANUFACTURE: origin.manufacture,
+        Dimension.DESIGN: origin.design,
+    }
+    if not says[dimension]:
+        return []
+    name = statement.metadata.name
+    voucher = Voucher(vouching(statement, dimension), f"NodeStatement {name}", spec.issued_at, spec.expires_at)
+    return [_Claim(_sorted(says[dimension]), voucher, strange.get(name, ""))]
+
+
+def _settle(
+    node: Node, dimension: Dimension, claims: Sequence[_Claim], now: datetime
+) -> tuple[Fact | Unknown, list[Problem]]:
+    """The answer that follows from all claims as of ``now``, and what is doubtful about it."""
+    begun = [claim for claim in claims if not claim.void and not (claim.voucher.issued and claim.voucher.issued > now)]
+    live = [claim for claim in begun if not claim.voucher.expired(now)]
+    lapsed = [claim for claim in begun if claim.voucher.expired(now)]
+    if live:
+        return _weigh(node, dimension, live, [claim for claim in lapsed if not _superseded(claim, live)])
+    return _nothing_counts(node, dimension, claims, lapsed), []
+
+
+def _superseded(lapsed: _Claim, live: Iterable[_Claim]) -> bool:
+    """Whether somebody has spoken since a claim ended."""
+    until = lapsed.voucher.until
+    return any(until and claim.voucher.issued and claim.voucher.issued >= until for claim in live)
+
+
+def _weigh(
+    node: Node, dimension: Dimension, live: Sequence[_Claim], lapsed: Sequence[_Claim]
+) -> tuple[Fact | Unknown, list[Problem]]:
+    """The best assurance wins, unless somebody of at least that assurance says, or said until the end, otherwise."""
+    strongest_first = sorted(live, key=lambda claim: -claim.voucher.assurance.rank)
+    best = strongest_first[0]
+    rank = best.voucher.assurance.rank
+    question = WORDING[dimension].question.format(node.name)
+    for other in (*strongest_first, *lapsed):
+        if other.voucher.assurance.rank >= rank and other.jurisdictions != best.jurisdictions:
+            why = f"it is disputed {question}: {best}, but {_with_end(other)}; remove the statement that is wrong"
+            return Unknown(Reason.STATEMENTS_DISAGREE, why), [Problem(Reason.STATEMENTS_DISAGREE, why)]
+    doubts = [
+        Problem(
+            Reason.STATEMENTS_DISAGREE,
+            f"it is disputed {question}: {best} prevails over {other}; remove the statement that is wrong",
+        )
+        for other in strongest_first
+        if _contradict(best, other)
+    ]
+    vouchers = tuple(claim.voucher for claim in strongest_first if claim.jurisdictions == best.jurisdictions)
+    return Fact(best.jurisdictions, vouchers), doubts
+
+
+def _contradict(one: _Claim, other: _Claim) -> bool:
+    """Whether both cannot be true. A country and a part of it can."""
+    if len(one.jurisdictions) == len(other.jurisdictions) == 1:
+        here, there = one.jurisdictions[0], other.jurisdictions[0]
+        return not (contains(frozenset({here}), there) or contains(frozenset({there}), here))
+    return one.jurisdictions != other.jurisdictions
+
+
+def _nothing_counts(node: Node, dimension: Dimension, claims: Sequence[_Claim], lapsed: Sequence[_Claim]) -> Unknown:
+    """Why there is no answer, by the best that was ever said."""
+    question = WORDING[dimension].question.format(node.name)
+    for claim in claims:
+        if claim.void:
+            return Unknown(Reason.IDENTITY_MISMATCH, f"nobody vouches for {question}: {claim.void}")
+    if lapsed:
+        last = max(lapsed, key=lambda claim: claim.voucher.until.timestamp() if claim.voucher.until else 0.0)
+        why = f"nobody vouches any more for {question}: {_with_end(last)}; issue a new statement"
+        return Unknown(Reason.STATEMENT_EXPIRED, why)
+    for claim in claims:
+        why = f"nobody vouches yet for {question}: {claim} begins {claim.voucher.issued:%Y-%m-%dT%H:%MZ}"
+        return Unknown(Reason.STATEMENT_NOT_YET_VALID, why)
+    if node.virtual and dimension in (Dimension.PLACE, Dimension.CONTROL):
+        why = (
+            f"node {node.name} stands in for another cluster ({node.virtual}) and nobody vouches for {question}; "
+            f"make a NodeStatement about it if its pods may run there"
+        )
+        return Unknown(Reason.VIRTUAL_NODE, why)
+    return Unknown(WORDING[dimension].unknown, f"nobody vouches for {question}; make a NodeStatement about the node")
+
+
+def _with_end(claim: _Claim) -> str:
+    until = claim.voucher.until
+    return f"{claim}, until {until:%Y-%m-%d}" if until else str(claim)

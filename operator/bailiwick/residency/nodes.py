@@ -1,0 +1,95 @@
+"""What is read from a Kubernetes Node."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """What keeps pods away from a node unless they tolerate it."""
+
+    key: str
+    value: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node, as far as residency and placement care. What the API server does not tell is an empty string.
+
+    ``virtual`` says by which sign the node was recognised as a stand-in for another cluster (virtual-kubelet, Liqo,
+    Admiralty and their kin); empty for a machine.
+    """
+
+    name: str
+    uid: str
+    provider_id: str
+    machine_id: str
+    system_uuid: str
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...]
+    allocatable: Mapping[str, str]
+    ready: bool
+    cordoned: bool
+    virtual: str
+
+
+def read_node(raw: Mapping[str, Any]) -> Node:
+    """The node from its manifest; fields that are missing are empty, and a node without a Ready condition is not."""
+    metadata, spec, status = (raw.get(part) or {} for part in ("metadata", "spec", "status"))
+    info = status.get("nodeInfo") or {}
+    labels = metadata.get("labels") or {}
+    taints = tuple(
+        Taint(taint.get("key") or "", taint.get("value") or "", taint.get("effect") or "")
+        for taint in spec.get("taints") or ()
+    )
+    return Node(
+        name=metadata.get("name") or "",
+        uid=metadata.get("uid") or "",
+        provider_id=spec.get("providerID") or "",
+        machine_id=info.get("machineID") or "",
+        system_uuid=info.get("systemUUID") or "",
+        labels=labels,
+        taints=taints,
+        allocatable=status.get("allocatable") or {},
+        ready=any(
+            condition.get("type") == "Ready" and condition.get("status") == "True"
+            for condition in status.get("conditions") or ()
+        ),
+        cordoned=bool(spec.get("unschedulable")),
+        virtual=_sign_of_a_virtual_node(labels, taints, info.get("kubeletVersion") or ""),
+    )
+
+
+# Sources: virtual-kubelet (node/node.go, examples), Liqo (consts/node.go), Admiralty (common/constants.go), interLink,
+# Alibaba Cloud ECI, Tencent TKE super nodes. A node can hide these signs; it then has no providerID that the region
+# table knows, or it lies about that too, which only a statement that names the machine can tell.
+_LABELS = {
+    "type": "virtual-kubelet",
+    "liqo.io/type": "virtual-node",
+    "virtual-node.interlink/type": "virtual-kubelet",
+    "node.kubernetes.io/instance-type": "eklet",
+}
+_LABEL_KEYS = frozenset({"virtual-kubelet.io/provider", "multicluster.admiralty.io/cluster-target-name"})
+_TAINT_KEYS = frozenset({
+    "virtual-kubelet.io/provider",
+    "virtual-node.liqo.io/not-allowed",
+    "virtual-node.interlink/no-schedule",
+    "eks.tke.cloud.tencent.com/eklet",
+})  # fmt: skip
+_KUBELETS = ("-vk-", "virtual-kubelet", "liqo")
+
+
+def _sign_of_a_virtual_node(labels: Mapping[str, str], taints: tuple[Taint, ...], kubelet: str) -> str:
+    for key, value in _LABELS.items():
+        if labels.get(key) == value:
+            return f"label {key}={value}"
+    for key in sorted(_LABEL_KEYS & labels.keys()):
+        return f"label {key}"
+    for taint in taints:
+        if taint.key in _TAINT_KEYS:
+            return f"taint {taint.key}"
+    if any(sign in kubelet for sign in _KUBELETS):
+        return f"kubelet version {kubelet}"
+    return ""

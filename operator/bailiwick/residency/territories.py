@@ -1,0 +1,173 @@
+"""A policy and the facts about all nodes, compiled into what the API server needs to check by itself."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bailiwick.api.resource import API_VERSION, Count
+from bailiwick.api.territory import (
+    TerritoryImages,
+    TerritoryModels,
+    TerritoryServices,
+    TerritorySpec,
+    TerritoryStorage,
+)
+from bailiwick.residency.facts import Fact, NodeFacts
+from bailiwick.residency.policies import CompiledPolicy
+from bailiwick.residency.rules import judge
+from bailiwick.residency.verdict import Reason, Verdict, refuse
+
+LABEL_PREFIX = "bailiwick.dev.node-restriction.kubernetes.io/"
+"""NodeRestriction keeps kubelets from labels under this prefix, the in-tree policy bailiwick-nodes everybody else."""
+
+RESIDENT = "resident"
+"""Value of the label of a node that is inside."""
+
+GOVERNED_LABEL = "bailiwick.dev/governed"
+"""Label of every namespace that at least one policy governs; its value is ``true``."""
+
+MANAGED_LABELS: Mapping[str, str] = {"app.kubernetes.io/managed-by": "bailiwick"}
+"""Labels of everything cluster-scoped that the operator makes."""
+
+MOST_NODES = 20_000
+"""What a Territory can hold: the bound in its schema."""
+
+_MOST_EXAMPLES = 5
+_LONGEST_MESSAGE = 1024
+
+
+def label_of(policy: str) -> str:
+    """The node label of a policy; ``label_of("")`` is what all of them begin with."""
+    return LABEL_PREFIX + policy
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledTerritory:
+    """Where the workloads of one policy may run, and why not elsewhere, as of one moment.
+
+    ``look_again_in``: seconds until time alone may change it; None when only something new can.
+    """
+
+    spec: TerritorySpec
+    outside: tuple[Count, ...]
+    """Nodes that are outside, by the reason that is reported for them, most nodes first."""
+    doubts: tuple[Count, ...]
+    """Nodes that are inside in spite of a doubt that the policy tolerates (``unknown: Warn``)."""
+    look_again_in: float | None
+
+    @property
+    def nodes(self) -> Mapping[str, str]:
+        """The nodes inside, each with the jurisdiction where it stands."""
+        return self.spec.nodes
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over everything else in the spec."""
+        return self.spec.digest
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The Territory object to apply."""
+        return {
+            "apiVersion": API_VERSION,
+            "kind": "Territory",
+            "metadata": {"name": self.spec.policy, "labels": dict(MANAGED_LABELS)},
+            "spec": _written(self.spec),
+        }
+
+
+def compile_territory(policy: CompiledPolicy, nodes: Iterable[NodeFacts], now: datetime) -> CompiledTerritory:
+    """The territory of a policy as of ``now``. It does not depend on the order of nodes."""
+    inside: dict[str, str] = {}
+    outside: list[tuple[str, Verdict]] = []
+    doubts: list[tuple[str, Verdict]] = []
+    moments: list[datetime] = []
+    for facts in sorted(nodes, key=lambda facts: facts.name):
+        verdict = judge(policy, facts, now)
+        if verdict.allowed and len(inside) >= MOST_NODES:
+            verdict = _full(policy, facts.name)
+        if not verdict.allowed:
+            outside.append((facts.name, verdict))
+        elif isinstance(facts.place, Fact):
+            inside[facts.name] = facts.place.jurisdiction
+            if verdict.reason is not Reason.ALLOWED:
+                doubts.append((facts.name, verdict))
+        moments.extend(_changes(policy, facts, now))
+    return CompiledTerritory(
+        spec=_spec(policy, inside),
+        outside=_counts(outside),
+        doubts=_counts(doubts),
+        look_again_in=(min(moments) - now).total_seconds() if moments else None,
+    )
+
+
+def _full(policy: CompiledPolicy, node: str) -> Verdict:
+    return refuse(
+        Reason.TERRITORY_FULL,
+        f"the territory of {policy.by} holds at most {MOST_NODES} nodes and node {node} is one more; split the policy",
+    )
+
+
+def _changes(policy: CompiledPolicy, facts: NodeFacts, now: datetime) -> Iterable[datetime]:
+    """When time alone may change what the policy makes of a node."""
+    if facts.next_change and facts.next_change > now:
+        yield facts.next_change
+    max_age = policy.place.max_age if policy.place else None
+    if max_age is not None and isinstance(facts.place, Fact):
+        for voucher in facts.place.vouchers:
+            if voucher.issued and voucher.issued + max_age > now:
+                yield voucher.issued + max_age
+
+
+def _counts(verdicts: Iterable[tuple[str, Verdict]]) -> tuple[Count, ...]:
+    by_reason: defaultdict[Reason, list[tuple[str, Verdict]]] = defaultdict(list)
+    for name, verdict in verdicts:
+        by_reason[verdict.reason].append((name, verdict))
+    return tuple(
+        Count(
+            reason=reason,
+            count=len(found),
+            message=found[0][1].message[:_LONGEST_MESSAGE],
+            examples=tuple(name for name, _ in found[:_MOST_EXAMPLES]),
+        )
+        for reason, found in sorted(by_reason.items(), key=lambda entry: (-len(entry[1]), entry[0]))
+    )
+
+
+def _spec(policy: CompiledPolicy, nodes: Mapping[str, str]) -> TerritorySpec:
+    asked = policy.spec
+    spec = TerritorySpec(
+        policy=policy.name,
+        digest="",
+        nodes=nodes,
+        node_selector={label_of(policy.name): RESIDENT},
+        namespace_labels=_listed(asked.namespace_selector.keys()),
+        models=asked.models
+        and TerritoryModels(sources=_listed(asked.models.sources), require_digest=asked.models.require_digest),
+        images=asked.images
+        and TerritoryImages(registries=_listed(asked.images.registries), require_digest=asked.images.require_digest),
+        storage=asked.storage and TerritoryStorage(classes=_listed(asked.storage.classes)),
+        services=asked.network and TerritoryServices(types=_listed(asked.network.services)),
+    )
+    return spec.model_copy(update={"digest": digest_of(spec)})
+
+
+def digest_of(spec: TerritorySpec) -> str:
+    """SHA-256 over the canonical JSON (RFC 8785, of which strings and maps suffice) of a spec without its digest."""
+    content = _written(spec)
+    del content["digest"]
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
+
+
+def _written(spec: TerritorySpec) -> dict[str, Any]:
+    return spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _listed(values: Iterable[str]) -> tuple[str, ...]:
+    """Lists without order, in one order."""
+    return tuple(sorted(values))

@@ -1,0 +1,95 @@
+"""The answer to "may it run here?", and the one list of reasons that everybody uses."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why: in admission messages, conditions, events, metrics and reports alike."""
+
+    ALLOWED = "Allowed"
+
+    # Where the node stands.
+    PLACE_UNKNOWN = "PlaceUnknown"
+    WRONG_PLACE = "WrongPlace"
+    ASSURANCE_TOO_LOW = "AssuranceTooLow"
+    VIRTUAL_NODE = "VirtualNode"
+    # Whose law reaches its operator, and where its hardware comes from.
+    CONTROL_UNKNOWN = "ControlUnknown"
+    WRONG_CONTROL = "WrongControl"
+    ORIGIN_UNKNOWN = "OriginUnknown"
+    WRONG_ORIGIN = "WrongOrigin"
+    # What is the matter with those who say so.
+    STATEMENT_EXPIRED = "StatementExpired"
+    STATEMENT_NOT_YET_VALID = "StatementNotYetValid"
+    STATEMENT_TOO_OLD = "StatementTooOld"
+    STATEMENTS_DISAGREE = "StatementsDisagree"
+    IDENTITY_MISMATCH = "IdentityMismatch"
+    # What is the matter with a policy.
+    UNKNOWN_JURISDICTION = "UnknownJurisdiction"
+    CYCLIC_JURISDICTION = "CyclicJurisdiction"
+    TERRITORY_FULL = "TerritoryFull"
+    # What the in-tree policies refuse besides (charts/bailiwick/policies).
+    UNGOVERNED = "Ungoverned"
+    NOT_PINNED = "NotPinned"
+    PROTECTED_LABEL = "ProtectedLabel"
+    OPERATOR_ONLY = "OperatorOnly"
+    SOURCE_NOT_ALLOWED = "SourceNotAllowed"
+    DIGEST_REQUIRED = "DigestRequired"
+    # Why a node inside the border still cannot carry a model.
+    NOT_READY = "NotReady"
+    CORDONED = "Cordoned"
+    NO_ACCELERATOR = "NoAccelerator"
+    INVALID_MODEL = "InvalidModel"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong with what was said or asked, and what to do about it."""
+
+    reason: Reason
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether something is allowed, and why.
+
+    A verdict that allows has the reason Allowed and no message, or it allows in spite of a doubt that the policy
+    tolerates (``unknown: Warn``) and names the doubt.
+    """
+
+    allowed: bool
+    reason: Reason
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}" if self.message else str(self.reason)
+
+
+ALLOWED = Verdict(allowed=True, reason=Reason.ALLOWED, message="")
+
+
+def refuse(reason: Reason, message: str) -> Verdict:
+    """No. The message tells what was expected, what was seen, who says so, and what to do."""
+    return Verdict(allowed=False, reason=reason, message=message)
+
+
+def tolerate(reason: Reason, message: str) -> Verdict:
+    """Yes, in spite of a doubt that must not go unheard."""
+    return Verdict(allowed=True, reason=reason, message=message)
+
+
+def strictest(verdicts: Iterable[Verdict]) -> Verdict:
+    """All of them must allow: the first refusal, or else the first doubt, or else yes. Stops at the first refusal."""
+    outcome = ALLOWED
+    for verdict in verdicts:
+        if not verdict.allowed:
+            return verdict
+        if outcome is ALLOWED:
+            outcome = verdict
+    return outcome
