@@ -8,14 +8,18 @@ from pydantic import Field
 
 from bailiwick.api.codes import Place
 from bailiwick.api.markers import Atomic, MapSet, Rule, list_map
+from bailiwick.api.names import LABEL_KEYS, LabelKey, LabelValue, ObjectName, named
+from bailiwick.api.quantities import Quantity
 from bailiwick.api.resource import Column, Kind, LabelSelector, Part, Resource
 
-Quantity = Annotated[
+_ExtendedResource = Annotated[
     str,
-    Field(max_length=32),
-    Rule("isQuantity(self) && !quantity(self).isLessThan(quantity('0'))", "must be a quantity such as 80Gi, 500m or 4"),
+    Field(max_length=317),
+    named(
+        "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$",
+        "an extended resource is named vendor.example/device",
+    ),
 ]
-"""An amount in Kubernetes' notation."""
 
 
 class EngineName(StrEnum):
@@ -51,8 +55,12 @@ class Provenance(Part):
 class EnvVar(Part):
     """One environment variable."""
 
-    name: str = Field(min_length=1, max_length=256, description="Name.")
-    value: str = Field(default="", max_length=4096, description="Value.")
+    name: Annotated[
+        str,
+        Field(min_length=1, max_length=256),
+        named("^[A-Za-z_][A-Za-z0-9_]*$", "must be the name of an environment variable: letters, digits, underscores"),
+    ] = Field(description="Name of the variable.")
+    value: str = Field(default="", max_length=4096, description="Value of the variable.")
 
 
 class ServingEngine(Part):
@@ -66,21 +74,29 @@ class ServingEngine(Part):
     environment: Annotated[tuple[EnvVar, ...], list_map("name")] = Field(
         default=(), max_length=64, description="Environment that this device needs."
     )
-    requests: Annotated[Mapping[str, Quantity], Field(max_length=8)] = Field(
+    requests: Annotated[Mapping[str, Quantity], Field(max_length=8), LABEL_KEYS] = Field(
         default_factory=dict,
-        description="What a replica asks of its node beside the devices, such as cpu and memory; memory is also its limit.",
+        description="What a replica asks of its node beside the devices: cpu, memory; memory is also its limit.",
     )
 
 
 class Toleration(Part):
     """A taint that pods on this device bear."""
 
-    key: str = Field(
-        min_length=1, max_length=317, description="Key of the taint. A toleration of everything is refused."
-    )
+    key: LabelKey = Field(description="Key of the taint. A toleration of everything is refused.")
     operator: Literal["Exists", "Equal"] = Field(default="Exists", description="How the value is compared.")
-    value: str | None = Field(default=None, max_length=63, description="Value for Equal.")
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(default=None, description="Effect.")
+    value: LabelValue | None = Field(default=None, description="Value for Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="Effect of the taint. Absent: every effect."
+    )
+    rules = (
+        Rule(
+            "self.operator == 'Equal' || !has(self.value)",
+            "Exists takes no value",
+            holds=lambda self: self.operator == "Equal" or self.value is None,
+            path=".value",
+        ),
+    )
 
 
 class PowerMetric(Part):
@@ -88,20 +104,24 @@ class PowerMetric(Part):
 
     name: str = Field(min_length=1, max_length=256, description="Name of the metric.")
     kind: Literal["EnergyCounter", "PowerGauge"] = Field(description="Joules that add up, or watts right now.")
-    scale: str = Field(default="1", max_length=32, description="Factor to joules or watts, as a decimal number.")
+    scale: Annotated[
+        str,
+        Field(max_length=32),
+        named("^[0-9]{1,15}([.][0-9]{1,15})?$", "must be a decimal number such as 1, 0.001 or 1000"),
+    ] = Field(default="1", description="Factor to joules or watts, as a decimal number.")
 
 
 class AcceleratorClassSpec(Part):
     """A kind of device. All figures are per device, nominal, and yours to correct."""
 
     description: str = Field(default="", max_length=256, description="What it is.")
-    resources: Annotated[tuple[Annotated[str, Field(max_length=317)], ...], MapSet] = Field(
+    resources: Annotated[tuple[_ExtendedResource, ...], MapSet] = Field(
         default=(),
         max_length=16,
         description="Extended resources that stand for it, first choice first; vendors rename them. Empty: plain CPU.",
     )
     node_selector: LabelSelector | None = Field(default=None, description="Labels of the nodes that have it.")
-    device_classes: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], MapSet] = Field(
+    device_classes: Annotated[tuple[ObjectName, ...], MapSet] = Field(
         default=(), max_length=16, description="DeviceClasses by which a ResourceClaim can ask for it."
     )
     memory: Quantity | None = Field(default=None, description="Memory per device, such as 80Gi.")
@@ -114,17 +134,9 @@ class AcceleratorClassSpec(Part):
     tolerations: Annotated[tuple[Toleration, ...], Atomic] = Field(
         default=(), max_length=16, description="Taints of nodes with this device."
     )
-    scheduler_name: str | None = Field(default=None, max_length=253, description="Scheduler that the vendor requires.")
-    runtime_class_name: str | None = Field(default=None, max_length=253, description="RuntimeClass that it requires.")
+    scheduler_name: ObjectName | None = Field(default=None, description="Scheduler that the vendor requires.")
+    runtime_class_name: ObjectName | None = Field(default=None, description="RuntimeClass that it requires.")
     power_metric: PowerMetric | None = Field(default=None, description="How its power is measured.")
-    rules = (
-        Rule(
-            "self.resources.all(r, r.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/'"
-            " + '[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",
-            "an extended resource is named vendor.example/device",
-            ".resources",
-        ),
-    )
 
 
 class AcceleratorClass(Resource):

@@ -1,11 +1,10 @@
 """Names of jurisdictions: ISO 3166-1 countries, ISO 3166-2 subdivisions, and dated groups of them."""
 
-import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from bailiwick.api.markers import Rule
+from bailiwick.api.names import named, whole
 
 COUNTRIES = frozenset(  # one code per word, so that a change is one word in a diff
     """
@@ -44,13 +43,8 @@ JURISDICTION_MESSAGE = (
     f"unknown jurisdiction: use {_HINT}, or the name of a Jurisdiction object such as EU or GDPR-ADEQUATE"
 )
 
-_place = re.compile(PLACE_PATTERN, re.ASCII)
-_jurisdiction = re.compile(JURISDICTION_PATTERN, re.ASCII)
-
-
-def is_place(name: str) -> bool:
-    """Whether ``name`` is one country or subdivision: where one thing can stand."""
-    return _place.match(name) is not None
+is_place = whole(PLACE_PATTERN)
+"""Whether a name is one country or subdivision: where one thing can stand."""
 
 
 def country_of(place: str) -> str:
@@ -58,30 +52,16 @@ def country_of(place: str) -> str:
     return place.partition("-")[0]
 
 
-def _check_place(name: str) -> str:
-    if not is_place(name):
-        raise ValueError(f"{name!r} is {PLACE_MESSAGE}")
-    return name
-
-
-def _check_jurisdiction(name: str) -> str:
-    if not _jurisdiction.match(name):
-        raise ValueError(f"{name!r} is an {JURISDICTION_MESSAGE}")
-    return name
-
-
 Place = Annotated[
     str,
-    Field(min_length=2, max_length=6),
-    AfterValidator(_check_place),
-    Rule(f"self.matches('{PLACE_PATTERN}')", PLACE_MESSAGE),
+    Field(min_length=1, max_length=24),  # long enough for a country's name, so that it gets the rule's answer
+    named(PLACE_PATTERN, PLACE_MESSAGE),
 ]
 """One country or subdivision."""
 
 JurisdictionName = Annotated[
     str,
-    Field(min_length=2, max_length=63),
-    AfterValidator(_check_jurisdiction),
-    Rule(f"self.matches('{JURISDICTION_PATTERN}')", JURISDICTION_MESSAGE),
+    Field(min_length=1, max_length=63),
+    named(JURISDICTION_PATTERN, JURISDICTION_MESSAGE),
 ]
 """A country, a subdivision, or a named group of them."""

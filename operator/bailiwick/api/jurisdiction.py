@@ -7,7 +7,13 @@ from pydantic import Field
 
 from bailiwick.api.codes import JurisdictionName
 from bailiwick.api.markers import MapSet, Rule
+from bailiwick.api.names import whole
 from bailiwick.api.resource import Column, Kind, Part, Resource
+
+_GROUP = "^(eu|[a-z][a-z0-9]{2,}(-[a-z0-9]+)*)$"
+_is_group = whole(_GROUP)
+_LONGEST = 63
+_FIRST_YEAR = 1900
 
 
 class JurisdictionSpec(Part):
@@ -17,7 +23,14 @@ class JurisdictionSpec(Part):
     members: Annotated[tuple[JurisdictionName, ...], MapSet] = Field(
         min_length=1, max_length=300, description="Countries, subdivisions or other named jurisdictions."
     )
-    as_of: date = Field(description="The day on which the list was right.")
+    as_of: Annotated[
+        date,
+        Rule(
+            "self >= timestamp('1900-01-01T00:00:00Z')",
+            "must be a day after the year 1899",
+            holds=lambda day: day.year >= _FIRST_YEAR,
+        ),
+    ] = Field(description="The day on which the list was right.")
     source: str = Field(
         min_length=1, max_length=2048, description="Where the list can be checked: a legal text or URI."
     )
@@ -41,16 +54,20 @@ class Jurisdiction(Resource):
     spec: JurisdictionSpec = Field(description="Who belongs to the group.")
     rules = (
         Rule(
-            "self.metadata.name == 'eu' || self.metadata.name.matches('^[a-z][a-z0-9]{2,}(-[a-z0-9]+)*$')",
+            f"self.metadata.name.matches('{_GROUP}')",
             "two letters, or two letters and a dash, are ISO codes: name a group eu, eea, gdpr-adequate or alike",
+            holds=lambda self: not self.metadata.name or _is_group(self.metadata.name),
         ),
         Rule(
             "size(self.metadata.name) <= 63",
             "the name may have at most 63 characters",
+            holds=lambda self: len(self.metadata.name) <= _LONGEST,
         ),
         Rule(
             "!self.spec.members.exists(m, m.lowerAscii() == self.metadata.name)",
             "a jurisdiction cannot be a member of itself",
+            holds=lambda self: self.name not in self.spec.members,
+            path=".spec.members",
         ),
     )
 

@@ -1,15 +1,18 @@
-"""What a CRD schema can say and JSON Schema cannot: list types, CEL rules, formats of Kubernetes.
+"""What a CRD schema can say and JSON Schema cannot: list types, CEL rules, values that are integer or string.
 
-Markers stand in ``Annotated[...]`` beside the field they describe, or in ``rules`` of a model.
+Markers stand in ``Annotated[...]`` beside the field they describe, after its bounds; rules over several fields stand in
+``rules`` of their class.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+VALIDATIONS = "x-kubernetes-validations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +29,36 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A CEL rule with the sentence a user reads when it fails.
+    """One rule in two languages, with the sentence that a user reads when it is broken.
 
-    ``cel`` sees the value as ``self`` (and ``oldSelf`` on updates). ``reason`` is one of the API's field reasons.
+    The API server evaluates ``cel``, where the value is called ``self``. ``holds`` says the same in Python, because
+    reconcile validates again what it reads: an object may be older than the rule. A contract test breaks every rule in
+    both. ``path`` names the field that is to blame when the rule stands on its parent.
     """
 
     cel: str
     message: str
+    holds: Callable[[Any], bool]
     path: str | None = None
-    reason: str = "FieldValueInvalid"
+    reason: Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired"] = "FieldValueInvalid"
+
+    def check(self, value: Any) -> Any:
+        """The value itself; raises PydanticCustomError when it breaks the rule."""
+        if not self.holds(value):
+            raise PydanticCustomError("rule", "{message}", {"message": self.message})
+        return value
 
     def as_validation(self) -> dict[str, str]:
         """The entry of ``x-kubernetes-validations``."""
         entry = {"rule": self.cel, "message": self.message, "reason": self.reason}
         return entry | ({"fieldPath": self.path} if self.path else {})
 
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         schema = dict(handler(core))
-        schema["x-kubernetes-validations"] = [*schema.get("x-kubernetes-validations", []), self.as_validation()]
+        schema[VALIDATIONS] = [*schema.get(VALIDATIONS, ()), self.as_validation()]
         return schema
 
 
@@ -58,6 +73,8 @@ MapSet = Extension((("x-kubernetes-list-type", "set"),))
 Atomic = Extension((("x-kubernetes-list-type", "atomic"),))
 """A list that one manager owns whole."""
 
-IntOrString = Extension((("x-kubernetes-int-or-string", True),))
+AtomicMap = Extension((("x-kubernetes-map-type", "atomic"),))
+"""A map that one manager owns whole."""
 
-Check = Callable[[str], str]
+IntOrString = Extension((("x-kubernetes-int-or-string", True),))
+"""A value that may be written as a number or as a string."""

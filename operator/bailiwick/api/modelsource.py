@@ -5,109 +5,87 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from bailiwick.api.markers import Atomic, Rule
+from bailiwick.api.names import Digest, HttpUrl, ObjectName, named
 from bailiwick.api.resource import Part
 
-_Name = Annotated[str, Field(min_length=1, max_length=253)]
 _RelativePath = Annotated[
     str,
     Field(max_length=1024),
-    Rule("!self.startsWith('/') && !self.split('/').exists(part, part == '..')", "must be a relative path without .."),
+    Rule(
+        "!self.startsWith('/') && !self.split('/').exists(part, part == '..')",
+        "must be a relative path without ..",
+        holds=lambda path: not path.startswith("/") and ".." not in path.split("/"),
+    ),
 ]
-
-Digest = Annotated[
+_IMAGE = "^[a-zA-Z0-9][-a-zA-Z0-9._:/]*(@sha256:[0-9a-f]{64})?$"
+ImageReference = Annotated[
     str,
-    Field(max_length=71),
-    Rule("self.matches('^sha256:[0-9a-f]{64}$')", "must be sha256: and 64 lower-case hexadecimal digits"),
+    Field(min_length=1, max_length=512),
+    named(_IMAGE, "must be an image such as registry.example/name:tag or registry.example/name@sha256:<64 digits>"),
 ]
+"""The name of an image, by tag or by the 64 lower-case hexadecimal digits of its digest."""
 
 
 class OciSource(Part):
     """An OCI image or artifact with the model's files at its root, mounted as an image volume."""
 
-    image: str = Field(
-        min_length=1, max_length=512, description="Reference, best by digest: registry.example/models/name@sha256:…"
-    )
+    image: ImageReference = Field(description="Reference, best by digest: registry.example/models/name@sha256:…")
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         default="IfNotPresent", description="When the node asks the registry. Never: only what the node already has."
     )
-    pull_secrets: Annotated[tuple[_Name, ...], Atomic] = Field(
+    pull_secrets: Annotated[tuple[ObjectName, ...], Atomic] = Field(
         default=(), max_length=8, description="Secrets of the namespace with credentials of the registry."
-    )
-    rules = (
-        Rule(
-            "!self.image.contains('@') || self.image.matches('@sha256:[0-9a-f]{64}$')",
-            "a digest is written name@sha256: and 64 lower-case hexadecimal digits",
-            ".image",
-        ),
-        Rule(
-            "self.image.matches('^[a-zA-Z0-9][-a-zA-Z0-9._:/]*(@sha256:[0-9a-f]+)?$')",
-            "must be an image reference such as registry.example/models/name@sha256:…",
-            ".image",
-        ),
     )
 
 
 class ClaimSource(Part):
     """A PersistentVolumeClaim of the namespace that holds the model's files."""
 
-    claim_name: _Name = Field(description="Name of the claim.")
+    claim_name: ObjectName = Field(description="Name of the claim.")
     path: _RelativePath = Field(default="", description="Folder in the volume. Empty: its root.")
 
 
 class S3Source(Part):
     """A prefix in S3-compatible object storage."""
 
-    endpoint: str = Field(
-        min_length=1,
-        max_length=2048,
-        json_schema_extra={"format": "uri"},
-        description="URL of the storage; no default.",
-    )
+    endpoint: HttpUrl = Field(description="URL of the storage; no default.")
     bucket: str = Field(min_length=3, max_length=63, description="Bucket.")
     prefix: str = Field(default="", max_length=1024, description="Prefix of the objects.")
     region: str = Field(default="", max_length=64, description="Region that requests are signed for.")
-    credentials_secret: _Name | None = Field(
+    credentials_secret: ObjectName | None = Field(
         default=None, description="Secret with accessKeyId and secretAccessKey. Absent: anonymous."
-    )
-    rules = (
-        Rule(
-            "isURL(self.endpoint) && url(self.endpoint).getScheme() in ['http', 'https']", "must be a URL", ".endpoint"
-        ),
     )
 
 
 class HuggingFaceSource(Part):
     """A repository of a Hugging Face compatible hub. It is imported once, never read while serving."""
 
-    repository: str = Field(max_length=192, description="organisation/name.")
-    revision: str = Field(max_length=40, description="Commit: 40 hexadecimal digits. A branch can change under you.")
-    endpoint: str | None = Field(
-        default=None, max_length=2048, json_schema_extra={"format": "uri"}, description="URL of a mirror of the hub."
-    )
-    token_secret: _Name | None = Field(default=None, description="Secret with the key token, for gated models.")
-    rules = (
-        Rule(
-            "self.revision.matches('^[0-9a-f]{40}$')", "must be a commit: 40 lower-case hexadecimal digits", ".revision"
-        ),
-        Rule(
-            "self.repository.matches('^[A-Za-z0-9][-A-Za-z0-9._]*/[A-Za-z0-9][-A-Za-z0-9._]*$')",
-            "must be organisation/name",
-            ".repository",
-        ),
-    )
+    repository: Annotated[
+        str,
+        Field(max_length=192),
+        named("^[A-Za-z0-9][-A-Za-z0-9._]*/[A-Za-z0-9][-A-Za-z0-9._]*$", "must be organisation/name"),
+    ] = Field(description="organisation/name.")
+    revision: Annotated[
+        str,
+        Field(max_length=64),
+        named("^[0-9a-f]{40}$", "must be a commit: 40 lower-case hexadecimal digits; a branch can change under you"),
+    ] = Field(description="Commit: 40 hexadecimal digits.")
+    endpoint: HttpUrl | None = Field(default=None, description="URL of a mirror of the hub. Absent: huggingface.co.")
+    token_secret: ObjectName | None = Field(default=None, description="Secret with the key token, for gated models.")
 
 
 class HostPathSource(Part):
     """A folder that is on every eligible node. Needs a namespace whose Pod Security level admits host paths."""
 
-    path: str = Field(max_length=1024, description="Absolute path on the node.")
-    rules = (
+    path: Annotated[
+        str,
+        Field(max_length=1024),
         Rule(
-            "self.path.startsWith('/') && self.path != '/' && !self.path.split('/').exists(part, part == '..')",
+            "self.startsWith('/') && self != '/' && !self.split('/').exists(part, part == '..')",
             "must be an absolute path without .., and not the root",
-            ".path",
+            holds=lambda path: path.startswith("/") and path != "/" and ".." not in path.split("/"),
         ),
-    )
+    ] = Field(description="Absolute path on the node.")
 
 
 class Source(Part):
@@ -123,6 +101,10 @@ class Source(Part):
             "[has(self.oci), has(self.persistentVolumeClaim), has(self.s3), has(self.huggingFace), has(self.hostPath)]"
             ".filter(given, given).size() == 1",
             "give exactly one of oci, persistentVolumeClaim, s3, huggingFace, hostPath",
+            holds=lambda self: (
+                [self.oci, self.persistent_volume_claim, self.s3, self.hugging_face, self.host_path].count(None)
+                == len(type(self).model_fields) - 1
+            ),
         ),
     )
 
@@ -130,15 +112,15 @@ class Source(Part):
 class Manifest(Part):
     """A list of files with their SHA-256, in the format of sha256sum."""
 
-    config_map: _Name = Field(description="ConfigMap of the namespace that holds the list.")
+    config_map: ObjectName = Field(description="ConfigMap of the namespace that holds the list.")
     key: str = Field(default="SHA256SUMS", min_length=1, max_length=253, description="Key in the ConfigMap.")
 
 
 class ModelSignature(Part):
     """A signature over the model's files (OpenSSF Model Signing)."""
 
-    authority: _Name = Field(description="The Authority whose key must have signed.")
-    config_map: _Name | None = Field(
+    authority: ObjectName = Field(description="The Authority whose key must have signed.")
+    config_map: ObjectName | None = Field(
         default=None, description="ConfigMap with model.sig. Absent: the file lies beside the weights."
     )
 
@@ -146,11 +128,11 @@ class ModelSignature(Part):
 class Model(Part):
     """The model and where its weights come from."""
 
-    name: str = Field(
-        min_length=1,
-        max_length=253,
-        description="The name that clients ask for, such as skt/A.X-K1.",
-    )
+    name: Annotated[
+        str,
+        Field(min_length=1, max_length=253),
+        named("^[A-Za-z0-9][-A-Za-z0-9._/:]*$", "must be a name such as organisation/model"),
+    ] = Field(description="The name that clients ask for, such as skt/A.X-K1.")
     source: Source = Field(description="Where the weights come from.")
     digest: Digest | None = Field(default=None, description="SHA-256 of the manifest of files.")
     manifest: Manifest | None = Field(default=None, description="The files and their digests.")
@@ -158,15 +140,21 @@ class Model(Part):
     licence: str | None = Field(default=None, max_length=64, description="SPDX identifier of the model's licence.")
     rules = (
         Rule(
-            "self.name.matches('^[A-Za-z0-9][-A-Za-z0-9._/:]*$')", "must be a name such as organisation/model", ".name"
+            "!(has(self.digest) && has(self.manifest))",
+            "give digest or manifest, not both",
+            holds=lambda self: self.digest is None or self.manifest is None,
+            path=".digest",
         ),
-        Rule("!(has(self.digest) && has(self.manifest))", "give digest or manifest, not both", ".digest"),
     )
 
 
 class Adapter(Part):
     """A LoRA adapter that is loaded at start."""
 
-    name: str = Field(min_length=1, max_length=63, description="The name that clients ask for.")
+    name: Annotated[
+        str,
+        Field(min_length=1, max_length=63),
+        named("^[A-Za-z0-9][-A-Za-z0-9._]*$", "must be a name: letters, digits, dashes, dots and underscores"),
+    ] = Field(description="The name that clients ask for.")
     source: Source = Field(description="Where its files come from.")
     digest: Digest | None = Field(default=None, description="SHA-256 of the manifest of files.")

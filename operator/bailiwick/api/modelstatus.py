@@ -1,6 +1,5 @@
 """The status of a SovereignModel: what was planned, where it runs, and why not elsewhere."""
 
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
@@ -8,6 +7,7 @@ from pydantic import Field
 from bailiwick.api.codes import Place
 from bailiwick.api.markers import MapSet, list_map
 from bailiwick.api.resource import Assurance, Conditions, Count, Part
+from bailiwick.api.timestamps import Timestamp
 
 _Text = Annotated[str, Field(max_length=512)]
 
@@ -45,7 +45,7 @@ class Placement(Part):
     )
     assurance: Assurance | None = Field(default=None, description="How well that is vouched for.")
     ready: bool = Field(description="Whether the replica answers.")
-    since: datetime | None = Field(default=None, description="Start of the pod.")
+    since: Timestamp | None = Field(default=None, description="Start of the pod.")
 
 
 class SovereignModelStatus(Part):

@@ -1,22 +1,25 @@
 """NodeStatement: what somebody says about one machine."""
 
-from datetime import datetime
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from bailiwick.api.codes import Place
 from bailiwick.api.markers import Atomic, MapSet, Rule
+from bailiwick.api.names import ObjectName
 from bailiwick.api.resource import Column, Kind, Part, Resource
+from bailiwick.api.timestamps import Timestamp
+
+_FIRST_YEAR = 2000
 
 
 class Machine(Part):
     """Which machine is meant. Every identity that is given must match the node, or the statement does not count."""
 
-    name: str = Field(min_length=1, max_length=253, description="Name of the node.")
-    machine_id: str | None = Field(default=None, max_length=64, description="status.nodeInfo.machineID of the node.")
-    system_uuid: str | None = Field(default=None, max_length=64, description="status.nodeInfo.systemUUID of the node.")
-    provider_id: str | None = Field(default=None, max_length=512, description="spec.providerID of the node.")
+    name: ObjectName = Field(description="Name of the node.")
+    machine_id: str | None = Field(default=None, max_length=64, description="The node's status.nodeInfo.machineID.")
+    system_uuid: str | None = Field(default=None, max_length=64, description="The node's status.nodeInfo.systemUUID.")
+    provider_id: str | None = Field(default=None, max_length=512, description="The node's spec.providerID.")
 
 
 class PlaceFact(Part):
@@ -69,18 +72,33 @@ class NodeStatementSpec(Part):
     place: PlaceFact | None = Field(default=None, description="Where it stands.")
     control: ControlFact | None = Field(default=None, description="Whose law reaches its operator.")
     origin: OriginFact | None = Field(default=None, description="Where its hardware comes from.")
-    issued_at: datetime = Field(description="When the facts were established.")
-    expires_at: datetime = Field(description="When they stop counting. Nothing holds for ever.")
-    authority: str | None = Field(default=None, max_length=253, description="The Authority that vouches for the facts.")
+    issued_at: Timestamp = Field(description="When the facts were established.")
+    expires_at: Timestamp = Field(description="When they stop counting. Nothing holds for ever.")
+    authority: ObjectName | None = Field(default=None, description="The Authority that vouches for the facts.")
     envelope: Envelope | None = Field(default=None, description="The signed form. Without it the facts are Declared.")
     rules = (
-        Rule("self.expiresAt > self.issuedAt", "expiresAt must be after issuedAt", ".expiresAt"),
+        Rule(
+            "self.expiresAt > self.issuedAt",
+            "expiresAt must be after issuedAt",
+            holds=lambda self: self.expires_at > self.issued_at,
+            path=".expiresAt",
+        ),
+        Rule(
+            "self.issuedAt >= timestamp('2000-01-01T00:00:00Z')",
+            "issuedAt must be after the year 1999",
+            holds=lambda self: self.issued_at.year >= _FIRST_YEAR,
+            path=".issuedAt",
+        ),
         Rule(
             "has(self.place) || has(self.control) || has(self.origin)",
             "a statement must state place, control or origin",
+            holds=lambda self: (self.place or self.control or self.origin) is not None,
         ),
         Rule(
-            "has(self.authority) == has(self.envelope)", "authority and envelope belong together: give both or neither"
+            "has(self.authority) == has(self.envelope)",
+            "authority and envelope belong together: give both or neither",
+            holds=lambda self: (self.authority is None) == (self.envelope is None),
+            path=".authority",
         ),
     )
 
@@ -92,6 +110,7 @@ class NodeStatement(Resource):
         plural="nodestatements",
         singular="nodestatement",
         short_names=("nstmt",),
+        selectable=(".spec.node.name",),
         columns=(
             Column("Node", ".spec.node.name"),
             Column("Place", ".spec.place.jurisdiction"),

@@ -1,6 +1,5 @@
 """ResidencyPolicy: where the workloads of the namespaces that it selects may be."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
@@ -8,20 +7,23 @@ from pydantic import Field
 
 from bailiwick.api.codes import JurisdictionName
 from bailiwick.api.markers import Atomic, MapSet, Rule, list_map
+from bailiwick.api.names import Cidr, HttpUrl, ObjectName, Prefix, whole
 from bailiwick.api.resource import (
     Assurance,
     Column,
     Conditions,
     Count,
-    Duration,
     Kind,
     LabelSelector,
     Part,
     Resource,
 )
+from bailiwick.api.timestamps import Duration, Timestamp
+
+_LABEL_NAME = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+_is_label_name = whole(_LABEL_NAME)
 
 Jurisdictions = Annotated[tuple[JurisdictionName, ...], MapSet, Field(max_length=300)]
-_NAME_OR_PREFIX = Annotated[str, Field(min_length=1, max_length=253)]
 
 
 class Mode(StrEnum):
@@ -36,7 +38,8 @@ class JurisdictionRule(Part):
     """Which jurisdictions are inside."""
 
     allow: Jurisdictions = Field(
-        description="Countries, subdivisions or named jurisdictions that are inside. An empty list allows nothing."
+        description="Countries, subdivisions or named jurisdictions that are inside. An empty list allows nothing. "
+        'Quote "NO": YAML reads Norway as false.'
     )
     deny: Jurisdictions = Field(
         default=(), description="Exceptions from allow: what stands here is outside, whatever allow says."
@@ -68,17 +71,17 @@ class OriginRule(Part):
 class ModelRule(Part):
     """Which models may be served."""
 
-    sources: Annotated[tuple[_NAME_OR_PREFIX, ...], MapSet] = Field(
+    sources: Annotated[tuple[Prefix, ...], MapSet] = Field(
         default=(),
         max_length=128,
         description="Prefixes of allowed sources: oci://registry.example/models/, s3://bucket/prefix, "
         "hf://organisation/, pvc://claim, hostpath:///srv/models. An empty list allows nothing.",
     )
     require_digest: bool = Field(default=True, description="A source must name its content by digest, not by a tag.")
-    signed_by: Annotated[tuple[_NAME_OR_PREFIX, ...], MapSet] = Field(
+    signed_by: Annotated[tuple[ObjectName, ...], MapSet] = Field(
         default=(), max_length=32, description="Authorities of which at least one must have signed the model."
     )
-    licences: Annotated[tuple[_NAME_OR_PREFIX, ...], MapSet] = Field(
+    licences: Annotated[tuple[Prefix, ...], MapSet] = Field(
         default=(), max_length=128, description="SPDX identifiers of acceptable licences; empty: not asked."
     )
 
@@ -86,7 +89,7 @@ class ModelRule(Part):
 class ImageRule(Part):
     """Which container images may run."""
 
-    registries: Annotated[tuple[_NAME_OR_PREFIX, ...], MapSet] = Field(
+    registries: Annotated[tuple[Prefix, ...], MapSet] = Field(
         max_length=128, description="Prefixes of allowed image names, such as registry.example/. Empty allows nothing."
     )
     require_digest: bool = Field(default=True, description="Images must be named by digest.")
@@ -98,18 +101,24 @@ class Port(Part):
     port: int = Field(ge=1, le=65535, description="First port.")
     end_port: int | None = Field(default=None, ge=1, le=65535, description="Last port of a range.")
     protocol: Literal["TCP", "UDP", "SCTP"] = Field(default="TCP", description="Transport protocol.")
-    rules = (Rule("!has(self.endPort) || self.endPort >= self.port", "endPort must not be below port", ".endPort"),)
+    rules = (
+        Rule(
+            "!has(self.endPort) || self.endPort >= self.port",
+            "endPort must not be below port",
+            holds=lambda self: self.end_port is None or self.end_port >= self.port,
+            path=".endPort",
+        ),
+    )
 
 
 class Egress(Part):
     """One destination that governed pods may reach."""
 
-    cidr: str = Field(max_length=49, description="Address range in CIDR notation.")
+    cidr: Cidr = Field(description="Address range in CIDR notation, such as 10.20.0.0/16.")
     ports: Annotated[tuple[Port, ...], Atomic] = Field(
         default=(), max_length=32, description="Ports of the range; empty means every port."
     )
     description: str = Field(default="", max_length=256, description="What is there, for the auditor.")
-    rules = (Rule("isCIDR(self.cidr)", "must be an address range such as 10.20.0.0/16 or 2001:db8::/48", ".cidr"),)
 
 
 class NetworkRule(Part):
@@ -121,10 +130,10 @@ class NetworkRule(Part):
     services: Annotated[tuple[Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"], ...], MapSet] = Field(
         default=("ClusterIP",), max_length=4, description="Allowed types of Service."
     )
-    ingress_classes: Annotated[tuple[_NAME_OR_PREFIX, ...], MapSet] = Field(
+    ingress_classes: Annotated[tuple[ObjectName, ...], MapSet] = Field(
         default=(), max_length=32, description="Allowed IngressClasses. Empty: none."
     )
-    gateway_classes: Annotated[tuple[_NAME_OR_PREFIX, ...], MapSet] = Field(
+    gateway_classes: Annotated[tuple[ObjectName, ...], MapSet] = Field(
         default=(), max_length=32, description="Allowed GatewayClasses. Empty: none."
     )
 
@@ -132,7 +141,7 @@ class NetworkRule(Part):
 class StorageRule(Part):
     """Where data may be stored."""
 
-    classes: Annotated[tuple[_NAME_OR_PREFIX, ...], MapSet] = Field(
+    classes: Annotated[tuple[ObjectName, ...], MapSet] = Field(
         max_length=64, description="Allowed StorageClasses. An empty list allows nothing."
     )
 
@@ -170,16 +179,14 @@ class LegalBasis(Part):
     """The legal text that a policy implements. It carries no logic and is copied into evidence."""
 
     text: str = Field(min_length=1, max_length=1024, description="Name of the law, contract or decision, and article.")
-    uri: str | None = Field(
-        default=None, max_length=2048, json_schema_extra={"format": "uri"}, description="Where to read it."
-    )
+    uri: HttpUrl | None = Field(default=None, description="Where to read it.")
 
 
 class ResidencyPolicySpec(Part):
     """What is asked of every workload in the selected namespaces."""
 
     namespace_selector: LabelSelector = Field(
-        description="Namespaces that the policy governs. Several policies on one namespace all apply."
+        description="Namespaces that the policy governs; {} is every namespace. Several policies on one all apply."
     )
     mode: Mode = Field(
         default=Mode.ENFORCE,
@@ -227,8 +234,8 @@ class ResidencyPolicyStatus(Part):
         default=(), max_length=32, description="Why nodes are outside, by reason."
     )
     digest: str = Field(default="", max_length=71, description="SHA-256 of the territory that is in force.")
-    enforced_since: datetime | None = Field(default=None, description="Since when the canary has proved enforcement.")
-    last_proof: datetime | None = Field(default=None, description="When the canary last proved it.")
+    enforced_since: Timestamp | None = Field(default=None, description="Since when the canary has proved enforcement.")
+    last_proof: Timestamp | None = Field(default=None, description="When the canary last proved it.")
     evidence_head: str | None = Field(default=None, max_length=128, description="Head of the policy's evidence chain.")
 
 
@@ -256,7 +263,8 @@ class ResidencyPolicy(Resource):
     status: ResidencyPolicyStatus | None = Field(default=None, description="What Bailiwick made of it.")
     rules = (
         Rule(
-            "size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+            f"self.metadata.name.matches('{_LABEL_NAME}')",
             "the name becomes a node label: at most 63 lower-case letters, digits and dashes, without dots",
+            holds=lambda self: not self.metadata.name or _is_label_name(self.metadata.name),
         ),
     )

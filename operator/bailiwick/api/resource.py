@@ -1,29 +1,52 @@
 """What all kinds share: the shape of spec and status, conditions, selectors, and how a kind presents itself."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from bailiwick.api.markers import Atomic, MapSet, Rule, list_map
+from bailiwick.api.markers import VALIDATIONS, Atomic, MapSet, Rule, list_map
+from bailiwick.api.names import LABEL_KEYS, LabelKey, LabelValue
+from bailiwick.api.timestamps import Timestamp
 
 GROUP = "bailiwick.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 
+def field_name(attribute: str) -> str:
+    """The name in YAML: ``provider_id`` is ``providerID``, because Kubernetes writes initialisms in capitals."""
+    return re.sub("(Id|Uuid|Ca)(?=[A-Z]|$)", lambda initialism: initialism[0].upper(), to_camel(attribute))
+
+
 class Part(BaseModel):
     """A part of an object. Unknown fields are ignored when reading, so that a newer CRD never breaks an older pod."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, use_attribute_docstrings=False
+        alias_generator=field_name, populate_by_name=True, extra="ignore", frozen=True, use_attribute_docstrings=False
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
+    """What must hold between the fields."""
+
+    @model_validator(mode="after")
+    def _obey_rules(self) -> Self:
+        for rule in self.rules:
+            rule.check(self)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        reference = handler(core)
+        if cls.rules:
+            handler.resolve_ref_schema(reference)[VALIDATIONS] = [rule.as_validation() for rule in cls.rules]
+        return reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +78,8 @@ class Kind:
     short_names: tuple[str, ...] = ()
     namespaced: bool = False
     columns: tuple[Column, ...] = ()
+    selectable: tuple[str, ...] = ()
+    """Paths of fields that ``kubectl get --field-selector`` may ask for."""
     scale: Scale | None = None
 
 
@@ -68,7 +93,7 @@ class ObjectMeta(Part):
     resource_version: str = ""
     labels: Mapping[str, str] = Field(default_factory=dict)
     annotations: Mapping[str, str] = Field(default_factory=dict)
-    deletion_timestamp: datetime | None = None
+    deletion_timestamp: Timestamp | None = None
 
 
 class Resource(Part):
@@ -98,7 +123,7 @@ class Condition(Part):
     type: str = Field(max_length=316, description="Name of the aspect, in CamelCase.")
     status: ConditionStatus = Field(description="True, False or Unknown.")
     observed_generation: int = Field(default=0, ge=0, description="Generation of the object that this was judged from.")
-    last_transition_time: datetime = Field(description="When the status last changed.")
+    last_transition_time: Timestamp = Field(description="When the status last changed.")
     reason: str = Field(min_length=1, max_length=1024, description="Why, as one CamelCase word for programs.")
     message: str = Field(max_length=32768, description="Why, as a sentence for people.")
 
@@ -113,9 +138,9 @@ Conditions = Annotated[
 class SelectorRequirement(Part):
     """One requirement of a label selector."""
 
-    key: str = Field(max_length=317, description="Label key.")
+    key: LabelKey = Field(description="Label key.")
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="How the label is compared.")
-    values: Annotated[tuple[str, ...], Atomic] = Field(
+    values: Annotated[tuple[LabelValue, ...], Atomic] = Field(
         default=(), max_length=64, description="Values for In and NotIn; empty for Exists and DoesNotExist."
     )
     rules = (
@@ -123,17 +148,18 @@ class SelectorRequirement(Part):
             "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 "
             ": !has(self.values) || size(self.values) == 0",
             "In and NotIn need values; Exists and DoesNotExist take none",
+            holds=lambda self: (self.operator in ("In", "NotIn")) == bool(self.values),
+            path=".values",
         ),
     )
-
-
-LabelValue = Annotated[str, Field(max_length=63)]
 
 
 class LabelSelector(Part):
     """Chooses objects by their labels; all requirements must hold (metav1.LabelSelector)."""
 
-    match_labels: Annotated[Mapping[str, LabelValue], Field(max_length=32)] = Field(
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+
+    match_labels: Annotated[Mapping[str, LabelValue], Field(max_length=32), LABEL_KEYS] = Field(
         default_factory=dict, description="Labels that must be there with exactly these values."
     )
     match_expressions: Annotated[tuple[SelectorRequirement, ...], Atomic] = Field(
@@ -187,11 +213,3 @@ class Count(Part):
     examples: Annotated[tuple[str, ...], MapSet] = Field(
         default=(), max_length=5, description="Names of a few of them, in alphabetical order."
     )
-
-
-Duration = Annotated[
-    str,
-    Field(max_length=32, json_schema_extra={"format": "duration"}),
-    Rule("duration(self) >= duration('0s')", "must be a duration that is not negative, such as 90s, 15m or 720h"),
-]
-"""A span of time in Go's notation (``90s``, ``15m``, ``720h``)."""

@@ -5,23 +5,34 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from bailiwick.api.acceleratorclass import EngineName
+from bailiwick.api.arguments import Argument
 from bailiwick.api.markers import Atomic, IntOrString, MapSet, Rule, list_map
-from bailiwick.api.modelsource import Adapter, Model
+from bailiwick.api.modelsource import Adapter, ImageReference, Model
 from bailiwick.api.modelstatus import SovereignModelStatus
+from bailiwick.api.names import ObjectName, named, whole
 from bailiwick.api.residencypolicy import JurisdictionRule, OriginRule, PlaceRule
 from bailiwick.api.resource import Column, Kind, Part, Resource, Scale
 
-_Name = Annotated[str, Field(min_length=1, max_length=253)]
+_HostName = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    named(
+        "^([*][.])?[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", "must be a host name such as models.example or *.models.example"
+    ),
+]
+_NAME = "^[a-z]([-a-z0-9]{0,50}[a-z0-9])?$"
+_is_name = whole(_NAME)
+_MOST_DEVICES = 1024
 
 
 class Engine(Part):
     """The program that serves the model."""
 
     name: EngineName = Field(default=EngineName.VLLM, description="Which engine.")
-    image: str | None = Field(
-        default=None, min_length=1, max_length=512, description="Its image. Absent: the one of the AcceleratorClass."
+    image: ImageReference | None = Field(
+        default=None, description="Its image. Absent: the one of the AcceleratorClass."
     )
-    arguments: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...], Atomic] = Field(
+    arguments: Annotated[tuple[Argument, ...], Atomic] = Field(
         default=(),
         max_length=64,
         description="Further arguments. What would run foreign code, call out or open the engine is refused.",
@@ -31,14 +42,16 @@ class Engine(Part):
 class Accelerators(Part):
     """What the model is served on."""
 
-    classes: Annotated[tuple[_Name, ...], Atomic] = Field(
+    classes: Annotated[tuple[ObjectName, ...], Atomic] = Field(
         default=("cpu",), min_length=1, max_length=16, description="AcceleratorClasses in order of preference."
     )
     per_replica: Annotated[
         int | str,
         IntOrString,
         Rule(
-            "type(self) == int ? self >= 0 && self <= 1024 : self == 'auto'", "must be auto, or a number from 0 to 1024"
+            f"type(self) == int ? self >= 0 && self <= {_MOST_DEVICES} : self == 'auto'",
+            f"must be auto, or a number from 0 to {_MOST_DEVICES}",
+            holds=lambda devices: devices == "auto" if isinstance(devices, str) else 0 <= devices <= _MOST_DEVICES,
         ),
     ] = Field(default="auto", description="Devices per replica: auto, or a number.")
 
@@ -82,7 +95,14 @@ class Autoscaling(Part):
     min_replicas: int = Field(default=1, ge=0, le=10000, description="Fewest replicas; 0 needs KEDA.")
     max_replicas: int = Field(ge=1, le=10000, description="Most replicas.")
     waiting_requests: int = Field(default=4, ge=1, le=100000, description="Requests waiting per replica to aim for.")
-    rules = (Rule("self.maxReplicas >= self.minReplicas", "maxReplicas must not be below minReplicas", ".maxReplicas"),)
+    rules = (
+        Rule(
+            "self.maxReplicas >= self.minReplicas",
+            "maxReplicas must not be below minReplicas",
+            holds=lambda self: self.max_replicas >= self.min_replicas,
+            path=".maxReplicas",
+        ),
+    )
 
 
 class Residency(Part):
@@ -97,24 +117,35 @@ class TokenIssuer(Part):
     """Who issues the tokens that callers show (JWT)."""
 
     issuer: str = Field(min_length=1, max_length=2048, description="Expected iss claim.")
-    audiences: Annotated[tuple[_Name, ...], MapSet] = Field(
+    audiences: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=253)], ...], MapSet] = Field(
         min_length=1, max_length=16, description="Accepted aud claims."
     )
-    keys_secret: _Name = Field(description="Secret with the issuer's keys (JWKS), so that tokens are checked offline.")
+    keys_secret: ObjectName = Field(
+        description="Secret with the issuer's keys (JWKS), so that tokens are checked offline."
+    )
 
 
 class Authentication(Part):
     """Who may ask."""
 
-    api_keys_secret: _Name | None = Field(default=None, description="Secret whose values are API keys, one per caller.")
+    api_keys_secret: ObjectName | None = Field(
+        default=None, description="Secret whose values are API keys, one per caller."
+    )
     token_issuer: TokenIssuer | None = Field(default=None, description="Issuer of accepted tokens.")
+    rules = (
+        Rule(
+            "has(self.apiKeysSecret) || has(self.tokenIssuer)",
+            "give apiKeysSecret, tokenIssuer or both; leave authentication out to let in whoever the network lets",
+            holds=lambda self: (self.api_keys_secret or self.token_issuer) is not None,
+        ),
+    )
 
 
 class Tls(Part):
     """Encryption of the endpoint."""
 
-    secret: _Name = Field(description="Secret of type kubernetes.io/tls.")
-    client_ca_secret: _Name | None = Field(
+    secret: ObjectName = Field(description="Secret of type kubernetes.io/tls.")
+    client_ca_secret: ObjectName | None = Field(
         default=None, description="Secret with the CA of accepted client certificates."
     )
 
@@ -122,9 +153,9 @@ class Tls(Part):
 class GatewayReference(Part):
     """The Gateway by which clients outside the cluster come in."""
 
-    name: _Name = Field(description="Name of the Gateway.")
-    namespace: _Name | None = Field(default=None, description="Its namespace. Absent: the model's own.")
-    hostnames: Annotated[tuple[_Name, ...], MapSet] = Field(
+    name: ObjectName = Field(description="Name of the Gateway.")
+    namespace: ObjectName | None = Field(default=None, description="Its namespace. Absent: the model's own.")
+    hostnames: Annotated[tuple[_HostName, ...], MapSet] = Field(
         default=(), max_length=16, description="Host names to serve."
     )
 
@@ -183,7 +214,8 @@ class SovereignModel(Resource):
     status: SovereignModelStatus | None = Field(default=None, description="What became of it.")
     rules = (
         Rule(
-            "size(self.metadata.name) <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+            f"self.metadata.name.matches('{_NAME}')",
             "the name becomes a Service: at most 52 lower-case letters, digits and dashes, beginning with a letter",
+            holds=lambda self: not self.metadata.name or _is_name(self.metadata.name),
         ),
     )

@@ -5,45 +5,61 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from bailiwick.api.codes import Place
-from bailiwick.api.markers import MapSet
-from bailiwick.api.resource import Column, Kind, LabelValue, Part, Resource
+from bailiwick.api.markers import MapSet, Rule
+from bailiwick.api.names import LABEL_KEYS, NODE_NAMES, LabelValue, named
+from bailiwick.api.resource import Column, Kind, Part, Resource
 
+# The operator has judged these places. The full rule, for each of 20000 nodes, would exceed the API server's budget.
+_NodePlace = Annotated[
+    str, Field(min_length=2, max_length=6), named("^[A-Z]{2}(-[A-Z0-9]{1,3})?$", "must be a place such as DE or DE-BY")
+]
 _Names = Annotated[tuple[Annotated[str, Field(max_length=317)], ...], MapSet]
 
 
 class TerritoryModels(Part):
     """Which models the policy allows."""
 
-    sources: _Names = Field(default=(), max_length=128, description="Prefixes of allowed sources.")
+    sources: _Names = Field(max_length=128, description="Prefixes of allowed sources.")
     require_digest: bool = Field(description="Whether sources must name their content by digest.")
 
 
 class TerritoryImages(Part):
     """Which images the policy allows."""
 
-    registries: _Names = Field(default=(), max_length=128, description="Prefixes of allowed image names.")
+    registries: _Names = Field(max_length=128, description="Prefixes of allowed image names.")
     require_digest: bool = Field(description="Whether images must be named by digest.")
 
 
+class TerritoryStorage(Part):
+    """Where the policy lets data be stored."""
+
+    classes: _Names = Field(max_length=64, description="Allowed StorageClasses.")
+
+
+class TerritoryServices(Part):
+    """Which Services the policy allows."""
+
+    types: _Names = Field(max_length=4, description="Allowed Service types.")
+
+
 class TerritorySpec(Part):
-    """Every list that the API server needs to check a request by itself."""
+    """Every list that the API server needs to check a request by itself; an empty one is written, never left out."""
 
     policy: str = Field(min_length=1, max_length=63, description="The ResidencyPolicy that this was compiled from.")
     digest: str = Field(max_length=71, description="SHA-256 over everything else in this spec.")
-    nodes: Annotated[Mapping[str, Place], Field(max_length=20000)] = Field(
+    nodes: Annotated[Mapping[str, _NodePlace], Field(max_length=20000), NODE_NAMES] = Field(
         description="Nodes inside, each with the jurisdiction where it stands. Empty: nothing can run."
     )
-    node_selector: Annotated[Mapping[str, LabelValue], Field(max_length=8)] = Field(
+    node_selector: Annotated[Mapping[str, LabelValue], Field(max_length=8), LABEL_KEYS] = Field(
         description="Labels that every governed pod must select its node by."
     )
     namespace_labels: _Names = Field(
-        default=(), max_length=64, description="Namespace labels that decide whether the policy applies."
+        max_length=64, description="Namespace labels that decide whether the policy applies."
     )
     models: TerritoryModels | None = Field(default=None, description="Allowed models. Absent: any.")
     images: TerritoryImages | None = Field(default=None, description="Allowed images. Absent: any.")
-    storage_classes: _Names | None = Field(default=None, max_length=64, description="Allowed classes. Absent: any.")
-    service_types: _Names | None = Field(default=None, max_length=4, description="Allowed Service types. Absent: any.")
+    storage: TerritoryStorage | None = Field(default=None, description="Allowed StorageClasses. Absent: any.")
+    services: TerritoryServices | None = Field(default=None, description="Allowed Service types. Absent: any.")
 
 
 class Territory(Resource):
@@ -61,3 +77,11 @@ class Territory(Resource):
     )
 
     spec: TerritorySpec = Field(description="Every list that the API server needs.")
+    rules = (
+        Rule(
+            "self.spec.policy == self.metadata.name",
+            "a territory carries the name of its policy",
+            holds=lambda self: not self.metadata.name or self.spec.policy == self.metadata.name,
+            path=".spec.policy",
+        ),
+    )

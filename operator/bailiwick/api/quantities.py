@@ -1,0 +1,57 @@
+"""Amounts in Kubernetes' notation: 80Gi, 500m, 4."""
+
+import re
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from bailiwick.api.markers import IntOrString, Rule
+
+_FACTORS = {
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "": Decimal(1),
+    **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTPE", start=1)},
+    **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", start=1)},
+}
+_QUANTITY = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:([eE][+-]?[0-9]{1,9})|([numkMGTPE]|[KMGTPE]i)?)")
+
+
+def amount(quantity: str) -> Decimal:
+    """The number that a quantity stands for, in its base unit (bytes, cores, devices). Raises ValueError.
+
+    Source of the notation: apimachinery, pkg/api/resource/quantity.go.
+    """
+    match = _QUANTITY.fullmatch(quantity)
+    if match is None:
+        raise ValueError(f"{quantity!r} is not a quantity such as 80Gi, 500m or 4")
+    number, exponent, suffix = match.groups()
+    return Decimal(f"{number}{exponent}") if exponent else Decimal(number) * _FACTORS[suffix or ""]
+
+
+def _is_amount(quantity: str) -> bool:
+    try:
+        return amount(quantity) >= 0
+    except ValueError:
+        return False
+
+
+def _as_text(value: Any) -> Any:
+    """YAML's ``cpu: 4`` is a number, and means ``"4"``."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Quantity = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    Field(max_length=32),
+    IntOrString,
+    Rule(
+        "isQuantity(string(self)) && !quantity(string(self)).isLessThan(quantity('0'))",
+        "must be a quantity such as 80Gi, 500m or 4, and not negative",
+        holds=_is_amount,
+    ),
+]
+"""An amount that is not negative; ``amount`` reads it."""

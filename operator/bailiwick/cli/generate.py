@@ -1,0 +1,74 @@
+"""Writes what is generated from the models, or says where it differs: `python -m bailiwick.cli.generate [--check]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import yaml
+
+from bailiwick.api.reference import reference
+from bailiwick.api.resource import GROUP
+from bailiwick.api.schema import KINDS, crd
+
+HEADER = "# Generated from operator/bailiwick/api by `make generate`; edit the models, not this file.\n"
+
+
+CRD_FOLDERS = (Path("crds"), Path("charts/bailiwick/files/crds"))  # Helm packs nothing from outside the chart
+
+
+def generated() -> dict[Path, str]:
+    """Every generated file, by its path in the repository."""
+    crds = {f"{GROUP}_{kind.presents.plural}.yaml": HEADER + _as_yaml(crd(kind)) for kind in KINDS}
+    files = {folder / name: text for folder in CRD_FOLDERS for name, text in crds.items()}
+    return files | {Path("docs/reference/api.md"): reference()}
+
+
+def differences(root: Path) -> list[Path]:
+    """Files below ``root`` that are missing, differ, or are CRDs of no kind any more."""
+    files = generated()
+    stale = [path for path, text in files.items() if not (root / path).exists() or (root / path).read_text() != text]
+    there = [path.relative_to(root) for folder in CRD_FOLDERS for path in sorted((root / folder).glob("*"))]
+    return stale + [path for path in there if path not in files]
+
+
+def write(root: Path) -> list[Path]:
+    """Make the files below ``root`` right, and return those that were not."""
+    wrong, files = differences(root), generated()
+    for path in wrong:
+        target = root / path
+        if path not in files:
+            target.unlink()
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(files[path])
+    return wrong
+
+
+def main() -> int:
+    """Command line; 1 when ``--check`` finds a difference."""
+    parser = argparse.ArgumentParser(prog="python -m bailiwick.cli.generate", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is not as generated")
+    parser.add_argument("--root", type=Path, default=Path(), help="the repository (default: the working directory)")
+    options = parser.parse_args()
+    found = differences(options.root) if options.check else write(options.root)
+    for path in found:
+        sys.stdout.write(f"{path} {'is not as generated: run `make generate`' if options.check else 'written'}\n")
+    return 1 if options.check and found else 0
+
+
+class _Dumper(yaml.SafeDumper):
+    """Block style without aliases; long sentences stay on one line, so that a changed word is a changed line."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the signature is PyYAML's
+        return True
+
+
+def _as_yaml(manifest: dict[str, object]) -> str:
+    text: str = yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=sys.maxsize)
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
