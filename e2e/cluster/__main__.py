@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from e2e.cluster import cluster
+from e2e.cluster import cluster, kind
 from e2e.cluster.binaries import PROGRAMS, binaries
 from e2e.cluster.load import load_image
 from e2e.cluster.steps import ClusterError, lasted, say
@@ -38,13 +38,16 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser(name, help=what).set_defaults(run=does)
     load = commands.add_parser("load", help="load image archives into the nodes, and print their references by digest")
     load.add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")
+    load.add_argument(
+        "--node", action="append", choices=kind.NODES, help="a node to load into; all, when none is named"
+    )
     load.set_defaults(run=_load)
     return parser
 
 
 def _load(arguments: argparse.Namespace) -> None:
     for archive in arguments.archives:
-        say(load_image(archive))
+        say(load_image(archive, arguments.node or kind.NODES))
 
 
 def _up(_: argparse.Namespace) -> None:

@@ -143,7 +143,6 @@ def module_folder(module: str, group: str) -> Path:
     return Path(run(_go(), "list", "-m", "-f", "{{.Dir}}", module, folder=GO / group).strip())
 
 
-@cache
 def _key(group: str) -> str:
     """The hash of a group: its folder, and how each of its programs is compiled."""
     files = sorted(path for path in (GO / group).rglob("*") if path.suffix in {".go", ".mod", ".sum"})
