@@ -73,12 +73,12 @@ def missing(live: Raw, desired: Raw) -> list[str]:
     metadata, wanted = live["metadata"], desired["metadata"]
     paths: list[str] = []
     for key in ("labels", "annotations"):
-        paths += _differs(metadata.get(key), wanted.get(key), f"metadata.{key}")
+        paths += _differs(metadata.get(key) or {}, wanted.get(key) or {}, ("metadata", key))
     for key in _COMMON_LISTS:
         present = metadata.get(key) or ()
         paths += [f"metadata.{key}" for each in wanted.get(key) or () if each not in present]
     for key in desired.keys() - _HEAD:
-        paths += _differs(live.get(key), desired[key], key)
+        paths += _differs(live.get(key), desired[key], ("", key))
     return sorted(paths)
 
 
@@ -144,27 +144,26 @@ def _empty(value: Any) -> bool:
     return value is None or value in ({}, [])
 
 
-def _differs(live: Any, desired: Any, path: str) -> Iterator[str]:
+def _differs(live: Any, desired: Any, path: tuple[str, ...]) -> Iterator[str]:
     """Paths at which ``desired`` is not contained in ``live``."""
     if _empty(desired) and (_empty(live) or isinstance(desired, dict)):
         return
     if isinstance(desired, dict) and isinstance(live, dict):
         for key, value in desired.items():
-            yield from _differs(live.get(key), value, f"{path}.{key}")
+            yield from _differs(live.get(key), value, (*path, key))
     elif isinstance(desired, list) and isinstance(live, list) and len(desired) == len(live):
         for index, value in enumerate(desired):
-            yield from _differs(live[index], value, f"{path}[{index}]")
+            yield from _differs(live[index], value, (*path[:-1], f"{path[-1]}[{index}]"))
     elif not _equal(live, desired, path):
-        yield path
+        yield ".".join(path).removeprefix(".")
 
 
-def _equal(live: Any, desired: Any, path: str) -> bool:
+def _equal(live: Any, desired: Any, path: tuple[str, ...]) -> bool:
     if live == desired and isinstance(live, bool) == isinstance(desired, bool):
         return True
-    *_, parent, last = ("", *path.split("."))
-    if isinstance(live, dict | list) or isinstance(desired, dict | list):
+    if live is None or desired is None or isinstance(live, dict | list) or isinstance(desired, dict | list):
         return False
-    if live is None or desired is None or not (parent in _QUANTITIES or last in _QUANTITY):
+    if path[-2] not in _QUANTITIES and path[-1] not in _QUANTITY:
         return False
     try:
         return amount(str(live)) == amount(str(desired))
