@@ -25,7 +25,7 @@ from e2e.cluster.prerequisites import FOR_ROOTS, require
 from e2e.cluster.steps import ClusterError, log_file, run_logged, step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 IMAGES = places.ROOT / "images"
 FILES_OF_EVERY_ROOT = IMAGES / "base" / "files"
@@ -107,6 +107,23 @@ def precompile(root: Path, folder: Path, *, inside: str, log: Path) -> None:
         raise ClusterError(f"compiling the Python files of {folder} failed ({code}): see {log}")
 
 
+def require_libraries(root: Path, folder: Path, *, optional: Collection[str] = ()) -> None:
+    """Raise ClusterError when a file of a folder is linked against a library that neither it nor the root holds.
+
+    Trying it out is no proof: on this machine the loader finds the missing library in /usr/lib.
+    """
+    held = {path.name for tree in (root, folder) for path in tree.rglob("*.so*")}
+    for path in folder.rglob("*"):
+        if path.is_file() and path.suffix not in {".py", ".pyc"}:
+            with elf.mapped(path) as data:
+                missing = set(elf.needed(data)) - held - set(optional)
+            if missing:
+                raise ClusterError(
+                    f"{path.relative_to(folder)} is linked against {', '.join(sorted(missing))}; the image lacks it. "
+                    f"Name the library in the image's root.yaml."
+                )
+
+
 def _make(image: str, target: Path) -> None:
     description, log = RootDescription.of(image), log_file(f"root-{image}")
     debian = target.with_suffix(".debian.tar")
@@ -179,10 +196,7 @@ class _Slice:
             return [to] if to in self._members else []
         if member.islnk():
             return [_merged(member.linkname)]
-        data = self._read(path)
-        if not elf.is_elf(data):
-            return []
-        return [self._library(name, path) for name in elf.needed(data)]
+        return [self._library(name, path) for name in elf.needed(self._read(path))]
 
     def _library(self, name: str, wanted_by: str) -> str:
         if name not in self._libraries:

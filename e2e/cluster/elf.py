@@ -1,4 +1,4 @@
-"""What a shared library or program wants from others, read from its ELF64 file.
+"""What a shared library or program wants from others, read from the bytes of its ELF64 file.
 
 Layout: System V ABI, chapters 4 and 5; symbol versions: Linux Standard Base, 10.7.
 """
@@ -6,11 +6,13 @@ Layout: System V ABI, chapters 4 and 5; symbol versions: Linux Standard Base, 10
 from __future__ import annotations
 
 import struct
+from contextlib import contextmanager
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 MAGIC = b"\x7fELF\x02\x01"  # 64 bits, little endian
@@ -18,6 +20,7 @@ SHT_DYNAMIC, SHT_DYNSYM, SHT_GNU_VERNEED, SHT_GNU_VERSYM = 6, 11, 0x6FFFFFFE, 0x
 DT_NEEDED = 1
 SYMBOL = struct.Struct("<IBBHQQ")  # name, info, other, section, value, size
 SECTION = struct.Struct("<IIQQQQIIQQ")  # name, type, flags, address, offset, size, link, info, alignment, entry size
+Bytes = mmap | bytes
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,26 +32,30 @@ class Wanted:
     library: str = ""
 
 
-def is_elf(data: bytes) -> bool:
-    return data.startswith(MAGIC)
+def wanted(data: Bytes) -> frozenset[Wanted]:
+    """The undefined dynamic symbols of a file; none when it is no ELF64 file."""
+    return _Elf(data).wanted() if data[: len(MAGIC)] == MAGIC else frozenset()
 
 
-def wanted(file: Path) -> frozenset[Wanted]:
-    """The undefined dynamic symbols of a file. Raises ValueError when it is no ELF64 file."""
-    return _Elf(file.read_bytes()).wanted()
+def needed(data: Bytes) -> tuple[str, ...]:
+    """The names of the libraries that a file is linked against; none when it is no ELF64 file."""
+    return _Elf(data).needed() if data[: len(MAGIC)] == MAGIC else ()
 
 
-def needed(data: bytes) -> tuple[str, ...]:
-    """The names of the libraries that a file is linked against. Raises ValueError when it is no ELF64 file."""
-    return _Elf(data).needed()
+@contextmanager
+def mapped(file: Path) -> Iterator[Bytes]:
+    """A file's bytes, of which only what is looked at is read: libraries of half a gigabyte are not rare."""
+    if file.stat().st_size == 0:
+        yield b""
+        return
+    with file.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as data:
+        yield data
 
 
 class _Elf:
     """As much of an ELF64 file as its dynamic section and symbols need."""
 
-    def __init__(self, data: bytes) -> None:
-        if not is_elf(data):
-            raise ValueError("not a 64-bit little-endian ELF file")
+    def __init__(self, data: Bytes) -> None:
         self._data = data
         (start,), (size, count) = struct.unpack_from("<Q", data, 0x28), struct.unpack_from("<HH", data, 0x3A)
         self._sections = [SECTION.unpack_from(data, start + index * size) for index in range(count)]
@@ -79,7 +86,7 @@ class _Elf:
         return next((section for section in self._sections if section[1] == kind), None)
 
     def _string(self, offset: int) -> str:
-        return self._data[offset : self._data.index(b"\0", offset)].decode()
+        return self._data[offset : self._data.find(b"\0", offset)].decode()
 
     def _version_numbers(self) -> Sequence[int]:
         section = self._section(SHT_GNU_VERSYM)

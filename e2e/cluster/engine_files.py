@@ -23,6 +23,8 @@ CUDA = (
     "libcublas.so.13", "libcublasLt.so.13", "libcudnn.so.9", "libcufft.so.12", "libcufile.so.0", "libcurand.so.10",
     "libcusparse.so.12", "libcusparseLt.so.0", "libnccl.so.2", "libnvrtc.so.13", "libnvshmem_host.so.3",
 )  # fmt: skip
+# Of parts that are loaded when somebody asks for them: two ways for numba to use threads, and a GPU's driver.
+OPTIONAL = ("libtbb.so.12", "libgomp.so.1.0.0", "libcuda.so.1")
 POLL_SECONDS, TELL_SECONDS = 0.2, 15.0
 
 
@@ -77,8 +79,14 @@ def _make(files: Path, root: Path, log: Path) -> None:
         libraries = files / "torch" / "lib"
         for name in TRIMMED_LIBRARIES:
             (libraries / name).unlink()
-        wants = [want for library in libraries.glob("*.so*") for want in elf.wanted(library)]
+        wants = {want for library in libraries.glob("*.so*") for want in _wanted(library)}
         for name in CUDA:
             (libraries / name).write_bytes(hollow.hollow(name, wants))
     with step("engine: compile Python files"):
         debian_root.precompile(root, files, inside=INSIDE, log=log)
+    debian_root.require_libraries(root, files, optional=OPTIONAL)
+
+
+def _wanted(library: Path) -> frozenset[elf.Wanted]:
+    with elf.mapped(library) as data:
+        return elf.wanted(data)

@@ -56,7 +56,9 @@ def _make_packages(target: Path) -> None:
             for module in (target / "kubernetes" / folder).glob("*.py"):
                 if module.name != "__init__.py":
                     module.unlink()
-        debian_root.precompile(debian_root.root_of("operator"), target, inside=INSIDE_PACKAGES, log=log)
+        root = debian_root.root_of("operator")
+        debian_root.precompile(root, target, inside=INSIDE_PACKAGES, log=log)
+        debian_root.require_libraries(root, target)
 
 
 def _make_package(target: Path) -> None:
