@@ -158,8 +158,8 @@ async def test_reading_carries_no_body(gate: Gate) -> None:
 
 async def test_no_tunnel_is_opened(gate: Gate) -> None:
     for protocol in ("websocket", "h2c"):
-        key = {"sec_websocket_key": "bailiwick+bailiwick+bw=="}  # without one, it is no request at all
-        reply = await gate.ask("GET", "/v1/models", connection="Upgrade", upgrade=protocol, **key)
+        key = "bailiwick+bailiwick+bw=="  # without one, it is no request at all
+        reply = await gate.ask("GET", "/v1/models", connection="Upgrade", upgrade=protocol, sec_websocket_key=key)
         assert reply.status == 400
         assert error(reply)["code"] == "malformed_request"
     reply = await gate.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
