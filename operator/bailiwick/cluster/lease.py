@@ -76,7 +76,6 @@ class Lease:
         self._pace = pace
         self._terms = terms or Terms()
         self._now = now
-        self._seen: Raw | None = None
         self._seen_at = float("-inf")
         self._version = ""
         self._transitions = 0
@@ -161,11 +160,11 @@ class Lease:
     def _look(self, lease: Raw) -> None:
         """Note what is there, and when it last changed by our clock."""
         spec = lease.get("spec") or {}
-        self._version = lease["metadata"]["resourceVersion"]
+        version = lease["metadata"]["resourceVersion"]
+        if version != self._version:
+            self._version, self._seen_at = version, self._pace.clock()
         self.holder = spec.get("holderIdentity") or ""
         self._transitions = spec.get("leaseTransitions") or 0
-        if spec != self._seen:
-            self._seen, self._seen_at = spec, self._pace.clock()
 
     def _free(self, spec: Raw) -> bool:
         promised = float(spec.get("leaseDurationSeconds") or self._terms.duration)

@@ -76,6 +76,9 @@ def node(manifest: Raw) -> Raw:
     }
 
 
+_CONTAINER_STATUSES = ("initContainerStatuses", "containerStatuses")
+
+
 def pod(manifest: Raw) -> Raw:
     """What is judged of a pod: where it runs, what it runs, what it mounts, and whether it is ready."""
     spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
@@ -92,7 +95,11 @@ def pod(manifest: Raw) -> Raw:
             **{key: spec[key] for key in plain if key in spec},
             **{key: [_container(each) for each in spec[key]] for key in containers if spec.get(key)},
         },
-        "status": {**{key: status[key] for key in ("phase", "reason", "podIP") if key in status}, "conditions": ready},
+        "status": {
+            **{key: status[key] for key in ("phase", "reason", "podIP") if key in status},
+            **{key: [_state(each) for each in status[key]] for key in _CONTAINER_STATUSES if status.get(key)},
+            "conditions": ready,
+        },
     }
 
 
@@ -146,6 +153,11 @@ def _head(manifest: Raw) -> Raw:
     if annotations := {key: value for key, value in kept.pop("annotations", {}).items() if key not in _NOISE}:
         kept["annotations"] = annotations
     return {"apiVersion": manifest.get("apiVersion"), "kind": manifest.get("kind"), "metadata": kept}
+
+
+def _state(container: Raw) -> Raw:
+    """What a container waits for and how it ended: why a replica does not come up."""
+    return {key: container[key] for key in ("name", "state", "lastState") if key in container}
 
 
 def _container(container: Raw) -> Raw:

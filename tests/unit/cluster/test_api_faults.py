@@ -16,6 +16,7 @@ from kubernetes.aio.client import Configuration
 from bailiwick.cluster.api import Api
 from bailiwick.cluster.connection import Connection
 from bailiwick.cluster.errors import Expired, Terminal, Transient
+from bailiwick.cluster.lease import LeaseLostError
 from bailiwick.cluster.resources import CONFIG_MAPS
 from tests.unit.cluster.fake_apiserver import WatchStream, fake_apiserver, listing, status, thing
 
@@ -150,14 +151,14 @@ async def test_a_guard_stops_writes_before_they_leave_and_lets_reads_through() -
         return web.json_response({})
 
     def lost() -> None:
-        raise PermissionError("the lease is gone")
+        raise LeaseLostError("the lease is gone")
 
     async with fake_apiserver(note) as connection:
         api = Api(connection, guard=lost)
         await api.get(CONFIG_MAPS, "a", "clinic")
-        with pytest.raises(PermissionError):
+        with pytest.raises(LeaseLostError):
             await api.apply(CONFIG_MAPS, thing("a", 1))
-        with pytest.raises(PermissionError):
+        with pytest.raises(LeaseLostError):
             await api.delete(CONFIG_MAPS, "a", "clinic")
     assert methods == ["GET"]
 
