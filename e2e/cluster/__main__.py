@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, what, does in (
         ("up", "have the cluster up and print its kubeconfig's path", _up),
         ("down", "end the cluster that up made; caches stay", _down),
+        ("forget", "delete the nodes' image stores, should one be broken", _forget),
         ("status", "show the nodes", _status),
         ("kubeconfig", "print the path of the kubeconfig", _kubeconfig),
     ):
@@ -58,6 +59,10 @@ def _up(_: argparse.Namespace) -> None:
 
 def _down(_: argparse.Namespace) -> None:
     cluster.down()
+
+
+def _forget(_: argparse.Namespace) -> None:
+    cluster.forget()
 
 
 def _status(_: argparse.Namespace) -> None:

@@ -53,6 +53,15 @@ def down() -> None:
             kind.delete(engine)
 
 
+def forget() -> None:
+    """Delete the nodes' image stores, which may be broken after the machine lost its power. Raises ClusterError."""
+    with locked("cluster"):
+        for engine in _engines():
+            if kind.present(engine):
+                raise ClusterError("the nodes still use their image stores. `make cluster-down` ends them first.")
+        stores.forget_stores()
+
+
 def external() -> Path | None:
     """The kubeconfig of a given cluster. Raises ClusterError when CLUSTER or KUBECONFIG make no sense."""
     choice = os.environ.get("CLUSTER", "")
