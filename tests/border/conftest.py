@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bailiwick.residency import border
 from e2e.client import Client
 from e2e.cluster.apiserver import ApiServer
-from tests.border.ground import Governed, Ground, namespaces_binding
+from tests.border.ground import EXEMPT, Governed, Ground
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,9 +76,7 @@ def ground(admin: Client) -> Iterator[Ground]:
 def health(ground: Ground) -> Governed:
     """A policy that Bailiwick enforces, with everything that belongs to it."""
     governed = ground.govern(models={"sources": ["oci://registry.example/models/"], "requireDigest": True})
-    binding = namespaces_binding()
-    ground.operator.apply(binding)
-    ground.made.append((binding["apiVersion"], binding["kind"], binding["metadata"]["name"]))
+    ground.bind(border.namespaces_binding(exempt=EXEMPT))
     return governed
 
 

@@ -7,6 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bailiwick.api.residencypolicy import ResidencyPolicy
+from bailiwick.api.resource import API_VERSION
+from bailiwick.residency import border
+from bailiwick.residency.jurisdictions import Atlas
+from bailiwick.residency.policies import CompiledPolicy, compile_policy, exempt_namespaces
+from bailiwick.residency.territories import GOVERNED_LABEL, LABEL_PREFIX, RESIDENT, label_of
 from e2e.client import ApiError, Client, Manifest, eventually
 
 if TYPE_CHECKING:
@@ -14,9 +20,7 @@ if TYPE_CHECKING:
 
 SYSTEM = "bailiwick-system"
 OPERATOR = f"system:serviceaccount:{SYSTEM}:bailiwick-operator"
-PREFIX = "bailiwick.dev.node-restriction.kubernetes.io/"
-GOVERNED = "bailiwick.dev/governed"
-API = "bailiwick.dev/v1alpha1"
+EXEMPT = exempt_namespaces(SYSTEM)
 RBAC = "rbac.authorization.k8s.io/v1"
 IMAGE = "registry.k8s.io/pause:3.10.1"
 DIGEST = "sha256:" + "0" * 64
@@ -35,12 +39,12 @@ class Governed:
     @property
     def label(self) -> str:
         """The node label of the policy."""
-        return PREFIX + self.policy
+        return label_of(self.policy)
 
     @property
     def selector(self) -> dict[str, str]:
         """What its pods select their node by."""
-        return {self.label: "resident"}
+        return {self.label: RESIDENT}
 
 
 @dataclass(slots=True)
@@ -123,20 +127,25 @@ class Ground:
         **spec: Any,
     ) -> Governed:
         """Put a policy into force on a namespace, as the operator does; returns when the API server enforces it."""
-        policy = f"health-{secrets.token_hex(3)}"
+        name = f"health-{secrets.token_hex(3)}"
         probe = self.namespace()  # where nothing else refuses, so that one sees when this policy does
-        governed = Governed(policy, namespace or probe, self.inside, self.abroad)
+        governed = Governed(name, namespace or probe, self.inside, self.abroad)
         self.operator.patch("v1", "Node", self.inside, {"metadata": {"labels": governed.selector}})
         self.operator.apply(territory(governed, **spec))
-        self.made.append((API, "Territory", policy))
-        labels = {policy: "here", GOVERNED: "true"}
-        for name in {probe, governed.namespace}:
-            self.operator.patch("v1", "Namespace", name, {"metadata": {"labels": labels}})
-        for binding in governed_bindings(policy, mode=mode, pin=pin):
-            self.operator.apply(binding)
-            self.made.append((binding["apiVersion"], binding["kind"], binding["metadata"]["name"]))
-        eventually(lambda: self._in_force(governed, probe, mode, pin=pin), what=f"{policy} is in force", seconds=10)
+        self.made.append((API_VERSION, "Territory", name))
+        labels = {name: "here", GOVERNED_LABEL: "true"}
+        for governed_namespace in {probe, governed.namespace}:
+            self.operator.patch("v1", "Namespace", governed_namespace, {"metadata": {"labels": labels}})
+        for binding in border.bindings(policy(governed, mode), exempt=EXEMPT):
+            if pin or binding["kind"] != "MutatingAdmissionPolicyBinding":
+                self.bind(binding)
+        eventually(lambda: self._in_force(governed, probe, mode, pin=pin), what=f"{name} is in force", seconds=10)
         return governed
+
+    def bind(self, binding: Manifest) -> None:
+        """Create a binding, which goes first when the ground is cleared."""
+        self.operator.apply(binding)
+        self.made.append((binding["apiVersion"], binding["kind"], binding["metadata"]["name"]))
 
     def _in_force(self, governed: Governed, probe: str, mode: str, *, pin: bool) -> bool:
         """Bindings become active in the order of their creation, and that of pods is the last but the pin's."""
@@ -157,7 +166,7 @@ class Ground:
     def clear(self) -> None:
         """Remove what was made: bindings before their Territories, so that nothing is left that cannot be removed."""
         labels = self.admin.get("v1", "Node", self.inside)["metadata"].get("labels", {})
-        ours = {label: None for label in labels if label.startswith(PREFIX)}
+        ours = {label: None for label in labels if label.startswith(LABEL_PREFIX)}
         self.operator.patch("v1", "Node", self.inside, {"metadata": {"labels": ours}})
         for api_version, kind, name in sorted(self.made, key=lambda made: not made[1].endswith("PolicyBinding")):
             self.operator.delete(api_version, kind, name)
@@ -167,7 +176,7 @@ class Ground:
 def territory(governed: Governed, **spec: Any) -> Manifest:
     """The Territory of a policy that governs namespaces labelled with the policy's own name."""
     return {
-        "apiVersion": API,
+        "apiVersion": API_VERSION,
         "kind": "Territory",
         "metadata": {"name": governed.policy},
         "spec": {
@@ -181,56 +190,17 @@ def territory(governed: Governed, **spec: Any) -> Manifest:
     }
 
 
-def governed_bindings(policy: str, *, mode: str = "Enforce", pin: bool = True) -> list[Manifest]:
-    """What the operator writes for one policy whose selector is the label of its own name."""
-    selector = {
-        "matchLabels": {policy: "here"},
-        "matchExpressions": [
-            {
-                "key": "kubernetes.io/metadata.name",
-                "operator": "NotIn",
-                "values": ["kube-system", "kube-public", "kube-node-lease", SYSTEM],
-            }
-        ],
-    }
-    actions = {"Enforce": ["Deny", "Audit"], "Warn": ["Warn", "Audit"], "Audit": ["Audit"]}[mode]
-    common = {
-        "paramRef": {"name": policy, "parameterNotFoundAction": "Deny"},
-        "matchResources": {"namespaceSelector": selector},
-    }
-    made = [
-        {
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingAdmissionPolicyBinding",
-            "metadata": {"name": f"bailiwick-{guard}.{policy}"},
-            "spec": {"policyName": f"bailiwick-{guard}", "validationActions": actions, **common},
-        }
-        for guard in ("models", "bindings", "pods")
-    ]
-    if pin and mode == "Enforce":
-        made.append(
-            {
-                "apiVersion": "admissionregistration.k8s.io/v1",
-                "kind": "MutatingAdmissionPolicyBinding",
-                "metadata": {"name": f"bailiwick-pin.{policy}"},
-                "spec": {"policyName": "bailiwick-pin", **common},
-            }
-        )
-    return made
-
-
-def namespaces_binding() -> Manifest:
-    """What the operator writes once, over all Territories."""
-    return {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": {"name": "bailiwick-namespaces"},
+def policy(governed: Governed, mode: str) -> CompiledPolicy:
+    """A ResidencyPolicy whose selector is the label of its own name, as the operator reads it."""
+    manifest = {
+        "metadata": {"name": governed.policy},
         "spec": {
-            "policyName": "bailiwick-namespaces",
-            "paramRef": {"selector": {}, "parameterNotFoundAction": "Deny"},
-            "validationActions": ["Deny", "Audit"],
+            "mode": mode,
+            "namespaceSelector": {"matchLabels": {governed.policy: "here"}},
+            "place": {"allow": ["DE"]},
         },
     }
+    return compile_policy(ResidencyPolicy.read(manifest), Atlas())
 
 
 def pod(namespace: str, name: str = "pod", **spec: Any) -> Manifest:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bailiwick.api.resource import API_VERSION
 from e2e.client import eventually
-from tests.border.ground import API, DIGEST, Governed, Ground, refused
+from tests.border.ground import DIGEST, Governed, Ground, refused
 
 if TYPE_CHECKING:
     from e2e.client import Manifest
@@ -52,7 +53,7 @@ def model(
 ) -> Manifest:
     spec: dict[str, Any] = {"model": {"name": "llama", "source": source} | of}
     return {
-        "apiVersion": API,
+        "apiVersion": API_VERSION,
         "kind": "SovereignModel",
         "metadata": {"name": name, "namespace": namespace},
         "spec": spec | ({"adapters": adapters} if adapters else {}),
@@ -174,8 +175,8 @@ def test_a_model_may_not_turn_to_another_source(ground: Ground, strict: Governed
     ground.editor.create(model(strict.namespace, oci(PINNED), name="turncoat"))
     elsewhere = {"spec": {"model": {"source": oci(f"docker.io/llama@{DIGEST}")}}}
     with refused(MODELS, "SourceNotAllowed", f"{MODELS}.{strict.policy}"):
-        ground.editor.patch(API, "SovereignModel", "turncoat", elsewhere, strict.namespace)
-    ground.editor.patch(API, "SovereignModel", "turncoat", {"spec": {"replicas": 2}}, strict.namespace)
+        ground.editor.patch(API_VERSION, "SovereignModel", "turncoat", elsewhere, strict.namespace)
+    ground.editor.patch(API_VERSION, "SovereignModel", "turncoat", {"spec": {"replicas": 2}}, strict.namespace)
 
 
 def test_a_policy_without_a_word_on_models_allows_any(ground: Ground) -> None:
@@ -197,7 +198,7 @@ def test_a_model_whose_policy_turned_against_it_can_still_go(ground: Ground) -> 
     ground.editor.create(made)
     strict = ground.govern(namespace=namespace, models={"sources": ALLOWED, "requireDigest": True})
     with refused(MODELS, "SourceNotAllowed", f"{MODELS}.{strict.policy}"):
-        ground.editor.patch(API, "SovereignModel", "llama", {"spec": {"replicas": 2}}, namespace)
-    ground.editor.delete(API, "SovereignModel", "llama", namespace)
-    ground.editor.patch(API, "SovereignModel", "llama", {"metadata": {"finalizers": None}}, namespace)
-    eventually(lambda: ground.admin.find(API, "SovereignModel", "llama", namespace) is None, what="it is gone")
+        ground.editor.patch(API_VERSION, "SovereignModel", "llama", {"spec": {"replicas": 2}}, namespace)
+    ground.editor.delete(API_VERSION, "SovereignModel", "llama", namespace)
+    ground.editor.patch(API_VERSION, "SovereignModel", "llama", {"metadata": {"finalizers": None}}, namespace)
+    eventually(lambda: ground.admin.find(API_VERSION, "SovereignModel", "llama", namespace) is None, what="it is gone")

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bailiwick.api.resource import API_VERSION
+from bailiwick.residency.territories import GOVERNED_LABEL
 from e2e.client import eventually
-from tests.border.ground import API, GOVERNED, SYSTEM, Governed, Ground, pod, refused, territory
+from tests.border.ground import SYSTEM, Governed, Ground, pod, refused, territory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +97,7 @@ def missed(governed: Governed) -> AbstractContextManager[Refusal]:
 def lost(ground: Ground, health: Governed) -> Iterator[Governed]:
     """A policy whose Territory is gone. Only the operator can do that, or somebody who writes to etcd."""
     governed = ground.govern()
-    ground.operator.delete(API, "Territory", governed.policy)
+    ground.operator.delete(API_VERSION, "Territory", governed.policy)
 
     def missing() -> bool:
         with missed(governed):
@@ -123,4 +125,6 @@ def test_other_namespaces_do_not_notice(ground: Ground, lost: Governed, health: 
 
 def test_without_its_territory_a_namespace_stays_governed(ground: Ground, lost: Governed) -> None:
     with refused("bailiwick-namespaces-governed", "ProtectedLabel"):
-        ground.admin.patch("v1", "Namespace", lost.namespace, {"metadata": {"labels": {GOVERNED: None}}}, dry_run=True)
+        ground.admin.patch(
+            "v1", "Namespace", lost.namespace, {"metadata": {"labels": {GOVERNED_LABEL: None}}}, dry_run=True
+        )

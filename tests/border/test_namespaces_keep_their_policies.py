@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bailiwick.residency.territories import GOVERNED_LABEL
 from e2e.client import eventually
-from tests.border.ground import GOVERNED, RBAC, Governed, Ground, refused
+from tests.border.ground import RBAC, Governed, Ground, refused
 
 if TYPE_CHECKING:
     from e2e.client import Client, Manifest
@@ -92,33 +93,33 @@ def test_whoever_may_assign_to_one_policy_does_not_assign_to_another(ground: Gro
     assert f"verb assign on residencypolicies.bailiwick.dev {health.policy}" in refusal.message
 
 
-@pytest.mark.parametrize("labels", [{GOVERNED: None}, {GOVERNED: "false"}], ids=["remove", "change"])
+@pytest.mark.parametrize("labels", [{GOVERNED_LABEL: None}, {GOVERNED_LABEL: "false"}], ids=["remove", "change"])
 @pytest.mark.parametrize("everybody", ["tenant", "lite", "admin"])
 def test_nobody_else_says_that_a_namespace_is_not_governed(
     ground: Ground, health: Governed, url: str, everybody: str, labels: dict[str, str | None]
 ) -> None:
     with refused(LABEL, "ProtectedLabel") as refusal:
         relabel(getattr(ground, everybody), health.namespace, labels, url)
-    assert f"changes it from true to {labels[GOVERNED] or '(absent)'}" in refusal.message
+    assert f"changes it from true to {labels[GOVERNED_LABEL] or '(absent)'}" in refusal.message
 
 
 @pytest.mark.parametrize("everybody", ["tenant", "lite", "admin"])
 def test_nobody_else_says_that_a_namespace_is_governed(ground: Ground, free: str, url: str, everybody: str) -> None:
     who: Client = getattr(ground, everybody)
     with refused(LABEL, "ProtectedLabel"):
-        relabel(who, free, {GOVERNED: "true"}, url)
+        relabel(who, free, {GOVERNED_LABEL: "true"}, url)
     with refused(LABEL, "ProtectedLabel"):
-        who.create(namespace("governed", {GOVERNED: "true"}), dry_run=True)
+        who.create(namespace("governed", {GOVERNED_LABEL: "true"}), dry_run=True)
 
 
 def test_system_namespaces_are_no_exception_for_that_label(ground: Ground) -> None:
     with refused(LABEL, "ProtectedLabel"):
-        relabel(ground.admin, "kube-system", {GOVERNED: "true"})
+        relabel(ground.admin, "kube-system", {GOVERNED_LABEL: "true"})
 
 
 def test_the_operator_says_it(ground: Ground, health: Governed, free: str, url: str) -> None:
-    relabel(ground.operator, free, {GOVERNED: "true"}, url)
-    relabel(ground.operator, health.namespace, {GOVERNED: None}, url)
+    relabel(ground.operator, free, {GOVERNED_LABEL: "true"}, url)
+    relabel(ground.operator, health.namespace, {GOVERNED_LABEL: None}, url)
 
 
 def test_a_governed_namespace_can_be_deleted(ground: Ground) -> None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bailiwick.residency.territories import LABEL_PREFIX
 from e2e.client import ApiError
-from tests.border.ground import PREFIX, Ground, refused
+from tests.border.ground import Ground, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from e2e.client import Client, PatchType
 
 NODES = "bailiwick-nodes"
-LABEL = f"{PREFIX}shipping"
-OTHER = f"{PREFIX}other"
+LABEL = f"{LABEL_PREFIX}shipping"
+OTHER = f"{LABEL_PREFIX}other"
 
 
 @pytest.fixture(params=["lite", "admin"])
@@ -48,7 +49,13 @@ def relabel(who: Client, node: str, labels: dict[str, str | None], url: str, how
 @pytest.mark.parametrize("how", ["merge", "strategic"])
 @pytest.mark.parametrize(
     "labels",
-    [{OTHER: "resident"}, {LABEL: "foreign"}, {LABEL: None}, {PREFIX + "x": ""}, {LABEL: None, OTHER: "resident"}],
+    [
+        {OTHER: "resident"},
+        {LABEL: "foreign"},
+        {LABEL: None},
+        {LABEL_PREFIX + "x": ""},
+        {LABEL: None, OTHER: "resident"},
+    ],
     ids=["set", "change", "remove", "empty", "swap"],
 )
 def test_nobody_else_touches_the_labels(

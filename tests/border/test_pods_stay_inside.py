@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bailiwick.residency.territories import LABEL_PREFIX
 from e2e.client import Client, eventually
-from tests.border.ground import PREFIX, Governed, Ground, pod, refused, territory
+from tests.border.ground import Governed, Ground, pod, refused, territory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,7 @@ def test_without_the_convenience_a_pod_must_pin_itself(who: Client, unpinned: Go
 
 def test_a_namespace_without_a_policy_is_left_alone(ground: Ground, free: str) -> None:
     ground.editor.create(pod(free, nodeName=ground.abroad), dry_run=True)
-    ground.editor.create(pod(free, nodeSelector={PREFIX + "health": "foreign"}), dry_run=True)
+    ground.editor.create(pod(free, nodeSelector={LABEL_PREFIX + "health": "foreign"}), dry_run=True)
 
 
 def affinity(governed: Governed, *, operator: str = "In", values: tuple[str, ...] = ("resident",)) -> dict[str, Any]:

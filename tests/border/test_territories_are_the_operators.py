@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.border.ground import API, Governed, Ground, refused, territory
+from bailiwick.api.resource import API_VERSION
+from tests.border.ground import Governed, Ground, refused, territory
 
 if TYPE_CHECKING:
     from e2e.client import Client
@@ -26,12 +27,12 @@ def who(request: pytest.FixtureRequest, ground: Ground) -> Client:
 def test_nobody_else_writes_a_territory(who: Client, health: Governed) -> None:
     wider = {"spec": {"nodes": {health.abroad: "DE"}}}
     with refused(TERRITORIES, "OperatorOnly") as refusal:
-        who.patch(API, "Territory", health.policy, wider, dry_run=True)
+        who.patch(API_VERSION, "Territory", health.policy, wider, dry_run=True)
     assert "asks to update one; change the ResidencyPolicy" in refusal.message
     with refused(TERRITORIES, "OperatorOnly"):
         who.apply(territory(health, nodes={health.abroad: "DE"}), manager="bailiwick", dry_run=True)
     with refused(TERRITORIES, "OperatorOnly"):
-        who.patch(API, "Territory", health.policy, {"metadata": {"ownerReferences": None}}, dry_run=True)
+        who.patch(API_VERSION, "Territory", health.policy, {"metadata": {"ownerReferences": None}}, dry_run=True)
 
 
 def test_nobody_else_makes_a_territory(who: Client, health: Governed) -> None:
@@ -42,19 +43,19 @@ def test_nobody_else_makes_a_territory(who: Client, health: Governed) -> None:
 
 def test_nobody_else_deletes_a_territory(who: Client, health: Governed, ground: Ground) -> None:
     with refused(TERRITORIES, "OperatorOnly"):
-        who.delete(API, "Territory", health.policy)
+        who.delete(API_VERSION, "Territory", health.policy)
     with refused(TERRITORIES, "OperatorOnly"):
-        who.delete_all(API, "Territory")
-    assert ground.admin.get(API, "Territory", health.policy)["spec"]["nodes"] == {health.inside: "DE"}
+        who.delete_all(API_VERSION, "Territory")
+    assert ground.admin.get(API_VERSION, "Territory", health.policy)["spec"]["nodes"] == {health.inside: "DE"}
 
 
 def test_the_operator_does(ground: Ground, health: Governed) -> None:
     ground.operator.apply(territory(health, nodes={health.inside: "AT"}), dry_run=True)
     own = Governed("harbour", health.namespace, health.inside, health.abroad)
     ground.operator.apply(territory(own))
-    ground.operator.delete(API, "Territory", "harbour")
-    assert ground.admin.find(API, "Territory", "harbour") is None
+    ground.operator.delete(API_VERSION, "Territory", "harbour")
+    assert ground.admin.find(API_VERSION, "Territory", "harbour") is None
 
 
 def test_everybody_may_look(ground: Ground, health: Governed) -> None:
-    assert ground.lite.get(API, "Territory", health.policy)["spec"]["policy"] == health.policy
+    assert ground.lite.get(API_VERSION, "Territory", health.policy)["spec"]["policy"] == health.policy
