@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bailiwick.cluster.errors import Conflict, Terminal, Transient
 from bailiwick.control.schedule import Item, Priority, Schedule
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Awaitable, Callable, Hashable, Mapping
 
-    Reconcile = Callable[[Hashable], Awaitable[float | None]]
+    Reconcile = Callable[[Any], Awaitable[float | None]]
 
 __all__ = ["CURRENT", "Item", "KeyedQueue", "Observer", "Priority"]
 

@@ -1,0 +1,26 @@
+"""The `bailiwick` command. Each subcommand is imported only when it is called: `--help` must be quick."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from importlib.metadata import version
+
+COMMANDS = {
+    "operator": ("bailiwick.cli.operator", "run the operator: the territory loop and the model loop"),
+}
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="bailiwick", description="Keeps AI inference inside the border its owner draws."
+    )
+    parser.add_argument("--version", action="version", version=f"bailiwick {version('bailiwick')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.set_defaults(module=module)
+    arguments = parser.parse_args()
+    exit_code: int = import_module(arguments.module).main(arguments)
+    return exit_code

@@ -1,0 +1,193 @@
+"""`bailiwick operator`: health server, election, stores, queue, events; and the order in which they begin and end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import signal
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from bailiwick.cli.logs import set_up_logging
+from bailiwick.cluster.api import Api
+from bailiwick.cluster.connection import Connection
+from bailiwick.cluster.events import Events
+from bailiwick.cluster.lease import Lease, LeaseLostError, utc_now
+from bailiwick.cluster.listwatch import Feed, Scope
+from bailiwick.cluster.pace import Pace
+from bailiwick.control.health import Health, serve
+from bailiwick.control.kopf_events import KopfEvents
+from bailiwick.control.metrics import Metrics
+from bailiwick.control.model import ModelLoop
+from bailiwick.control.queue import KeyedQueue, Priority
+from bailiwick.control.routes import MODEL, SPREAD, TERRITORY, Routes, SpreadLoop
+from bailiwick.control.status import StatusWriter
+from bailiwick.control.stores import Stores
+from bailiwick.control.territory import TerritoryLoop
+from bailiwick.control.world import World
+from bailiwick.control.writer import Writer
+from bailiwick.residency.policies import exempt_namespaces
+from bailiwick.workload.plan import Settings
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Coroutine, Mapping
+
+    from bailiwick.control.queue import Reconcile
+
+WORKERS = 32
+DRAIN_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What the pod's environment says."""
+
+    namespace: str
+    pod: str
+    port: int
+    kubeconfig: str | None
+    settings: Settings
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> Self:
+        """From environment variables; all have a default except the gate's image."""
+        return cls(
+            namespace=variables.get("BAILIWICK_NAMESPACE", "bailiwick-system"),
+            pod=variables.get("POD_NAME", f"bailiwick-{os.getpid()}"),
+            port=int(variables.get("BAILIWICK_PORT", "8080")),
+            kubeconfig=variables.get("KUBECONFIG"),
+            settings=Settings(gate_image=variables["BAILIWICK_GATE_IMAGE"]),
+        )
+
+
+def main(_: argparse.Namespace) -> int:
+    """Run until SIGTERM. Returns 0; a lost lease ends the process at once, with 1."""
+    set_up_logging()
+    asyncio.run(Operator(Environment.read(os.environ)).run())
+    return 0
+
+
+class Operator:
+    """One replica: a standby until it holds the lease, then the leader until it ends."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._stop = asyncio.Event()
+        self._role = "standby"
+        self._stores = Stores()
+        self._pace = Pace()
+        self._metrics = Metrics()
+        self._queue = KeyedQueue(random=random.random, observer=self._metrics)
+
+    async def run(self) -> None:
+        """Serve health, wait for the lease, lead, and give the lease back at the end."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        health = Health(role=lambda: self._role, unsynced=self._unsynced, longest_run=self._queue.longest_run)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(serve(health, self._metrics.registry, port=self._environment.port))
+            connection = await stack.enter_async_context(await Connection.open(kubeconfig=self._environment.kubeconfig))
+            lease = Lease(
+                api=Api(connection, observer=self._metrics),
+                namespace=self._environment.namespace,
+                name="bailiwick-operator",
+                identity=f"{self._environment.pod}_{secrets.token_hex(4)}",
+                pace=self._pace,
+            )
+            if await self._first(lease.acquire()):
+                await self._lead(connection, lease)
+
+    async def _lead(self, connection: Connection, lease: Lease) -> None:
+        self._role = "leader"
+        self._metrics.leading(leader=True)
+        # Nothing is written once the lease may be somebody else's: the guard refuses, and `_keep` ends the process.
+        api = Api(connection, observer=self._metrics, guard=lease.check)
+        writer = Writer(api=api, stores=self._stores)
+        events = Events(api=api, instance=self._environment.pod, pace=self._pace, now=utc_now, observer=self._metrics)
+        status = StatusWriter(writer=writer, events=events)
+        world = World(self._stores, clock=utc_now, exempt=exempt_namespaces(self._environment.namespace))
+        routes = Routes(stores=self._stores, queue=self._queue)
+        territory = TerritoryLoop(world=world, writer=writer, status=status)
+        model = ModelLoop(world=world, writer=writer, status=status, settings=self._environment.settings)
+        spread = SpreadLoop(queue=self._queue, keys={TERRITORY: territory.keys, MODEL: model.keys})
+        kopf = KopfEvents(
+            connection=connection,
+            stores=self._stores,
+            selector=self._stores.selector,
+            changed=routes.changed,
+        )
+        self._metrics.watch_stores(self._stores, self._pace.clock)
+        self._metrics.watch_queue(self._queue.waiting, self._queue.running)
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(_keep(lease)), tasks.create_task(events.run())]
+            running += [
+                tasks.create_task(self._relist(api, routes, index)) for index in range(len(tuple(self._stores)))
+            ]
+            if await self._first(self._synced()):
+                # All stores are whole before the first key is worked on: what is absent is really not there.
+                self._queue.add(SPREAD, TERRITORY, priority=Priority.RESYNC)
+                loops: dict[str, Reconcile] = {
+                    TERRITORY: territory.reconcile,
+                    MODEL: model.reconcile,
+                    SPREAD: spread.reconcile,
+                }
+                working = tasks.create_task(self._queue.run(WORKERS, loops))
+                await kopf.run(self._stop)
+                await self._queue.stop(DRAIN_SECONDS)
+                await working
+                await lease.release()
+            for task in running:
+                task.cancel()
+
+    async def _relist(self, api: Api, routes: Routes, index: int) -> None:
+        """Lists fill the stores at the start, and find what a broken watch lost."""
+        store = tuple(self._stores)[index]
+        feed = Feed(
+            api=api,
+            store=store,
+            on_list=lambda changes: routes.changed(store, changes, priority=Priority.RESYNC),
+            pace=self._pace,
+            scope=Scope(labels=self._stores.selector(store)),
+            observer=self._metrics,
+        )
+        await feed.relist_every(self._stores.relist_seconds(store))
+
+    async def _synced(self) -> None:
+        while self._unsynced():  # noqa: ASYNC110 - it ends within a second, once in the life of a process
+            await asyncio.sleep(0.05)
+        logger.info("all stores are synced: %d objects", sum(len(store) for store in self._stores))
+
+    def _unsynced(self) -> list[str]:
+        if self._role == "standby":
+            return []
+        return [store.resource.plural for store in self._stores if not store.synced]
+
+    async def _first(self, work: Coroutine[None, None, None]) -> bool:
+        """Do some work, unless we are asked to stop before it is done; whether it was done."""
+        doing, stopping = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait((doing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if doing.done():
+            await doing
+            return True
+        doing.cancel()
+        return False
+
+
+async def _keep(lease: Lease) -> None:
+    """Hold the lease, or end the process at once: a clean shutdown would take longer than the next leader waits."""
+    try:
+        await lease.keep()
+    except LeaseLostError as error:
+        logger.critical("%s", error)
+        sys.stderr.flush()
+        os._exit(1)

@@ -1,0 +1,1 @@
+"""The loops: event, key, observe, plan, apply, status."""

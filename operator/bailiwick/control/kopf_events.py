@@ -1,0 +1,79 @@
+"""Kopf as the source of events, and nothing else: the only module that imports it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import kopf
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable
+
+    from bailiwick.cluster.connection import Connection
+    from bailiwick.cluster.store import Change, Store
+
+REQUEST_SECONDS = 30
+
+
+class KopfEvents:
+    """Watches the kinds of the given stores, feeds them, and hands on what changed."""
+
+    def __init__(
+        self,
+        *,
+        connection: Connection,
+        stores: Iterable[Store],
+        selector: Callable[[Store], str],
+        changed: Callable[[Store, Iterable[Change]], None],
+    ) -> None:
+        self._connection = connection
+        self._changed = changed
+        self._registry = kopf.OperatorRegistry()
+        self._settings = kopf.OperatorSettings()
+        self._settings.peering.standalone = True
+        self._settings.posting.enabled = False
+        self._settings.scanning.disabled = True
+        self._settings.networking.request_timeout = REQUEST_SECONDS
+        # A connection that breaks in the middle of initial streaming resumes without asking for the rest.
+        self._settings.watching.initial_streaming = False
+        kopf.on.login(registry=self._registry)(self._login)
+        for store in stores:
+            self._watch(store, selector(store))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver events until ``stop`` is set. Raises when Kopf gives up a watch: restart the process."""
+        await kopf.operator(
+            registry=self._registry, settings=self._settings, clusterwide=True, standalone=True, stop_flag=stop
+        )
+
+    def _watch(self, store: Store, selector: str) -> None:
+        resource = store.resource
+        if selector:
+            self._settings.watching.label_selectors[
+                lambda seen: (seen.group, seen.plural) == (resource.group, resource.plural)
+            ] = selector
+
+        async def handle(event: Any, **_: object) -> None:
+            if change := store.apply_event(event["type"], event["object"]):
+                self._changed(store, (change,))
+
+        kopf.on.event(
+            group=resource.group,
+            version=resource.version,
+            plural=resource.plural,
+            registry=self._registry,
+            id=f"watch-{resource.plural}",
+        )(handle)
+
+    async def _login(self, **_: object) -> kopf.ConnectionInfo:
+        """The same identity as the rest of the process. Kopf asks again when the API server refuses it."""
+        known = self._connection.credentials()
+        token = (await self._connection.headers()).get("Authorization", "").removeprefix("Bearer ")
+        return kopf.ConnectionInfo(
+            server=self._connection.url,
+            ca_path=known.ca_file,
+            certificate_path=known.certificate_file,
+            private_key_path=known.key_file,
+            token=token or None,
+        )

@@ -1,0 +1,88 @@
+"""The model loop: SovereignModel → Deployment, Service, ServiceAccount, NetworkPolicy, PodDisruptionBudget, status."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from bailiwick.api.sovereignmodel import SovereignModel
+from bailiwick.cluster import resources
+from bailiwick.cluster.errors import ApiError
+from bailiwick.control.stores import BY_MODEL
+from bailiwick.residency.rules import judge_all
+from bailiwick.workload.plan import plan_workload
+from bailiwick.workload.status import Seen, summarise, summarise_unreadable
+
+if TYPE_CHECKING:
+    from bailiwick.cluster.api import Raw
+    from bailiwick.cluster.store import Key
+    from bailiwick.control.status import StatusWriter
+    from bailiwick.control.world import World
+    from bailiwick.control.writer import Writer
+    from bailiwick.residency.policies import CompiledPolicy
+    from bailiwick.workload.plan import Settings, WorkloadPlan
+
+
+class ModelLoop:
+    """Reconciles one SovereignModel by (namespace, name). Owner references clean up after a deleted one."""
+
+    def __init__(self, *, world: World, writer: Writer, status: StatusWriter, settings: Settings) -> None:
+        self._world = world
+        self._writer = writer
+        self._status = status
+        self._settings = settings
+
+    def keys(self) -> list[Key]:
+        """Every model that is there."""
+        return self._world.stores.models.keys()
+
+    async def reconcile(self, key: Key) -> None:
+        """Bring the children and the status of one model in line with the world."""
+        manifest = self._world.stores.models.get(key)
+        if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+            return
+        now = self._world.clock()
+        try:
+            model = SovereignModel.read(manifest)
+        except ValidationError as error:
+            status = summarise_unreadable(manifest, str(error), now=now)
+            await self._status.write(resources.SOVEREIGN_MODELS, manifest, status)
+            return
+        policies = self._world.governing(key[0])
+        plan = plan_workload(
+            model,
+            policies=policies,
+            classes=self._world.classes(),
+            eligible=self._world.eligible,
+            settings=self._settings,
+        )
+        failure = await self._make(plan)
+        status = summarise(model, plan, self._seen(key, manifest, policies, failure), now=now)
+        await self._status.write(resources.SOVEREIGN_MODELS, manifest, status)
+        if failure:
+            raise failure
+
+    async def _make(self, plan: WorkloadPlan) -> ApiError | None:
+        """Apply the children in their order. A failure is returned, so that the status tells it before it is raised."""
+        try:
+            for manifest in plan.objects:
+                await self._writer.apply(manifest)
+        except ApiError as error:
+            return error
+        return None
+
+    def _seen(self, key: Key, manifest: Raw, policies: tuple[CompiledPolicy, ...], failure: ApiError | None) -> Seen:
+        stores, facts = self._world.stores, self._world.facts()
+        pods = [pod for each in stores.pods.find(BY_MODEL, key) if (pod := stores.pods.get(each))]
+        nodes = {pod["spec"]["nodeName"] for pod in pods if pod["spec"].get("nodeName")}
+        now = self._world.clock()
+        verdicts = {name: judge_all(policies, facts[name], now) for name in nodes if name in facts}
+        return Seen(
+            manifest=manifest,
+            deployment=stores.deployments.get(key),
+            pods=pods,
+            facts=facts,
+            outside={name: verdict for name, verdict in verdicts.items() if not verdict.allowed},
+            failure=str(failure) if failure else None,
+        )

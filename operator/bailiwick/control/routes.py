@@ -1,0 +1,94 @@
+"""From a change to keys: what has to be looked at again because one object is different. O(1), and never raises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from bailiwick.control.queue import Priority
+from bailiwick.control.stores import BY_MODEL
+from bailiwick.residency.border import policy_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+    from bailiwick.cluster.store import Change, Store
+    from bailiwick.control.queue import KeyedQueue
+    from bailiwick.control.stores import Stores
+
+TERRITORY: Final = "territory"
+MODEL: Final = "model"
+SPREAD: Final = "spread"
+"""The loop that turns "all policies" and "all models" into keys, so that a change of a node costs one key, not all."""
+
+
+RESYNC_SECONDS = 300.0
+
+
+class Routes:
+    """Puts the keys that a change concerns into the queue."""
+
+    def __init__(self, *, stores: Stores, queue: KeyedQueue) -> None:
+        self._queue = queue
+        self._by_store: dict[int, Callable[[Change, Priority], None]] = {
+            id(stores.policies): self._policy,
+            id(stores.jurisdictions): self._everything,
+            id(stores.statements): self._everything,
+            id(stores.nodes): self._everything,
+            id(stores.namespaces): self._everything,
+            id(stores.classes): self._all_models,
+            id(stores.territories): self._territory,
+            id(stores.validating_bindings): self._binding,
+            id(stores.mutating_bindings): self._binding,
+            id(stores.models): self._model,
+            id(stores.pods): self._child,
+            **{id(store): self._child for store in stores.children},
+        }
+
+    def changed(self, store: Store, changes: Iterable[Change], *, priority: Priority = Priority.LIVE) -> None:
+        """Something in a store is different."""
+        route = self._by_store[id(store)]
+        for change in changes:
+            route(change, priority)
+
+    def _policy(self, change: Change, priority: Priority) -> None:
+        self._queue.add(TERRITORY, change.key[1], priority=priority)
+        self._queue.add(SPREAD, MODEL, priority=priority)
+
+    def _territory(self, change: Change, priority: Priority) -> None:
+        self._queue.add(TERRITORY, change.key[1], priority=priority)
+
+    def _binding(self, change: Change, priority: Priority) -> None:
+        binding = change.after or change.before
+        policy = policy_of(binding) if binding else None
+        if policy is None:
+            self._queue.add(SPREAD, TERRITORY, priority=priority)
+        else:
+            self._queue.add(TERRITORY, policy, priority=priority)
+
+    def _everything(self, _: Change, priority: Priority) -> None:
+        self._queue.add(SPREAD, TERRITORY, priority=priority)
+        self._queue.add(SPREAD, MODEL, priority=priority)
+
+    def _all_models(self, _: Change, priority: Priority) -> None:
+        self._queue.add(SPREAD, MODEL, priority=priority)
+
+    def _model(self, change: Change, priority: Priority) -> None:
+        self._queue.add(MODEL, change.key, priority=priority)
+
+    def _child(self, change: Change, priority: Priority) -> None:
+        for key in change.values(BY_MODEL):
+            self._queue.add(MODEL, key, priority=priority)
+
+
+class SpreadLoop:
+    """Puts every key of a loop into the queue, behind what changed by itself."""
+
+    def __init__(self, *, queue: KeyedQueue, keys: dict[str, Callable[[], Iterable[Hashable]]]) -> None:
+        self._queue = queue
+        self._keys = keys
+
+    async def reconcile(self, key: Hashable) -> float:
+        """Enqueue every key of the loop that ``key`` names, and again now and then: what no event told is found."""
+        for each in self._keys[str(key)]():
+            self._queue.add(str(key), each, priority=Priority.RESYNC)
+        return RESYNC_SECONDS

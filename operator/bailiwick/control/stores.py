@@ -1,0 +1,88 @@
+"""The stores that the operator's loops read, one per kind, and how each is fed."""
+
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from bailiwick.cluster import resources, trim
+from bailiwick.cluster.api import Raw
+from bailiwick.cluster.resources import Resource
+from bailiwick.cluster.store import Store
+
+MANAGED = "app.kubernetes.io/managed-by=bailiwick"
+"""Label selector of everything that the operator makes in namespaces."""
+MODEL_LABEL = "bailiwick.dev/model"
+BY_MODEL = "model"
+BY_NAMESPACE = "namespace"
+
+OFTEN, SELDOM = 60.0, 300.0
+"""Seconds between relists. A lost revocation is a hole; anything else is repaired a little later."""
+
+
+def _model_of(manifest: Raw) -> Iterable[Hashable]:
+    metadata = manifest["metadata"]
+    name = metadata.get("labels", {}).get(MODEL_LABEL)
+    return ((metadata["namespace"], name),) if name else ()
+
+
+def _namespace_of(manifest: Raw) -> Iterable[Hashable]:
+    return (manifest["metadata"]["namespace"],)
+
+
+def _child(resource: Resource) -> Store:
+    return Store(resource, trim=trim.child, indices={BY_MODEL: _model_of})
+
+
+def _ours(resource: Resource) -> Store:
+    return Store(resource, trim=trim.whole)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """Everything that the loops may know."""
+
+    policies: Store = field(default_factory=lambda: _ours(resources.RESIDENCY_POLICIES))
+    jurisdictions: Store = field(default_factory=lambda: _ours(resources.JURISDICTIONS))
+    statements: Store = field(default_factory=lambda: _ours(resources.NODE_STATEMENTS))
+    classes: Store = field(default_factory=lambda: _ours(resources.ACCELERATOR_CLASSES))
+    territories: Store = field(default_factory=lambda: Store(resources.TERRITORIES, trim=trim.child))
+    models: Store = field(
+        default_factory=lambda: Store(
+            resources.SOVEREIGN_MODELS, trim=trim.whole, indices={BY_NAMESPACE: _namespace_of}
+        )
+    )
+    nodes: Store = field(default_factory=lambda: Store(resources.NODES, trim=trim.node))
+    namespaces: Store = field(default_factory=lambda: Store(resources.NAMESPACES, trim=trim.labelled))
+    deployments: Store = field(
+        default_factory=lambda: Store(resources.DEPLOYMENTS, trim=trim.workload, indices={BY_MODEL: _model_of})
+    )
+    services: Store = field(default_factory=lambda: _child(resources.SERVICES))
+    service_accounts: Store = field(default_factory=lambda: _child(resources.SERVICE_ACCOUNTS))
+    network_policies: Store = field(default_factory=lambda: _child(resources.NETWORK_POLICIES))
+    budgets: Store = field(default_factory=lambda: _child(resources.POD_DISRUPTION_BUDGETS))
+    pods: Store = field(default_factory=lambda: Store(resources.PODS, trim=trim.pod, indices={BY_MODEL: _model_of}))
+    validating_bindings: Store = field(default_factory=lambda: Store(resources.VALIDATING_BINDINGS, trim=trim.child))
+    mutating_bindings: Store = field(default_factory=lambda: Store(resources.MUTATING_BINDINGS, trim=trim.child))
+
+    def __iter__(self) -> Iterator[Store]:
+        return (getattr(self, name) for name in self.__slots__)
+
+    def of(self, resource: Resource) -> Store:
+        """The store of a kind. Raises KeyError for one that the operator does not keep."""
+        for store in self:
+            if store.resource is resource:
+                return store
+        raise KeyError(resource.kind)
+
+    @property
+    def children(self) -> tuple[Store, ...]:
+        """Stores of the objects that a model is turned into."""
+        return (self.deployments, self.services, self.service_accounts, self.network_policies, self.budgets)
+
+    def selector(self, store: Store) -> str:
+        """The label selector by which a store's objects are watched; empty for all of them."""
+        made = (*self.children, self.pods, self.validating_bindings, self.mutating_bindings)
+        return MANAGED if any(store is other for other in made) else ""
+
+    def relist_seconds(self, store: Store) -> float:
+        """How often a store is replaced by a list."""
+        return OFTEN if store in (self.policies, self.jurisdictions, self.statements, self.nodes) else SELDOM

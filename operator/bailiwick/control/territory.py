@@ -1,0 +1,126 @@
+"""The territory loop: policies and nodes → node labels, Territories, bindings, governed namespaces, policy status."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bailiwick.cluster import resources
+from bailiwick.cluster.errors import ApiError
+from bailiwick.control.policy_status import summarise
+from bailiwick.residency import border
+from bailiwick.residency.territories import GOVERNED_LABEL, RESIDENT, compile_territory, label_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bailiwick.cluster.api import Raw
+    from bailiwick.control.status import StatusWriter
+    from bailiwick.control.world import World
+    from bailiwick.control.writer import Writer
+    from bailiwick.residency.policies import CompiledPolicy
+    from bailiwick.residency.territories import CompiledTerritory
+
+
+class TerritoryLoop:
+    """Reconciles one policy by name. Keys are names of policies, of those that are gone too."""
+
+    def __init__(self, *, world: World, writer: Writer, status: StatusWriter) -> None:
+        self._world = world
+        self._writer = writer
+        self._status = status
+
+    def keys(self) -> set[str]:
+        """Every policy that is there or left something behind: a border outlives its policy until it is withdrawn."""
+        stores = self._world.stores
+        return {
+            *(name for store in (stores.policies, stores.territories) for _, name in store.keys()),  # noqa: SIM118
+            *(policy for _, node in stores.nodes.items() for policy in _policies_on(node)),
+        }
+
+    async def reconcile(self, name: str) -> float | None:
+        """Bring the border of one policy in line with the world; seconds until time alone changes it."""
+        policy = self._world.policies().get(name)
+        if policy is None:
+            if ("", name) not in self._world.stores.policies:
+                await self._withdraw(name)
+            return None
+        territory = compile_territory(policy, self._world.facts().values(), self._world.clock())
+        try:
+            await self._enforce(policy, territory)
+            await self._mark_namespaces()
+        except ApiError as error:
+            await self._tell(policy, territory, failure=error)
+            raise
+        await self._tell(policy, territory)
+        return territory.look_again_in
+
+    async def _enforce(self, policy: CompiledPolicy, territory: CompiledTerritory) -> None:
+        # A node is labelled before it enters the Territory and leaves it before its label goes: at no moment does the
+        # Territory admit a node that the scheduler would not also take for inside. A binding never stands without it.
+        label = label_of(policy.name)
+        inside, labelled = territory.nodes.keys(), self._nodes_with(label)
+        pinned = {name for name, value in labelled.items() if value == RESIDENT}
+        await self._writer.label(resources.NODES, inside - pinned, label, RESIDENT)
+        await self._writer.apply(territory.manifest)
+        await self._writer.label(resources.NODES, labelled.keys() - inside, label, None)
+        wanted = border.bindings(policy, exempt=self._world.exempt)
+        for binding in (*wanted, border.namespaces_binding(exempt=self._world.exempt)):
+            await self._writer.apply(binding)
+        await self._remove_bindings(policy.name, keep={_identity(binding) for binding in wanted})
+
+    async def _withdraw(self, name: str) -> None:
+        # Namespaces first: without any Territory their guard refuses every change of a label. Then the reverse of
+        # `_enforce`: bindings, what they refer to, what pods refer to.
+        await self._mark_namespaces()
+        await self._remove_bindings(name, keep=set())
+        if not len(self._world.stores.policies):
+            await self._writer.delete(resources.VALIDATING_BINDINGS, border.NAMESPACES_BINDING)
+        await self._writer.delete(resources.TERRITORIES, name)
+        label = label_of(name)
+        await self._writer.label(resources.NODES, self._nodes_with(label), label, None)
+
+    async def _mark_namespaces(self) -> None:
+        """One label tells the API server, which cannot evaluate all selectors in one expression, who is governed."""
+        stores = self._world.stores
+        marked, wanted = set(), set()
+        policies = self._world.policies().values()
+        for (_, name), namespace in stores.namespaces.items():
+            labels = namespace["metadata"].get("labels", {})
+            if labels.get(GOVERNED_LABEL) == "true":
+                marked.add(name)
+            if any(policy.governs(name, labels, exempt=self._world.exempt) for policy in policies):
+                wanted.add(name)
+        await self._writer.label(resources.NAMESPACES, wanted - marked, GOVERNED_LABEL, "true")
+        if len(policies) == len(stores.policies):  # an unreadable policy may govern any namespace: take nothing away
+            await self._writer.label(resources.NAMESPACES, marked - wanted, GOVERNED_LABEL, None)
+
+    async def _remove_bindings(self, policy: str, *, keep: set[tuple[str, str]]) -> None:
+        stores = self._world.stores
+        for store in (stores.validating_bindings, stores.mutating_bindings):
+            for (_, name), binding in store.items():
+                if border.policy_of(binding) == policy and _identity(binding) not in keep:
+                    await self._writer.delete(store.resource, name)
+
+    async def _tell(
+        self, policy: CompiledPolicy, territory: CompiledTerritory, failure: ApiError | None = None
+    ) -> None:
+        manifest = self._world.stores.policies.get(("", policy.name))
+        if manifest is None:
+            return
+        namespaces = len(self._world.governed(policy))
+        now = self._world.clock()
+        status = summarise(manifest, policy, territory, namespaces=namespaces, failure=failure, now=now)
+        await self._status.write(resources.RESIDENCY_POLICIES, manifest, status)
+
+    def _nodes_with(self, label: str) -> dict[str, str]:
+        labels = {name: node["metadata"].get("labels", {}) for (_, name), node in self._world.stores.nodes.items()}
+        return {name: found[label] for name, found in labels.items() if label in found}
+
+
+def _identity(binding: Raw) -> tuple[str, str]:
+    return binding["kind"], binding["metadata"]["name"]
+
+
+def _policies_on(node: Raw) -> Iterable[str]:
+    prefix = label_of("")
+    return (label.removeprefix(prefix) for label in node["metadata"].get("labels", {}) if label.startswith(prefix))

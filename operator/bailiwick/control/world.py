@@ -1,0 +1,141 @@
+"""What the loops observe: the stores, and what follows from them.
+
+Nothing is remembered from an earlier reconcile. What is expensive to derive is kept together with the revisions of the
+stores that it follows from, and derived again when one of them or the time made it old.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from bailiwick.api.acceleratorclass import AcceleratorClass
+from bailiwick.api.jurisdiction import Jurisdiction
+from bailiwick.api.nodestatement import NodeStatement
+from bailiwick.api.residencypolicy import ResidencyPolicy
+from bailiwick.api.resource import Resource
+from bailiwick.residency.facts import gather_all
+from bailiwick.residency.jurisdictions import Atlas
+from bailiwick.residency.nodes import read_node
+from bailiwick.residency.policies import compile_policy, governing
+from bailiwick.workload.eligibility import eligibility
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from bailiwick.api.sovereignmodel import SovereignModel
+    from bailiwick.cluster.store import Store
+    from bailiwick.control.stores import Stores
+    from bailiwick.residency.facts import NodeFacts
+    from bailiwick.residency.policies import CompiledPolicy
+    from bailiwick.workload.eligibility import Eligibility
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Resource)
+
+logger = logging.getLogger(__name__)
+
+
+class Derived(Generic[T]):
+    """A value that follows from stores, and the moment until which it holds without a change in them."""
+
+    def __init__(self, compute: Callable[[datetime], tuple[T, datetime | None]], *sources: Store) -> None:
+        self._compute = compute
+        self._sources = sources
+        self._seen: tuple[int, ...] | None = None
+        self._until: datetime | None = None
+        self._value: T
+        self.revision = 0
+
+    def at(self, now: datetime) -> T:
+        """The value as of now."""
+        seen = tuple(source.revision for source in self._sources)
+        if seen != self._seen or (self._until and now >= self._until):
+            self._value, self._until = self._compute(now)
+            self._seen = seen
+            self.revision += 1
+        return self._value
+
+
+class World:
+    """What is true now, as far as the stores know. ``exempt`` are namespaces that no policy can govern."""
+
+    def __init__(self, stores: Stores, *, clock: Callable[[], datetime], exempt: frozenset[str]) -> None:
+        self.stores = stores
+        self.clock = clock
+        self.exempt = exempt
+        self._policies = Derived(self._compile, stores.policies, stores.jurisdictions)
+        self._facts = Derived(self._gather, stores.nodes, stores.statements)
+        self._classes = Derived(lambda _: (_read_all(AcceleratorClass, stores.classes), None), stores.classes)
+        self._eligible: dict[object, Eligibility] = {}
+        self._eligible_as_of: tuple[int, ...] = ()
+
+    def policies(self) -> Mapping[str, CompiledPolicy]:
+        """Every policy, compiled, by name."""
+        return self._policies.at(self.clock())
+
+    def facts(self) -> Mapping[str, NodeFacts]:
+        """What is believed about every node, by name."""
+        return self._facts.at(self.clock())
+
+    def classes(self) -> Mapping[str, AcceleratorClass]:
+        """Every AcceleratorClass, by name."""
+        return self._classes.at(self.clock())
+
+    def atlas(self) -> Atlas:
+        """The named jurisdictions."""
+        return Atlas(_read_all(Jurisdiction, self.stores.jurisdictions).values())
+
+    def governing(self, namespace: str) -> tuple[CompiledPolicy, ...]:
+        """The policies that govern a namespace, sorted by name; none for a namespace that is not there."""
+        manifest = self.stores.namespaces.get(("", namespace))
+        labels = manifest["metadata"].get("labels", {}) if manifest else {}
+        return governing(self.policies().values(), namespace, labels, exempt=self.exempt) if manifest else ()
+
+    def governed(self, policy: CompiledPolicy) -> list[str]:
+        """Names of the namespaces that a policy governs."""
+        return [
+            name
+            for (_, name), manifest in self.stores.namespaces.items()
+            if policy.governs(name, manifest["metadata"].get("labels", {}), exempt=self.exempt)
+        ]
+
+    def eligible(
+        self, model: SovereignModel, policies: Sequence[CompiledPolicy], accelerator: AcceleratorClass
+    ) -> Eligibility:
+        """Which nodes could run a model on a class. Models that ask the same share one answer."""
+        as_of = (self._policies.revision, self._facts.revision, self._classes.revision)
+        if as_of != self._eligible_as_of:
+            self._eligible.clear()
+            self._eligible_as_of = as_of
+        asked = (tuple(policy.name for policy in policies), model.spec.residency, accelerator.metadata.name)
+        if asked not in self._eligible:
+            self._eligible[asked] = eligibility(
+                policies, model.spec.residency, accelerator, self.facts().values(), atlas=self.atlas(), now=self.clock()
+            )
+        return self._eligible[asked]
+
+    def _compile(self, _: datetime) -> tuple[Mapping[str, CompiledPolicy], None]:
+        atlas = self.atlas()
+        policies = _read_all(ResidencyPolicy, self.stores.policies)
+        return {name: compile_policy(policy, atlas) for name, policy in policies.items()}, None
+
+    def _gather(self, now: datetime) -> tuple[Mapping[str, NodeFacts], datetime | None]:
+        nodes = [read_node(raw) for _, raw in sorted(self.stores.nodes.items(), key=lambda item: item[0])]
+        facts = gather_all(nodes, _read_all(NodeStatement, self.stores.statements).values(), now)
+        changes = [fact.next_change for fact in facts if fact.next_change]
+        return {fact.name: fact for fact in facts}, min(changes, default=None)
+
+
+def _read_all(kind: type[R], store: Store) -> dict[str, R]:
+    """All objects of a cluster-scoped kind by name. One that cannot be read is left out: what it says is unknown."""
+    read: dict[str, R] = {}
+    for (_, name), raw in store.items():
+        try:
+            read[name] = kind.read(raw)
+        except ValidationError as error:
+            logger.warning("%s %s cannot be read and counts for nothing: %s", kind.__name__, name, error)
+    return read

@@ -1,0 +1,66 @@
+"""Writes of the loops: only what differs from what the stores hold, and back into the stores at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from bailiwick.cluster import resources
+from bailiwick.cluster.apply import ensure
+from bailiwick.cluster.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bailiwick.cluster.api import Api, Raw
+    from bailiwick.cluster.resources import Resource
+    from bailiwick.control.stores import Stores
+
+
+class Writer:
+    """What the API server answers goes into the store at once, so that our own write is no event for us."""
+
+    def __init__(self, *, api: Api, stores: Stores) -> None:
+        self._api = api
+        self._stores = stores
+
+    async def apply(self, manifest: Raw) -> None:
+        """Make an object what we want; no write when it is."""
+        resource = resources.of_kind(manifest["kind"])
+        metadata = manifest["metadata"]
+        store = self._stores.of(resource)
+        written = await ensure(
+            self._api, resource, manifest, store.get((metadata.get("namespace", ""), metadata["name"]))
+        )
+        if written:
+            store.apply_event("MODIFIED", written.manifest)
+
+    async def apply_all(self, manifests: Iterable[Raw]) -> None:
+        """Make several objects what we want, side by side. The first error is raised when all are done."""
+        results = await asyncio.gather(*(self.apply(manifest) for manifest in manifests), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def delete(self, resource: Resource, name: str) -> None:
+        """Remove a cluster-scoped object; no call when the store knows of none."""
+        if ("", name) in self._stores.of(resource):
+            await self._api.delete(resource, name)
+
+    async def label(self, resource: Resource, names: Iterable[str], label: str, value: str | None) -> None:
+        """Set one label on cluster-scoped objects, or take it off. One that is gone meanwhile needs none."""
+        store = self._stores.of(resource)
+        for name in sorted(names):
+            try:
+                written = await self._api.patch_merge(resource, name, None, {"metadata": {"labels": {label: value}}})
+            except NotFound:
+                continue
+            store.apply_event("MODIFIED", written)
+
+    async def status(self, resource: Resource, manifest: Raw, status: Mapping[str, Any]) -> bool:
+        """One status write, if it says something new; whether it did."""
+        if manifest.get("status") == status:
+            return False
+        written = await self._api.patch_status(resource, manifest, dict(status))
+        self._stores.of(resource).apply_event("MODIFIED", written)
+        return True

@@ -1,0 +1,1 @@
+"""Pure: a SovereignModel becomes a plan, and the plan becomes Kubernetes objects. One builder per kind of child."""

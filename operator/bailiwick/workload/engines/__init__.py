@@ -1,0 +1,31 @@
+"""Engines: how each program that serves models is started. One module per engine, one interface."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bailiwick.api.acceleratorclass import EngineName
+from bailiwick.workload.engines import vllm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bailiwick.api.acceleratorclass import ServingEngine
+    from bailiwick.api.sovereignmodel import SovereignModel
+
+
+class Engine(Protocol):
+    """What a module of this package provides."""
+
+    def refusal(self, model: SovereignModel) -> str | None:
+        """Why this engine cannot serve the model as it is asked for, and what to do; None when it can."""
+
+    def arguments(self, model: SovereignModel, serving: ServingEngine) -> Sequence[str]:
+        """Arguments of the container."""
+
+    def environment(self, serving: ServingEngine) -> Sequence[Mapping[str, Any]]:
+        """Environment of the container."""
+
+
+ENGINES: Mapping[EngineName, Engine] = {EngineName.VLLM: vllm}
+"""What this release can start. The other names are in the API so that manifests need not change later."""

@@ -1,0 +1,19 @@
+"""Ports and paths on which the engine, the gate and the probes agree."""
+
+ENGINE_PORT = 8000
+"""On loopback, and only there."""
+CLIENT_PORT = 8080
+"""The gate: the inference API."""
+PROBE_PORT = 8081
+"""The gate: health and metrics."""
+
+MODEL_PATH = "/model"
+ADAPTER_PATH = "/adapters"
+SCRATCH_PATH = "/tmp"  # noqa: S108 - the pod's own emptyDir
+
+PRE_STOP_SECONDS = 5
+"""Until every node has taken the pod out of its Services, requests still come; they must find an engine."""
+DRAIN_SECONDS = 60
+"""What requests under way get to end, once the engine was told to stop."""
+GRACE_SECONDS = PRE_STOP_SECONDS + DRAIN_SECONDS + 15
+"""Then the kubelet kills. An engine past its own limit hangs, so the sum leaves room."""

@@ -1,0 +1,20 @@
+"""The PodDisruptionBudget of a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bailiwick.workload.naming import Manifest, metadata, selector
+
+if TYPE_CHECKING:
+    from bailiwick.api.sovereignmodel import SovereignModel
+
+
+def pod_disruption_budget(model: SovereignModel) -> Manifest:
+    """One replica at a time may be drained. A budget that allowed none would hold a single replica's node for ever."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata(model),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(model)}},
+    }

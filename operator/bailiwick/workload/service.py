@@ -1,0 +1,30 @@
+"""The Service of a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bailiwick.workload.layout import CLIENT_PORT
+from bailiwick.workload.naming import Manifest, metadata, selector
+
+if TYPE_CHECKING:
+    from bailiwick.api.sovereignmodel import SovereignModel
+
+
+def service(model: SovereignModel) -> Manifest:
+    """The address clients use: port 80 of the gate, never the engine, and not the metrics."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(model),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": selector(model),
+            "ports": [{"name": "http", "port": 80, "targetPort": CLIENT_PORT, "protocol": "TCP"}],
+        },
+    }
+
+
+def endpoint(model: SovereignModel) -> str:
+    """The base URL for OpenAI clients inside the cluster."""
+    return f"http://{model.metadata.name}.{model.metadata.namespace}.svc/v1"
