@@ -78,7 +78,7 @@ _TAINT_KEYS = frozenset({
     "virtual-node.interlink/no-schedule",
     "eks.tke.cloud.tencent.com/eklet",
 })  # fmt: skip
-_KUBELETS = ("-vk-", "virtual-kubelet", "liqo")
+_KUBELETS = ("-vk-", "virtual-kubelet")
 
 
 def _sign_of_a_virtual_node(labels: Mapping[str, str], taints: tuple[Taint, ...], kubelet: str) -> str:
