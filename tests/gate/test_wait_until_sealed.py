@@ -50,7 +50,7 @@ async def test_a_refused_canary_means_closed(wait: Wait) -> None:
     code, said = await wait(CANARY_HOST="127.0.0.1", CANARY_PORT=closed_port(), INTERVAL="0.01")
     assert code == 0
     assert "egress is closed" in said
-    assert "5 times in a row" in said
+    assert "3 times in a row" in said
 
 
 async def test_an_open_way_out_fails_with_a_remedy(wait: Wait) -> None:
