@@ -263,7 +263,8 @@ async def collect(events: AsyncIterator[Event], into: list[tuple[str, str]]) -> 
 
 
 async def test_events_come_as_they_are_sent_however_the_bytes_are_cut() -> None:
-    stream, seen = WatchStream(), []  # type: ignore[var-annotated]
+    stream = WatchStream()
+    seen: list[tuple[str, str]] = []
     async with fake_apiserver(stream.serve) as connection:
         watching = asyncio.create_task(collect(Api(connection).watch(CONFIG_MAPS, since="1"), seen))
         first, second = (json.dumps({"type": "ADDED", "object": thing("a", version)}).encode() for version in (2, 3))
@@ -288,7 +289,8 @@ async def test_an_object_may_be_larger_than_any_buffer() -> None:
 
 
 async def test_an_outdated_version_in_the_middle_of_a_watch_is_expired() -> None:
-    stream, seen = WatchStream(), []  # type: ignore[var-annotated]
+    stream = WatchStream()
+    seen: list[tuple[str, str]] = []
     async with fake_apiserver(stream.serve) as connection:
         watching = asyncio.create_task(collect(Api(connection).watch(CONFIG_MAPS, since="1"), seen))
         await stream.send("ADDED", thing("a", 2))
