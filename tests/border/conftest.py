@@ -1,7 +1,8 @@
 """The border, as an administrator would set it up, on a server of its own or on the cluster of BORDER_KUBECONFIG.
 
-A given cluster must have the chart installed and nothing governed; its first two nodes that are no control plane are
-taken for the inside and the outside. Nothing else changes: same policies, same attacks, but real kubelets.
+A given cluster must have the chart installed, nothing governed, and no operator at work (`operator.replicas=0`), because
+the tests draw borders in its name. Its first two nodes that are no control plane are taken for the inside and the
+outside. Nothing else changes: same policies, same attacks, but a real scheduler and real kubelets.
 """
 
 from __future__ import annotations
@@ -54,7 +55,6 @@ def admin() -> Iterator[Client]:
 @pytest.fixture(scope="session")
 def ground(admin: Client) -> Iterator[Ground]:
     """Two nodes and the people, without any policy in force."""
-    admin.apply_file(HERE / "people.yaml")
     workers = [
         node["metadata"]["name"]
         for node in admin.list("v1", "Node")
@@ -62,6 +62,8 @@ def ground(admin: Client) -> Iterator[Ground]:
     ]
     inside, abroad = workers[:2] if len(workers) > 1 else ("inside", "abroad")
     ground = Ground(admin, inside=inside, abroad=abroad)
+    for right in admin.apply_file(HERE / "people.yaml"):
+        ground.made.append((right["apiVersion"], right["kind"], right["metadata"]["name"]))
     if len(workers) < 2:
         ground.node(inside)
         ground.node(abroad)

@@ -1,0 +1,220 @@
+"""What `helm template` makes of the values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from e2e.client import documents
+from tests.chart.helm import CHART, NAMESPACE, Helm, HelmError
+
+if TYPE_CHECKING:
+    from e2e.client import Manifest
+
+pytestmark = pytest.mark.apiserver  # they need Helm, which is built like the servers
+
+ROOT = Path(__file__).parents[2]
+KEEP = "helm.sh/resource-policy"
+DIGEST = "sha256:" + "a" * 64
+
+
+def of_kind(rendered: list[Manifest], kind: str) -> dict[str, Manifest]:
+    return {document["metadata"]["name"]: document for document in rendered if document["kind"] == kind}
+
+
+def policies(rendered: list[Manifest]) -> dict[tuple[str, str], Manifest]:
+    return {(d["kind"], d["metadata"]["name"]): d for d in rendered if "AdmissionPolicy" in d["kind"]}
+
+
+def container(rendered: list[Manifest]) -> Manifest:
+    pod: Manifest = of_kind(rendered, "Deployment")["bailiwick-operator"]["spec"]["template"]["spec"]
+    (only,) = pod["containers"]
+    found: Manifest = only
+    return found
+
+
+def test_lint_finds_nothing(helm: Helm) -> None:
+    said = helm.run("lint", "--strict", str(CHART))
+    assert "0 chart(s) failed" in said
+    assert "[WARNING]" not in said
+
+
+def test_the_policies_are_rendered_as_they_stand(helm: Helm) -> None:
+    """With the default names, what Helm installs is what the auditor read."""
+    files = [document for file in (CHART / "policies").glob("*.yaml") for document in documents(file)]
+    assert policies(helm.template()) == policies(files)
+
+
+def test_only_namespace_and_service_account_are_replaced(helm: Helm) -> None:
+    text = helm.run(
+        "template", "x", str(CHART), "--namespace=bailiwick-system-two", "--show-only=templates/policies.yaml",
+        serviceAccount={"name": "warden"},
+    )  # fmt: skip
+    plain = "".join(file.read_text() for file in (CHART / "policies").glob("*.yaml"))
+    assert "bailiwick-operator" not in text
+    operator = "system:serviceaccount:bailiwick-system-two:warden"
+    assert text.count(operator) == plain.count("system:serviceaccount:bailiwick-system:bailiwick-operator") > 0
+    assert text.count("bailiwick-system-two") == plain.count("bailiwick-system")
+    assert text.count("bailiwick-system") == plain.count("bailiwick-system")
+
+
+def test_the_operator_runs_as_the_account_that_the_policies_name(helm: Helm) -> None:
+    rendered = helm.template(serviceAccount={"name": "warden"})
+    assert set(of_kind(rendered, "ServiceAccount")) == {"warden"}
+    assert (
+        of_kind(rendered, "Deployment")["bailiwick-operator"]["spec"]["template"]["spec"]["serviceAccountName"]
+        == "warden"
+    )
+    for kind in ("ClusterRoleBinding", "RoleBinding"):
+        (subject,) = of_kind(rendered, kind)["bailiwick-operator"]["subjects"]
+        assert (subject["name"], subject["namespace"]) == ("warden", NAMESPACE)
+
+
+def test_a_laboratory_may_serve_ungoverned_models(helm: Helm) -> None:
+    everywhere = policies(helm.template()).keys()
+    laboratory = policies(helm.template(ungoverned="Allow")).keys()
+    assert {name for _, name in everywhere - laboratory} == {"bailiwick-models-governed"}
+    environment = {entry["name"]: entry.get("value") for entry in container(helm.template(ungoverned="Allow"))["env"]}
+    assert environment["BAILIWICK_UNGOVERNED"] == "Allow"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "values", "pinned"),
+    [
+        ((), {}, True),
+        ((), {"pin": False}, False),
+        (("--kube-version=1.35.4",), {}, False),
+        (("--kube-version=1.35.4", "--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"), {}, True),
+        (("--kube-version=1.36.3",), {}, True),
+    ],
+)
+def test_the_convenience_comes_where_its_api_is(
+    helm: Helm, arguments: tuple[str, ...], values: dict[str, Any], *, pinned: bool
+) -> None:
+    assert ("bailiwick-pin" in of_kind(helm.template(*arguments, **values), "MutatingAdmissionPolicy")) == pinned
+
+
+def test_a_cluster_that_is_too_old_is_refused(helm: Helm) -> None:
+    with pytest.raises(HelmError, match=r"requires kubeVersion: >=1\.34"):
+        helm.template("--kube-version=1.33.9")
+
+
+def test_our_kinds_are_the_generated_ones_and_stay_when_the_release_goes(helm: Helm) -> None:
+    rendered = of_kind(helm.template(), "CustomResourceDefinition")
+    for file in (ROOT / "crds").glob("*.yaml"):
+        (generated,) = documents(file)
+        crd = rendered.pop(generated["metadata"]["name"])
+        assert crd["metadata"].pop("annotations") == {KEEP: "keep"}
+        assert crd == generated
+    assert rendered == {}
+
+
+def test_on_a_cluster_without_our_kinds_our_objects_come_last(helm: Helm) -> None:
+    """Helm looks up every kind before it creates anything, so on the first installation they have to be hooks."""
+    for name, jurisdiction in of_kind(helm.template(), "Jurisdiction").items():
+        annotations = jurisdiction["metadata"]["annotations"]
+        assert annotations["helm.sh/hook"] == "post-install,post-upgrade", name
+        assert annotations["meta.helm.sh/release-name"] == "bailiwick"
+        assert annotations["meta.helm.sh/release-namespace"] == NAMESPACE
+        assert jurisdiction["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+
+
+def test_on_a_cluster_with_our_kinds_our_objects_are_ordinary(helm: Helm) -> None:
+    rendered = of_kind(helm.template("--api-versions=bailiwick.dev/v1alpha1/Jurisdiction"), "Jurisdiction")
+    assert "eu" in rendered
+    for jurisdiction in rendered.values():
+        assert "helm.sh/hook" not in jurisdiction["metadata"]["annotations"]
+        assert jurisdiction["metadata"]["annotations"][KEEP] == "keep"
+
+
+def test_jurisdictions_are_rendered_as_they_stand(helm: Helm) -> None:
+    rendered = of_kind(helm.template(), "Jurisdiction")
+    files = [document for file in (CHART / "jurisdictions").glob("*.yaml") for document in documents(file)]
+    assert {name: document["spec"] for name, document in rendered.items()} == {
+        document["metadata"]["name"]: document["spec"] for document in files
+    }
+
+
+def test_jurisdictions_can_be_left_to_their_owner(helm: Helm) -> None:
+    omitted = of_kind(helm.template(jurisdictions={"omit": ["gdpr-adequate"]}), "Jurisdiction")
+    assert "gdpr-adequate" not in omitted
+    assert "eu" in omitted
+    assert of_kind(helm.template(jurisdictions={"install": False}), "Jurisdiction") == {}
+
+
+def test_a_digest_is_what_counts(helm: Helm) -> None:
+    assert container(helm.template())["image"] == "localhost/bailiwick/operator:dev"
+    image = {"repository": "registry.example/bailiwick", "tag": "1.0", "digest": DIGEST}
+    assert container(helm.template(image=image))["image"] == f"registry.example/bailiwick@{DIGEST}"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"imgae": {}}, "imgae"),
+        ({"ungoverned": "Maybe"}, "ungoverned"),
+        ({"image": {"digest": "latest"}}, "digest"),
+        ({"operator": {"replicas": -1}}, "replicas"),
+        ({"networkPolicy": {"apiServer": {"cidrs": []}}}, "cidrs"),
+        ({"serviceAccount": {"name": "Warden"}}, "serviceAccount"),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_refused_by_name(helm: Helm, values: dict[str, Any], said: str) -> None:
+    with pytest.raises(HelmError, match=said):
+        helm.template(**values)
+
+
+def test_every_value_can_be_set(helm: Helm) -> None:
+    rendered = helm.template(
+        imagePullSecrets=[{"name": "registry"}],
+        operator={
+            "replicas": 1,
+            "priorityClassName": "system-cluster-critical",
+            "nodeSelector": {"disk": "ssd"},
+            "tolerations": [{"key": "control", "operator": "Exists"}],
+            "affinity": {"podAffinity": {}},
+            "podAnnotations": {"a": "b"},
+            "podLabels": {"team": "platform", "app.kubernetes.io/name": "other"},
+        },
+        networkPolicy={"metricsFrom": [], "apiServer": {"cidrs": ["10.0.0.1/32"], "ports": [6443]}},
+        serviceAccount={"name": "bailiwick-operator", "annotations": {"c": "d"}},
+    )
+    deployment = of_kind(rendered, "Deployment")["bailiwick-operator"]["spec"]
+    pod = deployment["template"]["spec"]
+    assert deployment["replicas"] == 1
+    assert of_kind(rendered, "PodDisruptionBudget") == {}, "a budget for one replica would hold up every drain"
+    assert deployment["template"]["metadata"]["annotations"] == {"a": "b"}
+    assert deployment["template"]["metadata"]["labels"]["team"] == "platform"
+    assert deployment["selector"]["matchLabels"].items() <= deployment["template"]["metadata"]["labels"].items()
+    assert (pod["priorityClassName"], pod["nodeSelector"]) == ("system-cluster-critical", {"disk": "ssd"})
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod["tolerations"] == [{"key": "control", "operator": "Exists"}]
+    assert pod["affinity"] == {"podAffinity": {}}
+    network = of_kind(rendered, "NetworkPolicy")["bailiwick-operator"]["spec"]
+    assert network["ingress"] == []
+    assert network["egress"] == [
+        {"to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}], "ports": [{"protocol": "TCP", "port": 6443}]}
+    ]
+    assert of_kind(rendered, "ServiceAccount")["bailiwick-operator"]["metadata"]["annotations"] == {"c": "d"}
+
+
+def test_built_in_roles_get_nothing_unless_asked(helm: Helm) -> None:
+    def built_in(rendered: list[Manifest]) -> set[str]:
+        roles = of_kind(rendered, "ClusterRole").values()
+        labels = (label for role in roles for label in role["metadata"]["labels"])
+        return {label for label in labels if label.startswith("rbac.authorization.k8s.io/")}
+
+    assert built_in(helm.template()) == set()
+    assert built_in(helm.template(rbac={"aggregateToBuiltIn": True})) == {
+        f"rbac.authorization.k8s.io/aggregate-to-{role}" for role in ("view", "edit", "admin")
+    }
+
+
+def test_a_policy_administrators_rights_never_go_to_a_built_in_role(helm: Helm) -> None:
+    roles = of_kind(helm.template(rbac={"aggregateToBuiltIn": True}), "ClusterRole")
+    for role in roles.values():
+        if any("assign" in rule["verbs"] for rule in role.get("rules", ())):
+            assert not any(label.startswith("rbac.authorization.k8s.io/") for label in role["metadata"]["labels"])
