@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from e2e.cluster import places
@@ -80,18 +81,28 @@ def attempt(
 
 
 def run_logged(log: Path, *command: str | Path, env: Mapping[str, str] | None = None) -> None:
-    """Run a program whose output goes to the end of `log`. Raises ClusterError that names the log and shows its end."""
+    """Run a program whose output goes to the end of `log`. Raises ClusterError that names the log and shows its end.
+
+    It gets a session of its own, for a program that fails may end its whole process group (mmdebstrap does), which
+    would otherwise be ours and our caller's. When we are interrupted, the group is ended.
+    """
     with log.open("a") as out:
         out.write(f"$ {_shown(command)}\n")
         out.flush()
-        code = subprocess.run(
+        with subprocess.Popen(
             [str(part) for part in command],
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
-            check=False,
-        ).returncode
+            start_new_session=True,
+        ) as process:
+            try:
+                code = process.wait()
+            except BaseException:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+                raise
     if code:
         raise ClusterError(f"`{_shown(command)}` failed ({code}); the end of {log}:\n{tail(log)}")
 
