@@ -20,6 +20,9 @@ def main() -> int:
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; the next run removes what this one left", file=sys.stderr)
+        return 130
     return 0
 
 
