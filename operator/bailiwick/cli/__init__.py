@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from importlib import import_module
-from importlib.metadata import version
+
+from bailiwick import __version__
 
 COMMANDS = {
     "operator": ("bailiwick.cli.operator", "run the operator: the territory loop and the model loop"),
@@ -16,7 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="bailiwick", description="Keeps AI inference inside the border its owner draws."
     )
-    parser.add_argument("--version", action="version", version=f"bailiwick {version('bailiwick')}")
+    parser.add_argument("--version", action="version", version=f"bailiwick {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (module, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)

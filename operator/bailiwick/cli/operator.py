@@ -64,7 +64,11 @@ class Environment:
             pod=variables.get("POD_NAME", f"bailiwick-{os.getpid()}"),
             port=int(variables.get("BAILIWICK_PORT", "8080")),
             kubeconfig=variables.get("KUBECONFIG"),
-            settings=Settings(gate_image=variables["BAILIWICK_GATE_IMAGE"]),
+            settings=Settings(
+                gate_image=variables["BAILIWICK_GATE_IMAGE"],
+                monitoring_namespace=variables.get("BAILIWICK_MONITORING_NAMESPACE") or None,
+                serves_ungoverned=variables.get("BAILIWICK_UNGOVERNED") == "Allow",
+            ),
         )
 
 

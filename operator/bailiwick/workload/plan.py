@@ -35,6 +35,8 @@ class Settings:
     gate_image: str
     monitoring_namespace: str | None = None
     """Where Prometheus runs; None: nobody scrapes engines."""
+    serves_ungoverned: bool = False
+    """Whether models of namespaces that no policy governs are served, anywhere: for laboratories."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ def plan_workload(
     model then waits for a node, and never goes elsewhere.
     """
     names = tuple(policy.name for policy in policies)
-    refusal = _refusal(model, policies)
+    refusal = _refusal(model, policies, settings)
     if refusal:
         return WorkloadPlan(verdict=refusal, policies=names)
     engine = ENGINES[model.spec.engine.name]
@@ -125,10 +127,10 @@ def plan_workload(
     )
 
 
-def _refusal(model: SovereignModel, policies: Sequence[CompiledPolicy]) -> Verdict | None:
+def _refusal(model: SovereignModel, policies: Sequence[CompiledPolicy], settings: Settings) -> Verdict | None:
     """What cannot be served at all."""
     namespace = model.metadata.namespace
-    if not policies:
+    if not policies and not settings.serves_ungoverned:
         return refuse(
             Reason.UNGOVERNED,
             f"no ResidencyPolicy governs namespace {namespace}, so nobody says where the model may run; give the "

@@ -1,0 +1,74 @@
+"""The cluster, the images on its nodes, and Bailiwick by its Helm chart: what a person does before the first policy."""
+
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2e.cluster import cluster, images, kind
+from e2e.cluster.binaries import binary
+from e2e.cluster.load import load_image
+from e2e.demo import terminal
+from e2e.demo.attacks import INSIDE
+from e2e.kubectl import Kubectl
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "bailiwick"
+SYSTEM = "bailiwick-system"
+WORKERS = tuple(node for node in kind.NODES if "control-plane" not in node)
+SMALL = ("operator", "gate")
+LARGE = ("vllm-cpu", "smollm2-135m-instruct")
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A cluster with Bailiwick, and the images that models use there, by digest."""
+
+    kubectl: Kubectl
+    kubeconfig: Path
+    tools: Path
+    engine_image: str
+    model_image: str
+
+
+def install() -> Installed:
+    """Have everything there that a policy and a model need. What is there already is left as it is."""
+    with terminal.step("a cluster of three nodes: a control plane, a worker inside, a worker abroad"):
+        kubeconfig = cluster.up()
+    with terminal.step("images on the nodes: operator, gate, engine (vLLM on CPU), model (SmolLM2-135M-Instruct)"):
+        references = _images()
+    with terminal.step("helm install bailiwick charts/bailiwick"):
+        _helm(kubeconfig, references)
+    return Installed(
+        kubectl=Kubectl(binary("kubectl"), kubeconfig),
+        kubeconfig=kubeconfig,
+        tools=binary("kubectl").parent,
+        engine_image=references["vllm-cpu"],
+        model_image=references["smollm2-135m-instruct"],
+    )
+
+
+def _images() -> dict[str, str]:
+    """Small images go to both workers, large ones only to the worker where they can run."""
+    work: list[tuple[str, tuple[str, ...]]] = [(name, WORKERS) for name in SMALL] + [(name, (INSIDE,)) for name in LARGE]
+    loading: Callable[[tuple[str, tuple[str, ...]]], str] = lambda each: load_image(images.archive(each[0]), each[1])  # noqa: E731
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip((name for name, _ in work), pool.map(loading, work), strict=True))
+
+
+def _helm(kubeconfig: Path, references: dict[str, str]) -> None:
+    values = {
+        "image.digest": references["operator"].partition("@")[2],
+        "image.pullPolicy": "Never",
+        "gate.image": references["gate"],
+        "acceleratorClasses.cpu.image": references["vllm-cpu"],
+    }
+    command = [
+        str(binary("helm")), "upgrade", "--install", "bailiwick", str(CHART),
+        "--kubeconfig", str(kubeconfig), "--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "3m",
+        *(part for name, value in values.items() for part in ("--set", f"{name}={value}")),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"helm: {done.stderr.strip()}\n{done.stdout.strip()}")
