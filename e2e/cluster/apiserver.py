@@ -279,7 +279,7 @@ class ApiServer:
 
     def _serves(self, crd: str) -> bool:
         found = self.client.get(*CRD, crd)
-        conditions = {condition["type"]: condition for condition in found.get("status", {}).get("conditions", ())}
+        conditions = {condition["type"]: condition for condition in (found.get("status") or {}).get("conditions") or ()}
         assert conditions.get("Established", {}).get("status") == "True", conditions
         self.client.list(
             f"{found['spec']['group']}/{found['spec']['versions'][0]['name']}", found["spec"]["names"]["kind"]

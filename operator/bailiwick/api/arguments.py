@@ -84,7 +84,6 @@ Argument = Annotated[
         _in_cel(),
         "is refused: it would run foreign code, call out, open the engine, or replace what Bailiwick sets itself",
         holds=lambda argument: not is_refused(argument),
-        reason="FieldValueForbidden",
     ),
 ]
 """One argument of an engine."""

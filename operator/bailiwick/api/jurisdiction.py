@@ -56,11 +56,13 @@ class Jurisdiction(Resource):
         Rule(
             f"self.metadata.name.matches('{_GROUP}')",
             "two letters, or two letters and a dash, are ISO codes: name a group eu, eea, gdpr-adequate or alike",
+            path=".metadata.name",
             holds=lambda self: not self.metadata.name or _is_group(self.metadata.name),
         ),
         Rule(
             "size(self.metadata.name) <= 63",
             "the name may have at most 63 characters",
+            path=".metadata.name",
             holds=lambda self: len(self.metadata.name) <= _LONGEST,
         ),
         Rule(

@@ -6,7 +6,7 @@ Markers stand in ``Annotated[...]`` beside the field they describe, after its bo
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -33,14 +33,14 @@ class Rule:
 
     The API server evaluates ``cel``, where the value is called ``self``. ``holds`` says the same in Python, because
     reconcile validates again what it reads: an object may be older than the rule. A contract test breaks every rule in
-    both. ``path`` names the field that is to blame when the rule stands on its parent.
+    both. ``path`` names the field that is to blame when the rule stands on its parent; without one, the server's answer
+    quotes the value.
     """
 
     cel: str
     message: str
     holds: Callable[[Any], bool]
     path: str | None = None
-    reason: Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired"] = "FieldValueInvalid"
 
     def check(self, value: Any) -> Any:
         """The value itself; raises PydanticCustomError when it breaks the rule."""
@@ -50,7 +50,7 @@ class Rule:
 
     def as_validation(self) -> dict[str, str]:
         """The entry of ``x-kubernetes-validations``."""
-        entry = {"rule": self.cel, "message": self.message, "reason": self.reason}
+        entry = {"rule": self.cel, "message": self.message, "reason": "FieldValueInvalid"}
         return entry | ({"fieldPath": self.path} if self.path else {})
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -29,7 +29,9 @@ ImageReference = Annotated[
 class OciSource(Part):
     """An OCI image or artifact with the model's files at its root, mounted as an image volume."""
 
-    image: ImageReference = Field(description="Reference, best by digest: registry.example/models/name@sha256:…")
+    image: ImageReference = Field(
+        description="Reference, best by digest: registry.example/models/name@sha256:(64 digits)."
+    )
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         default="IfNotPresent", description="When the node asks the registry. Never: only what the node already has."
     )
@@ -64,7 +66,7 @@ class HuggingFaceSource(Part):
         str,
         Field(max_length=192),
         named("^[A-Za-z0-9][-A-Za-z0-9._]*/[A-Za-z0-9][-A-Za-z0-9._]*$", "must be organisation/name"),
-    ] = Field(description="organisation/name.")
+    ] = Field(description="Repository, as organisation/name.")
     revision: Annotated[
         str,
         Field(max_length=64),

@@ -10,8 +10,6 @@ from bailiwick.api.names import ObjectName
 from bailiwick.api.resource import Column, Kind, Part, Resource
 from bailiwick.api.timestamps import Timestamp
 
-_FIRST_YEAR = 2000
-
 
 class Machine(Part):
     """Which machine is meant. Every identity that is given must match the node, or the statement does not count."""
@@ -82,12 +80,6 @@ class NodeStatementSpec(Part):
             "expiresAt must be after issuedAt",
             holds=lambda self: self.expires_at > self.issued_at,
             path=".expiresAt",
-        ),
-        Rule(
-            "self.issuedAt >= timestamp('2000-01-01T00:00:00Z')",
-            "issuedAt must be after the year 1999",
-            holds=lambda self: self.issued_at.year >= _FIRST_YEAR,
-            path=".issuedAt",
         ),
         Rule(
             "has(self.place) || has(self.control) || has(self.origin)",

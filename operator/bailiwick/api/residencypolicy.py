@@ -152,11 +152,17 @@ Permission = Literal["Allow", "Deny"]
 class AccessRule(Part):
     """Which ways into a running pod are open: each of them can carry data to a laptop abroad."""
 
-    exec: Permission = Field(default="Deny", description="kubectl exec.")
-    attach: Permission = Field(default="Deny", description="kubectl attach.")
-    port_forward: Permission = Field(default="Deny", description="kubectl port-forward.")
-    proxy: Permission = Field(default="Deny", description="The API server's proxy to pods and services.")
-    ephemeral_containers: Permission = Field(default="Deny", description="kubectl debug in a running pod.")
+    exec: Permission = Field(default="Deny", description="Running a command in a container: kubectl exec.")
+    attach: Permission = Field(
+        default="Deny", description="Reading and writing a container's terminal: kubectl attach."
+    )
+    port_forward: Permission = Field(default="Deny", description="Tunnels into a pod: kubectl port-forward.")
+    proxy: Permission = Field(
+        default="Deny", description="The API server's proxy to pods and Services: kubectl get --raw …/proxy."
+    )
+    ephemeral_containers: Permission = Field(
+        default="Deny", description="Containers that are added to a running pod: kubectl debug."
+    )
 
 
 class Violation(Part):
@@ -265,6 +271,7 @@ class ResidencyPolicy(Resource):
         Rule(
             f"self.metadata.name.matches('{_LABEL_NAME}')",
             "the name becomes a node label: at most 63 lower-case letters, digits and dashes, without dots",
+            path=".metadata.name",
             holds=lambda self: not self.metadata.name or _is_label_name(self.metadata.name),
         ),
     )

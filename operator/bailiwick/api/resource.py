@@ -210,6 +210,6 @@ class Count(Part):
     reason: str = Field(max_length=128, description="Why, as one CamelCase word.")
     count: int = Field(ge=0, description="How many nodes.")
     message: str = Field(default="", max_length=1024, description="The refusal of the first of them, as a sentence.")
-    examples: Annotated[tuple[str, ...], MapSet] = Field(
+    examples: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], MapSet] = Field(
         default=(), max_length=5, description="Names of a few of them, in alphabetical order."
     )

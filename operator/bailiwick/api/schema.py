@@ -41,7 +41,8 @@ _TYPE_META: Mapping[str, Schema] = {
         "description": "The kind of object, in CamelCase.",
         "type": "string",
     },
-    "metadata": {"type": "object"},  # the API server knows the rest, and refuses to be told
+    # The API server knows the rest, and refuses to be told; the name is there for rules to point to.
+    "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
 }
 
 # Keys of a node in the order in which a reader wants them; any other key follows in alphabetical order.

@@ -216,6 +216,7 @@ class SovereignModel(Resource):
         Rule(
             f"self.metadata.name.matches('{_NAME}')",
             "the name becomes a Service: at most 52 lower-case letters, digits and dashes, beginning with a letter",
+            path=".metadata.name",
             holds=lambda self: not self.metadata.name or _is_name(self.metadata.name),
         ),
     )

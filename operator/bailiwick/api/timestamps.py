@@ -4,12 +4,13 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
 
 from bailiwick.api.markers import Rule
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:[.,](\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII)
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _SPAN_PATTERN = "^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,9}s)?$"
 _SPAN = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9})s)?")
 
@@ -28,7 +29,16 @@ def _read_timestamp(value: Any) -> Any:
         return _LAST if sign == "-" else _FIRST
 
 
-Timestamp = Annotated[datetime, BeforeValidator(_read_timestamp)]
+Timestamp = Annotated[
+    AwareDatetime,
+    BeforeValidator(_read_timestamp),
+    # An API server also takes a list for a string that has a format, unless a rule looks at it.
+    Rule(
+        "self >= timestamp('1970-01-01T00:00:00Z')",
+        "must be a time after the year 1969",
+        holds=lambda time: time >= _EPOCH,
+    ),
+]
 """A point in time with its offset (RFC 3339), in UTC."""
 
 
@@ -43,7 +53,7 @@ def span(duration: str) -> timedelta:
 
 Duration = Annotated[
     str,
-    Field(min_length=2, max_length=26),
+    Field(min_length=1, max_length=26),
     Rule(
         f"self.matches('{_SPAN_PATTERN}')",
         "must be a duration such as 90s, 15m, 720h or 1h30m: whole hours, minutes and seconds, in this order",

@@ -1,0 +1,301 @@
+"""One object of every kind with every field set, and how to change one."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from bailiwick.api.resource import API_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Manifest = dict[str, Any]
+
+ABSENT = object()
+"""The value of a field that is to be removed."""
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+TIME = "2026-11-01T00:00:00Z"
+
+CONDITION = {
+    "type": "Ready",
+    "status": "True",
+    "observedGeneration": 1,
+    "lastTransitionTime": TIME,
+    "reason": "Enforced",
+    "message": "everything is inside",
+}
+COUNT = {"reason": "WrongPlace", "count": 2, "message": "worker-us stands in US", "examples": ["worker-us"]}
+RULE = {"allow": ["EU", "CH"], "deny": ["HU"]}
+PLACE_RULE = {**RULE, "assurance": "Verified", "maxAge": "720h"}
+ORIGIN_RULE = {"brand": RULE, "manufacture": {"allow": ["TW"], "deny": []}, "design": {"allow": [], "deny": ["KR"]}}
+
+RESIDENCY_POLICY: Manifest = {
+    "apiVersion": API_VERSION,
+    "kind": "ResidencyPolicy",
+    "metadata": {"name": "health"},
+    "spec": {
+        "namespaceSelector": {
+            "matchLabels": {"data": "health", "example.com/team": ""},
+            "matchExpressions": [
+                {"key": "stage", "operator": "In", "values": ["production"]},
+                {"key": "exempt", "operator": "DoesNotExist"},
+            ],
+        },
+        "mode": "Enforce",
+        "place": PLACE_RULE,
+        "control": RULE,
+        "origin": ORIGIN_RULE,
+        "models": {
+            "sources": ["oci://registry.example/models/"],
+            "requireDigest": True,
+            "signedBy": ["model-authority"],
+            "licences": ["Apache-2.0"],
+        },
+        "images": {"registries": ["registry.example/"], "requireDigest": True},
+        "network": {
+            "egress": [
+                {
+                    "cidr": "10.20.0.0/16",
+                    "ports": [{"port": 8000, "endPort": 8010, "protocol": "TCP"}],
+                    "description": "the clinic's archive",
+                }
+            ],
+            "services": ["ClusterIP"],
+            "ingressClasses": ["internal"],
+            "gatewayClasses": ["internal"],
+        },
+        "storage": {"classes": ["frankfurt"]},
+        "access": {
+            "exec": "Deny",
+            "attach": "Deny",
+            "portForward": "Allow",
+            "proxy": "Deny",
+            "ephemeralContainers": "Deny",
+        },
+        "unknown": "Deny",
+        "violation": {"action": "Quarantine", "after": "5m"},
+        "waivers": {"approvals": 2, "maxDuration": "24h"},
+        "basis": [{"text": "Regulation (EU) 2016/679, chapter V", "uri": "https://eur-lex.example/eli/reg/2016/679"}],
+    },
+    "status": {
+        "observedGeneration": 1,
+        "conditions": [CONDITION, {**CONDITION, "type": "Enforced"}],
+        "counts": {"namespaces": 1, "nodes": 2, "nodesOutside": 2, "pods": 3, "violations": 0},
+        "outside": [COUNT],
+        "digest": DIGEST,
+        "enforcedSince": TIME,
+        "lastProof": TIME,
+        "evidenceHead": DIGEST,
+    },
+}
+
+SOURCES: Mapping[str, Manifest] = {
+    "oci": {"image": f"registry.example/models/m@{DIGEST}", "pullPolicy": "IfNotPresent", "pullSecrets": ["registry"]},
+    "persistentVolumeClaim": {"claimName": "weights", "path": "models/m"},
+    "s3": {
+        "endpoint": "https://storage.example",
+        "bucket": "models",
+        "prefix": "m/",
+        "region": "eu-central",
+        "credentialsSecret": "storage",
+    },
+    "huggingFace": {
+        "repository": "organisation/model",
+        "revision": "0123456789abcdef0123456789abcdef01234567",
+        "endpoint": "https://hub.example",
+        "tokenSecret": "hub",
+    },
+    "hostPath": {"path": "/srv/models/m"},
+}
+
+SOVEREIGN_MODEL: Manifest = {
+    "apiVersion": API_VERSION,
+    "kind": "SovereignModel",
+    "metadata": {"name": "assistant"},
+    "spec": {
+        "model": {
+            "name": "skt/A.X-K1",
+            "source": {"oci": SOURCES["oci"]},
+            "manifest": {"configMap": "files", "key": "SHA256SUMS"},
+            "signature": {"authority": "model-authority", "configMap": "signature"},
+            "licence": "Apache-2.0",
+        },
+        "engine": {
+            "name": "vllm",
+            "image": f"registry.example/vllm@{DIGEST}",
+            "arguments": ["--enforce-eager", "--max-num-batched-tokens=8192"],
+        },
+        "accelerators": {"classes": ["nvidia-h100", "cpu"], "perReplica": 4},
+        "context": {"maxLength": 8192, "maxSequences": 64, "kvCacheType": "fp8", "quantization": "awq"},
+        "parallelism": {"tensor": 4, "pipeline": 1, "data": 1, "expert": True},
+        "replicas": 2,
+        "autoscaling": {"minReplicas": 1, "maxReplicas": 4, "waitingRequests": 8},
+        "residency": {"place": PLACE_RULE, "control": RULE, "origin": ORIGIN_RULE},
+        "adapters": [
+            {"name": "legal", "source": {"persistentVolumeClaim": {"claimName": "legal", "path": ""}}, "digest": DIGEST}
+        ],
+        "serving": {
+            "authentication": {
+                "apiKeysSecret": "keys",
+                "tokenIssuer": {"issuer": "https://login.example", "audiences": ["assistant"], "keysSecret": "jwks"},
+            },
+            "tls": {"secret": "certificate", "clientCASecret": "clients"},
+            "gateway": {"name": "public", "namespace": "gateways", "hostnames": ["assistant.example"]},
+        },
+        "objective": "Balanced",
+    },
+    "status": {
+        "observedGeneration": 1,
+        "conditions": [CONDITION],
+        "plan": {
+            "engine": "vllm",
+            "image": "registry.example/vllm",
+            "acceleratorClass": "nvidia-h100",
+            "devicesPerReplica": 4,
+            "nodesPerReplica": 1,
+            "weightBytes": 269_060_552,
+            "kvCacheBytes": 67_108_864,
+        },
+        "policies": ["health"],
+        "nodes": {"eligible": 2, "ineligible": [COUNT]},
+        "placements": [
+            {
+                "pod": "assistant-0",
+                "node": "worker-de",
+                "jurisdiction": "DE-BY",
+                "assurance": "Verified",
+                "ready": True,
+                "since": TIME,
+            }
+        ],
+        "jurisdictions": ["DE-BY"],
+        "endpoint": "http://assistant.clinic.svc/v1",
+        "replicas": 2,
+        "readyReplicas": 1,
+        "selector": "bailiwick.dev/model=assistant",
+    },
+}
+
+JURISDICTION: Manifest = {
+    "apiVersion": API_VERSION,
+    "kind": "Jurisdiction",
+    "metadata": {"name": "dach"},
+    "spec": {
+        "description": "German-speaking countries",
+        "members": ["DE", "AT", "CH"],
+        "asOf": "2026-01-01",
+        "source": "https://example/dach",
+    },
+}
+
+NODE_STATEMENT: Manifest = {
+    "apiVersion": API_VERSION,
+    "kind": "NodeStatement",
+    "metadata": {"name": "worker-de"},
+    "spec": {
+        "node": {
+            "name": "worker-de",
+            "machineID": "4c4c4544",
+            "systemUUID": "4c4c4544-0044",
+            "providerID": "kind://de",
+        },
+        "place": {"jurisdiction": "DE-BY", "site": "Munich, hall 2"},
+        "control": {"jurisdiction": "DE", "operator": "Klinikum Beispiel gGmbH"},
+        "origin": {"brand": ["US"], "manufacture": ["TW"], "design": ["US", "IL"]},
+        "issuedAt": TIME,
+        "expiresAt": "2027-11-01T00:00:00+01:00",
+        "authority": "site-authority",
+        "envelope": {
+            "payloadType": "application/vnd.in-toto+json",
+            "payload": "e30=",
+            "signatures": [{"keyid": "first", "sig": "c2ln"}],
+        },
+    },
+}
+
+_ORIGIN = {"jurisdictions": ["US"], "source": "https://vendor.example/datasheet", "confidence": "Documented"}
+
+ACCELERATOR_CLASS: Manifest = {
+    "apiVersion": API_VERSION,
+    "kind": "AcceleratorClass",
+    "metadata": {"name": "nvidia-h100"},
+    "spec": {
+        "description": "NVIDIA H100 80 GB",
+        "resources": ["nvidia.com/gpu"],
+        "nodeSelector": {
+            "matchLabels": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"},
+            "matchExpressions": [{"key": "nvidia.com/mig.capable", "operator": "NotIn", "values": ["false"]}],
+        },
+        "deviceClasses": ["gpu.nvidia.com"],
+        "memory": "80Gi",
+        "bandwidth": 3_350_000_000_000,
+        "thermalDesignPower": 700,
+        "provenance": {"brand": _ORIGIN, "manufacture": _ORIGIN, "design": _ORIGIN},
+        "engines": [
+            {
+                "name": "vllm",
+                "image": "registry.example/vllm",
+                "arguments": ["--enforce-eager"],
+                "environment": [{"name": "NCCL_DEBUG", "value": "WARN"}],
+                "requests": {"cpu": 4, "memory": "32Gi"},
+            }
+        ],
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Equal", "value": "present", "effect": "NoSchedule"}],
+        "schedulerName": "vendor-scheduler",
+        "runtimeClassName": "nvidia",
+        "powerMetric": {"name": "DCGM_FI_DEV_POWER_USAGE", "kind": "PowerGauge", "scale": "0.001"},
+    },
+}
+
+TERRITORY: Manifest = {
+    "apiVersion": API_VERSION,
+    "kind": "Territory",
+    "metadata": {"name": "health"},
+    "spec": {
+        "policy": "health",
+        "digest": DIGEST,
+        "nodes": {"worker-de": "DE-BY", "worker-ch": "CH"},
+        "nodeSelector": {"bailiwick.dev.node-restriction.kubernetes.io/health": "resident"},
+        "namespaceLabels": ["data"],
+        "models": {"sources": ["oci://registry.example/"], "requireDigest": True},
+        "images": {"registries": ["registry.example/"], "requireDigest": True},
+        "storage": {"classes": ["frankfurt"]},
+        "services": {"types": ["ClusterIP"]},
+    },
+}
+
+COMPLETE: Mapping[str, Manifest] = {
+    manifest["kind"]: manifest
+    for manifest in (
+        ACCELERATOR_CLASS,
+        JURISDICTION,
+        NODE_STATEMENT,
+        RESIDENCY_POLICY,
+        SOVEREIGN_MODEL,
+        TERRITORY,
+    )
+}
+
+
+def changed(kind: str, changes: Mapping[str, Any]) -> Manifest:
+    """The complete object of a kind with fields set or removed, by path: ``spec.adapters.0.name``.
+
+    A dot inside a key is written ``\\.``.
+    """
+    manifest: Manifest = json.loads(json.dumps(COMPLETE[kind]))  # unlike deepcopy, it shares nothing inside
+    for path, value in changes.items():
+        *parents, last = [_step(part.replace("\0", ".")) for part in path.replace("\\.", "\0").split(".")]
+        node: Any = manifest
+        for parent in parents:
+            node = node[parent]
+        if value is ABSENT:
+            del node[last]
+        else:
+            node[last] = value
+    return manifest
+
+
+def _step(part: str) -> str | int:
+    return int(part) if part.isdigit() else part

@@ -1,0 +1,334 @@
+"""Objects that must be refused, each by changing the complete object of its kind, and what the user reads.
+
+Every rule of every kind is broken here at least once. The API server's own checks (bounds, enumerations, required
+fields) are broken one by one in tests/apiserver/test_api_bounds.py.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.unit.api.objects import ABSENT, DIGEST, SOURCES, Manifest, changed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_GB = "the United Kingdom is GB, not UK"
+_HINT = f"use upper-case ISO 3166: a country such as DE or GB ({_GB}), a subdivision such as DE-BY"
+JURISDICTION = f"unknown jurisdiction: {_HINT}, or the name of a Jurisdiction object such as EU or GDPR-ADEQUATE"
+PLACE = f"not a place: {_HINT}; EU is a group of countries, not one of them"
+DURATION = "must be a duration such as 90s, 15m, 720h or 1h30m: whole hours, minutes and seconds, in this order"
+ONE_SOURCE = "give exactly one of oci, persistentVolumeClaim, s3, huggingFace, hostPath"
+IMAGE = "must be an image such as registry.example/name:tag or registry.example/name@sha256:<64 digits>"
+SHA256 = "must be sha256: and 64 lower-case hexadecimal digits"
+OBJECT_NAME = "must be the name of an object: lower-case letters, digits, dashes and dots"
+LABEL_KEY = "must be a label key such as team or example.com/team"
+LABEL_VALUE = "must be a label value: at most 63 letters, digits, dashes, dots and underscores"
+REVISION = "must be a commit: 40 lower-case hexadecimal digits; a branch can change under you"
+RELATIVE = "must be a relative path without .."
+ABSOLUTE = "must be an absolute path without .., and not the root"
+DEVICES = "must be auto, or a number from 0 to 1024"
+AUTHENTICATION = "give apiKeysSecret, tokenIssuer or both; leave authentication out to let in whoever the network lets"
+ADAPTER_NAME = "must be a name: letters, digits, dashes, dots and underscores"
+HOST_NAME = "must be a host name such as models.example or *.models.example"
+VARIABLE = "must be the name of an environment variable: letters, digits, underscores"
+CIDR = "must be an address range such as 10.20.0.0/16 or 2001:db8::/48, with no bits set behind its prefix"
+URL = "must be a URL such as https://storage.example"
+QUANTITY = "must be a quantity such as 80Gi, 500m or 4, and not negative"
+ARGUMENT = "is refused: it would run foreign code, call out, open the engine, or replace what Bailiwick sets itself"
+POLICY_NAME = "the name becomes a node label: at most 63 lower-case letters, digits and dashes, without dots"
+MODEL_NAME = "the name becomes a Service: at most 52 lower-case letters, digits and dashes, beginning with a letter"
+GROUP_NAME = "two letters, or two letters and a dash, are ISO codes: name a group eu, eea, gdpr-adequate or alike"
+TIME = "must be a time after the year 1969"
+STATEMENT = "a statement must state place, control or origin"
+BOTH = "authority and envelope belong together: give both or neither"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One broken rule: the field that is blamed, and the sentence."""
+
+    kind: str
+    why: str
+    changes: Mapping[str, Any]
+    field: str
+    message: str
+
+    @property
+    def manifest(self) -> Manifest:
+        """The object that must be refused."""
+        return changed(self.kind, self.changes)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.field}: {self.why}"
+
+
+def _broken(
+    kind: str, path: str, message: str, values: Mapping[str, Any], *, blamed: str | None = None
+) -> Iterator[Refusal]:
+    """One row for each value (by what is wrong with it) of the field at ``path``."""
+    field = re.sub(r"\.(\d+)", r"[\1]", path) if blamed is None else blamed
+    for why, value in values.items():
+        yield Refusal(kind, why, {path: value}, field, message)
+
+
+def _policy(path: str, message: str, values: Mapping[str, Any], **blamed: str) -> Iterator[Refusal]:
+    return _broken("ResidencyPolicy", path, message, values, **blamed)
+
+
+def _model(path: str, message: str, values: Mapping[str, Any], **blamed: str) -> Iterator[Refusal]:
+    return _broken("SovereignModel", path, message, values, **blamed)
+
+
+def _statement(path: str, message: str, values: Mapping[str, Any], **blamed: str) -> Iterator[Refusal]:
+    return _broken("NodeStatement", path, message, values, **blamed)
+
+
+def _group(path: str, message: str, values: Mapping[str, Any], **blamed: str) -> Iterator[Refusal]:
+    return _broken("Jurisdiction", path, message, values, **blamed)
+
+
+def _class(path: str, message: str, values: Mapping[str, Any], **blamed: str) -> Iterator[Refusal]:
+    return _broken("AcceleratorClass", path, message, values, **blamed)
+
+
+def _territory(path: str, message: str, values: Mapping[str, Any], **blamed: str) -> Iterator[Refusal]:
+    return _broken("Territory", path, message, values, **blamed)
+
+
+_NOT_PLACES = {
+    "UK": "UK",
+    "EU is no country": "EU",
+    "a group is no place": "GDPR-ADEQUATE",
+    "lower case": "de",
+    "full-width letters": "\uff24\uff25",
+    "a newline": "DE\n",
+    "the name of a country": "Germany",
+    "a subdivision in lower case": "DE-by",
+}
+_NOT_JURISDICTIONS = {
+    "UK is not the code of the United Kingdom": "UK",
+    "lower case": "de",
+    "full-width letters": "\uff24\uff25",
+    "a Cyrillic letter that looks Latin": "\u0421H",
+    "a blank": "DE ",
+    "a newline": "DE\n",
+    "a subdivision of no country": "XX-BY",
+    "a subdivision that is too long": "DE-BAYERN",
+    "a country that is gone": "SU",
+    "a country by name": "Germany",
+}
+PLACES = (
+    *_policy("spec.place.allow.0", JURISDICTION, _NOT_JURISDICTIONS),
+    *_policy("spec.control.deny.0", JURISDICTION, {"UK": "UK"}),
+    *_policy("spec.origin.brand.allow.0", JURISDICTION, {"UK": "UK"}),
+    *_model("spec.residency.place.allow.0", JURISDICTION, {"UK": "UK"}),
+    *_group("spec.members.0", JURISDICTION, {"UK": "UK", "lower case": "eu"}),
+    *_statement("spec.place.jurisdiction", PLACE, _NOT_PLACES),
+    *_statement("spec.control.jurisdiction", PLACE, {"EU is no country": "EU"}),
+    *_statement("spec.origin.design.0", PLACE, {"EU is no country": "EU"}),
+    *_class("spec.provenance.brand.jurisdictions.0", PLACE, {"EU is no country": "EU"}),
+    *_model("status.jurisdictions.0", PLACE, {"EU is no country": "EU"}),
+    *_territory(
+        "spec.nodes.worker-de",
+        "must be a place such as DE or DE-BY",
+        {"lower case": "de", "a group": "DE-BY-"},
+        blamed="spec.nodes[worker-de]",
+    ),
+)
+
+NAMES = (
+    *_policy("metadata.name", POLICY_NAME, {"a dot": "health.data", "too long for a label": "h" * 64}),
+    *_model("metadata.name", MODEL_NAME, {"too long for labels of pods": "m" * 53, "a digit first": "7b"}),
+    *_group("metadata.name", GROUP_NAME, {"a country's code": "fr", "a subdivision's code": "de-by"}),
+    *_group("metadata.name", "the name may have at most 63 characters", {"too long": "g" * 64}),
+    *_group("spec.members.0", "a jurisdiction cannot be a member of itself", {"itself": "DACH"}, blamed="spec.members"),
+    *_group("spec.asOf", "must be a day after the year 1899", {"before there were such lists": "1899-12-31"}),
+    *_territory("spec.policy", "a territory carries the name of its policy", {"another policy": "other"}),
+    *_territory("spec.nodes", "every key must be the name of a node", {"a long name": {"n" * 254: "DE"}}),
+    *_territory("spec.nodeSelector", f"every key {LABEL_KEY}", {"a blank": {"a b": "c"}}),
+)
+
+_REQUIREMENT = "spec.namespaceSelector.matchExpressions.0"
+_NO_VALUES = "In and NotIn need values; Exists and DoesNotExist take none"
+POLICIES = (
+    *_policy(
+        _REQUIREMENT,
+        _NO_VALUES,
+        {
+            "In without values": {"key": "a", "operator": "In"},
+            "Exists with values": {"key": "a", "operator": "Exists", "values": ["b"]},
+        },
+        blamed="spec.namespaceSelector.matchExpressions[0].values",
+    ),
+    *_policy(f"{_REQUIREMENT}.key", LABEL_KEY, {"a blank": "a b", "two slashes": "a/b/c"}),
+    *_policy(f"{_REQUIREMENT}.values.0", LABEL_VALUE, {"a slash": "a/b"}),
+    *_policy("spec.namespaceSelector.matchLabels", f"every key {LABEL_KEY}", {"a blank": {"a b": ""}}),
+    *_policy(
+        "spec.namespaceSelector.matchLabels.data",
+        LABEL_VALUE,
+        {"a slash": "a/b"},
+        blamed="spec.namespaceSelector.matchLabels[data]",
+    ),
+    *_policy("spec.place.allow", "Required value", {"only what is denied": ABSENT}),
+    *_policy("spec.control", "Required value", {"neither allowed nor denied": {}}, blamed="spec.control.allow"),
+    *_policy("spec.place.maxAge", DURATION, {"negative": "-5m", "days": "30d", "no unit": "90", "zero": "0"}),
+    *_policy("spec.waivers.maxDuration", DURATION, {"words": "2 weeks"}),
+    *_policy("spec.violation.after", DURATION, {"a fraction": "1.5h", "backwards": "1s1h"}),
+    *_policy("spec.network.egress.0.ports.0.endPort", "endPort must not be below port", {"below": 7999}),
+    *_policy(
+        "spec.network.egress.0.cidr",
+        CIDR,
+        {
+            "an address": "10.20.0.1",
+            "bits of a host": "10.20.0.1/16",
+            "a netmask": "10.20.0.0/255.255.0.0",
+            "more bits than there are": "10.20.0.0/33",
+            "leading zeros": "010.20.0.0/16",
+            "an IPv4 address in IPv6": "::ffff:10.20.0.0/112",
+            "a zone": "fe80::%eth0/64",
+            "a name": "archive.example",
+        },
+    ),
+    *_policy("spec.basis.0.uri", URL, {"no scheme": "eur-lex.example", "no host": "https://"}),
+    *_policy("spec.storage.classes.0", OBJECT_NAME, {"a blank and capitals": "Fast SSD"}),
+)
+
+_SOURCE = "spec.model.source"
+
+
+def _claim(**fields: str) -> Manifest:
+    return {"persistentVolumeClaim": {"claimName": "weights", **fields}}
+
+
+def _s3(**fields: str) -> Manifest:
+    return {"s3": {**SOURCES["s3"], **fields}}
+
+
+def _hub(**fields: str) -> Manifest:
+    return {"huggingFace": {**SOURCES["huggingFace"], **fields}}
+
+
+WEIGHTS = (
+    *_model(_SOURCE, ONE_SOURCE, {"none": {}, "two": {name: SOURCES[name] for name in ("oci", "s3")}}),
+    *_model("spec.adapters.0.source", ONE_SOURCE, {"none": {}}),
+    *_model(
+        f"{_SOURCE}.oci.image",
+        IMAGE,
+        {
+            "a digest in capitals": f"registry.example/m@{DIGEST.upper()}",
+            "a digest that is too short": "registry.example/m@sha256:0123",
+            "a digest of another kind": f"registry.example/m@md5:{'0' * 32}",
+            "a query": "registry.example/m?x",
+        },
+    ),
+    *_model("spec.engine.image", IMAGE, {"a blank": "registry.example/v llm"}),
+    *_model("spec.adapters.0.digest", SHA256, {"broken": "sha256:xyz", "of another kind": "md5:" + "0" * 32}),
+    *_model("spec.model.digest", "give digest or manifest, not both", {"both": DIGEST}),
+    *_model(
+        _SOURCE,
+        RELATIVE,
+        {"leaves the volume": _claim(path="../other"), "absolute": _claim(path="/models")},
+        blamed=f"{_SOURCE}.persistentVolumeClaim.path",
+    ),
+    *_model(
+        _SOURCE,
+        OBJECT_NAME,
+        {"a capital": _claim(claimName="Weights")},
+        blamed=f"{_SOURCE}.persistentVolumeClaim.claimName",
+    ),
+    *_model(
+        _SOURCE,
+        ABSOLUTE,
+        {"the root": {"hostPath": {"path": "/"}}, "a way up": {"hostPath": {"path": "/srv/../etc"}}},
+        blamed=f"{_SOURCE}.hostPath.path",
+    ),
+    *_model(
+        _SOURCE,
+        URL,
+        {"no scheme": _s3(endpoint="storage.example"), "another protocol": _s3(endpoint="ftp://storage.example")},
+        blamed=f"{_SOURCE}.s3.endpoint",
+    ),
+    *_model(_SOURCE, REVISION, {"a branch": _hub(revision="main")}, blamed=f"{_SOURCE}.huggingFace.revision"),
+    *_model(
+        _SOURCE,
+        "must be organisation/name",
+        {"no organisation": _hub(repository="model")},
+        blamed=f"{_SOURCE}.huggingFace.repository",
+    ),
+)
+
+MODELS = (
+    *_model("spec.model.name", "must be a name such as organisation/model", {"a blank": "my model"}),
+    *_model("spec.adapters.0.name", ADAPTER_NAME, {"a slash": "a/b"}),
+    *_model("spec.replicas", "spec.replicas in body should be greater than or equal to 0", {"a negative number": -1}),
+    *_model("spec.accelerators.perReplica", DEVICES, {"words": "many", "negative": -1, "digits as text": "4"}),
+    *_model(
+        "spec.autoscaling.minReplicas",
+        "maxReplicas must not be below minReplicas",
+        {"at least more than at most": 5},
+        blamed="spec.autoscaling.maxReplicas",
+    ),
+    *_model("spec.serving.authentication", AUTHENTICATION, {"nothing": {}}),
+    *_model("spec.serving.gateway.hostnames.0", HOST_NAME, {"a blank": "a b", "a star inside": "a.*.example"}),
+    *_model(
+        "spec.engine.arguments.0",
+        ARGUMENT,
+        {
+            argument: argument
+            for argument in (
+                "--trust-remote-code",
+                "--trust_remote_code",
+                "--TRUST-remote-code=true",
+                "--trust",
+                "--middleware=evil.Module",
+                "--tool-server",
+                "--host=0.0.0.0",
+                "--api-key",
+                "-hf",
+                "--model-u=https://elsewhere.example/m.gguf",
+            )
+        },
+    ),
+)
+
+_ENDS_FIRST = "expiresAt must be after issuedAt"
+STATEMENTS = (
+    *_statement(
+        "spec.expiresAt",
+        _ENDS_FIRST,
+        {"before its beginning": "2026-10-31T00:00:00Z", "at its beginning, elsewhere": "2026-11-01T01:00:00+01:00"},
+    ),
+    *_statement("spec.issuedAt", TIME, {"the year 0": "0000-01-01T00:00:00Z", "1969": "1970-01-01T00:00:00+00:01"}),
+    *_statement(
+        "spec.issuedAt",
+        'spec.issuedAt in body must be of type date-time: "2026-11-01T00:00:00"',
+        {"no zone": "2026-11-01T00:00:00"},
+    ),
+    *_statement("spec.authority", BOTH, {"signed by nobody": ABSENT}),
+    *_statement("spec.envelope", BOTH, {"an authority without its signature": ABSENT}, blamed="spec.authority"),
+    Refusal(
+        "NodeStatement",
+        "nothing",
+        dict.fromkeys(("spec.place", "spec.control", "spec.origin"), ABSENT),
+        "spec",
+        STATEMENT,
+    ),
+)
+
+_REQUESTS = "spec.engines.0.requests"
+CLASSES = (
+    *_class("spec.resources.0", "an extended resource is named vendor.example/device", {"no vendor": "gpu"}),
+    *_class("spec.memory", QUANTITY, {"words": "much", "negative": "-1Gi", "another unit": "80GB", "empty": ""}),
+    *_class(f"{_REQUESTS}.cpu", QUANTITY, {"negative": -1}, blamed="spec.engines[0].requests[cpu]"),
+    *_class(_REQUESTS, f"every key {LABEL_KEY}", {"a blank": {"c pu": 1}}),
+    *_class("spec.engines.0.environment.0.name", VARIABLE, {"a dash": "NCCL-DEBUG"}),
+    *_class(
+        "spec.tolerations.0.operator", "Exists takes no value", {"Exists": "Exists"}, blamed="spec.tolerations[0].value"
+    ),
+    *_class("spec.powerMetric.scale", "must be a decimal number such as 1, 0.001 or 1000", {"words": "milli"}),
+)
+
+REFUSALS: tuple[Refusal, ...] = (*PLACES, *NAMES, *POLICIES, *WEIGHTS, *MODELS, *STATEMENTS, *CLASSES)

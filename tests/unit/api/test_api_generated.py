@@ -1,0 +1,68 @@
+"""What is committed is what the models say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from bailiwick.api.schema import KINDS, crd
+from bailiwick.cli import generate
+
+if TYPE_CHECKING:
+    import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_committed_files_are_as_generated() -> None:
+    assert generate.differences(ROOT) == []
+
+
+def test_generating_twice_gives_the_same_bytes() -> None:
+    assert generate.generated() == generate.generated()
+
+
+def test_yaml_reads_back_as_the_same_object_and_has_no_aliases() -> None:
+    files = generate.generated()
+    for kind in KINDS:
+        text = files[Path(f"crds/bailiwick.dev_{kind.presents.plural}.yaml")]
+        assert yaml.safe_load(text) == crd(kind)
+        assert not [token for token in yaml.scan(text) if isinstance(token, yaml.AliasToken | yaml.AnchorToken)]
+
+
+def test_a_difference_is_found_and_mended(tmp_path: Path) -> None:
+    assert len(generate.write(tmp_path)) == len(generate.generated())
+    assert generate.write(tmp_path) == []
+    changed, gone, stray = (
+        tmp_path / "crds" / f"bailiwick.dev_{name}.yaml" for name in ("territories", "jurisdictions", "moons")
+    )
+    changed.write_text(changed.read_text().replace("20000", "20001"))
+    gone.unlink()
+    stray.write_text("kind: Moon\n")
+    assert {path.name for path in generate.differences(tmp_path)} == {changed.name, gone.name, stray.name}
+    assert len(generate.write(tmp_path)) == 3
+    assert generate.differences(tmp_path) == []
+    assert not stray.exists()
+
+
+def test_the_check_fails_on_a_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["generate", "--root", str(tmp_path)])
+    assert generate.main() == 0
+    monkeypatch.setattr("sys.argv", ["generate", "--check", "--root", str(tmp_path)])
+    assert generate.main() == 0
+    (tmp_path / "docs/reference/api.md").write_text("")
+    capsys.readouterr()
+    assert generate.main() == 1
+    assert capsys.readouterr().out == "docs/reference/api.md is not as generated: run `make generate`\n"
+
+
+def test_the_reference_has_every_field_of_every_kind() -> None:
+    page = (ROOT / "docs/reference/api.md").read_text()
+    for kind in KINDS:
+        assert f"## {kind.__name__}\n" in page
+        for field in kind.model_fields["spec"].annotation.model_fields.values():  # type: ignore[union-attr]
+            assert f"| `{field.alias}` |" in page
