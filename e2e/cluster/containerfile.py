@@ -28,6 +28,7 @@ class Recipe:
     command: tuple[str, ...] = ()
     user: str = ""
     folder: str = ""
+    stop_signal: str = ""
 
     @property
     def config(self) -> Config:
@@ -37,12 +38,13 @@ class Recipe:
             command=self.command,
             user=self.user,
             folder=self.folder,
+            stop_signal=self.stop_signal,
             labels=self.labels,
         )
 
 
 def read(path: Path) -> Recipe:
-    """Read a Containerfile of ARG, FROM, COPY, ENV, LABEL, USER, WORKDIR, ENTRYPOINT and CMD.
+    """Read a Containerfile of ARG, FROM, COPY, ENV, LABEL, USER, WORKDIR, STOPSIGNAL, ENTRYPOINT and CMD.
 
     Raises ClusterError for any other instruction, because leaving it out would make another image.
     """
@@ -94,6 +96,10 @@ def _folder(recipe: Recipe, rest: str) -> None:
     recipe.folder = rest
 
 
+def _stop_signal(recipe: Recipe, rest: str) -> None:
+    recipe.stop_signal = rest
+
+
 def _argument(_recipe: Recipe, _rest: str) -> None:
     """ARG BASE only: what the base is, the caller knows."""
 
@@ -106,6 +112,7 @@ _READERS: dict[str, Callable[[Recipe, str], None]] = {
     "LABEL": _labels,
     "USER": _user,
     "WORKDIR": _folder,
+    "STOPSIGNAL": _stop_signal,
     "ENTRYPOINT": _entrypoint,
     "CMD": _command,
 }

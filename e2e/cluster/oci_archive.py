@@ -47,12 +47,14 @@ class Config:
     command: tuple[str, ...] = ()
     user: str = ""
     folder: str = ""
+    stop_signal: str = ""
     labels: dict[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         told = {
             "User": self.user, "Env": list(self.environment), "Entrypoint": list(self.entrypoint),
-            "Cmd": list(self.command), "WorkingDir": self.folder, "Labels": self.labels,
+            "Cmd": list(self.command), "WorkingDir": self.folder,
+            "StopSignal": self.stop_signal, "Labels": self.labels,
         }  # fmt: skip
         return {key: value for key, value in told.items() if value}
 

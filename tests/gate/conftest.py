@@ -67,6 +67,7 @@ class Gate:
     address: str
     engine: Engine
     log: Path
+    process: asyncio.subprocess.Process
 
     async def send(self, raw: bytes, port: int = 8080) -> Reply:
         """Send bytes as they are, and read one reply."""
@@ -155,7 +156,7 @@ async def gate_in(root: Path, folder: Path, environment: dict[str, str]) -> Asyn
         )  # fmt: skip
     try:
         await _listening(process, address, log)
-        yield Gate(address, engine, log)
+        yield Gate(address, engine, log, process)
     finally:
         if process.returncode is None:
             process.terminate()

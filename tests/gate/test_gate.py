@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from contextlib import suppress
 
 import openai
@@ -317,6 +318,16 @@ async def test_an_unhealthy_engine_looks_unhealthy(gate: Gate) -> None:
 
     gate.engine.answer = answer
     assert (await gate.ask("GET", "/health", port=8081)).status == 503
+
+
+async def test_it_ends_when_it_is_told_although_a_client_keeps_its_connection(start_gate: StartGate) -> None:
+    gate = await start_gate()
+    reader, writer = await asyncio.open_connection(gate.address, 8080)
+    writer.write(b"GET /v1/models HTTP/1.1\r\nhost: m\r\n\r\n")
+    assert (await read_reply(reader)).status == 200
+    gate.process.send_signal(signal.SIGUSR1)  # STOPSIGNAL of the image
+    assert await asyncio.wait_for(gate.process.wait(), 5) == 0
+    writer.close()
 
 
 async def test_nothing_that_a_client_wrote_is_logged(start_gate: StartGate) -> None:

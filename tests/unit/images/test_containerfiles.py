@@ -39,11 +39,15 @@ def test_an_engine_that_someone_starts_by_hand_stays_offline_too() -> None:
     assert offline.items() <= environment.items()
 
 
+def test_the_gate_is_stopped_by_a_signal_that_it_handles() -> None:
+    assert containerfile.read(IMAGES / "gate" / "Containerfile").stop_signal == "SIGUSR1"
+
+
 def test_instructions_are_read_as_they_stand(tmp_path: Path) -> None:
     path = tmp_path / "Containerfile"
     path.write_text(
         "# a comment\nARG BASE\nFROM ${BASE}\nCOPY a /opt/a\nENV A=1 \\\n  B='two words'\n"
-        'LABEL k="v"\nUSER 1:2\nWORKDIR /w\nENTRYPOINT ["run", "-x"]\nCMD ["y"]\n'
+        'LABEL k="v"\nUSER 1:2\nWORKDIR /w\nSTOPSIGNAL SIGUSR1\nENTRYPOINT ["run", "-x"]\nCMD ["y"]\n'
     )
     recipe = containerfile.read(path)
     assert (recipe.base, recipe.copies, recipe.environment) == (
@@ -52,7 +56,7 @@ def test_instructions_are_read_as_they_stand(tmp_path: Path) -> None:
         {"A": "1", "B": "two words"},
     )
     assert (recipe.labels, recipe.user, recipe.folder) == ({"k": "v"}, "1:2", "/w")
-    assert (recipe.entrypoint, recipe.command) == (("run", "-x"), ("y",))
+    assert (recipe.entrypoint, recipe.command, recipe.stop_signal) == (("run", "-x"), ("y",), "SIGUSR1")
 
 
 def test_an_instruction_that_needs_a_container_engine_is_not_left_out(tmp_path: Path) -> None:
