@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import orjson
 
 from bailiwick.cluster.calls import Call, Caller, Raw
-from bailiwick.cluster.errors import NotFound, refusal, unreachable
+from bailiwick.cluster.errors import Conflict, NotFound, Terminal, refusal, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -134,8 +134,7 @@ class Api:
         """Server-side apply: what we stop setting is removed; what others own is ours after it, with ``force``.
 
         Without ``force`` a field that somebody else set otherwise is a Conflict (reason Conflict, with causes).
-
-        With metadata.uid the object must still be that one, with metadata.resourceVersion also unchanged: Conflict.
+        With a metadata.resourceVersion that is not the current one: Conflict too.
         """
         metadata = manifest["metadata"]
         params = {**_write(dry_run=dry_run), "force": str(force).lower()}
@@ -143,20 +142,25 @@ class Api:
         return await self._caller.object(Call("apply", "PATCH", *where, params, manifest, _APPLY))
 
     async def patch_status(self, resource: Resource, manifest: Raw, status: Raw) -> Raw:
-        """Make ``status`` what we say about an object that was read as ``manifest``: one write, by server-side apply.
+        """Make ``status`` the whole status of the object that was read as ``manifest``: one write.
 
-        What we said before and leave out now is removed. Conflict when the object was replaced by another of its name.
+        A JSON patch, because only its test holds for every kind: a server-side apply of a custom resource's status
+        ignores the uid, and would tell the state of a deleted object of another one with its name. Conflict then.
         """
-        metadata = {
-            key: manifest["metadata"][key] for key in ("name", "namespace", "uid") if key in manifest["metadata"]
-        }
-        stated = {
-            "apiVersion": resource.api_version,
-            "kind": resource.kind,
-            "metadata": metadata,
-            "status": status,
-        }
-        return await self.apply(resource, stated, subresource="status")
+        metadata = manifest["metadata"]
+        operations: list[Raw] = [
+            {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+            {"op": "add", "path": "/status", "value": status},
+        ]
+        name, namespace = metadata["name"], metadata.get("namespace")
+        try:
+            return await self.patch_json(resource, name, namespace, operations, subresource="status")
+        except Terminal as error:
+            if error.status != HTTPStatus.UNPROCESSABLE_ENTITY or error.details:
+                raise
+            # Without details it is the test that failed; a status that the schema refuses has its causes there.
+            message = f"another {resource.kind} has this name by now"
+            raise Conflict(error.call, status=error.status, reason="Replaced", message=message) from error
 
     async def patch_merge(  # noqa: PLR0913 - the API's own parameters, by keyword
         self,

@@ -70,7 +70,7 @@ def refusal(call: str, status: int, body: bytes, *, retry_after: str | None = No
     reason = said.get("reason") or _phrase(status)
     message = said.get("message") or body[:_SHOWN_BYTES].decode(errors="replace").strip() or "no explanation given"
     details = said.get("details") or {}
-    error = _type(status, message)(call, status=status, reason=reason, message=message, details=details)
+    error = _type(status, said)(call, status=status, reason=reason, message=message, details=details)
     if isinstance(error, Transient):
         error.retry_after = _seconds(retry_after) or _seconds(details.get("retryAfterSeconds"))
     return error
@@ -83,8 +83,8 @@ def unreachable(call: str, error: BaseException) -> Transient:
     return Transient(call, status=None, reason="Timeout" if timed_out else "Unreachable", message=message)
 
 
-def _type(code: int, message: str) -> type[ApiError]:
-    if message.startswith(_MISSPELT):
+def _type(code: int, said: Mapping[str, Any]) -> type[ApiError]:
+    if str(said.get("message", "")).startswith(_MISSPELT):
         return Terminal
     match code:
         case HTTPStatus.CONFLICT:
