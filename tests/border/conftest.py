@@ -1,8 +1,8 @@
 """The border, as an administrator would set it up, on a server of its own or on the cluster of BORDER_KUBECONFIG.
 
-A given cluster must have the chart installed, nothing governed, and no operator at work (`operator.replicas=0`), because
-the tests draw borders in its name. Its first two nodes that are no control plane are taken for the inside and the
-outside. Nothing else changes: same policies, same attacks, but a real scheduler and real kubelets.
+A given cluster must have the chart installed, nothing governed, and no operator at work (`operator.replicas=0`): the
+tests draw borders in its name. Its first two nodes that are no control plane are taken for the inside and the outside.
+Nothing else changes: same policies, same attacks, but a real scheduler and real kubelets.
 """
 
 from __future__ import annotations

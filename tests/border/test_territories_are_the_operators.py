@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from e2e.client import Client
 
 TERRITORIES = "bailiwick-territories"
+CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 
 
 @pytest.fixture(params=["lite", "admin", "garbage collector"])
@@ -28,7 +29,7 @@ def test_nobody_else_writes_a_territory(who: Client, health: Governed) -> None:
     wider = {"spec": {"nodes": {health.abroad: "DE"}}}
     with refused(TERRITORIES, "OperatorOnly") as refusal:
         who.patch(API_VERSION, "Territory", health.policy, wider, dry_run=True)
-    assert "asks to update one; change the ResidencyPolicy" in refusal.message
+    assert f"asks to update territories {health.policy}; change the ResidencyPolicy" in refusal.message
     with refused(TERRITORIES, "OperatorOnly"):
         who.apply(territory(health, nodes={health.abroad: "DE"}), manager="bailiwick", dry_run=True)
     with refused(TERRITORIES, "OperatorOnly"):
@@ -47,6 +48,27 @@ def test_nobody_else_deletes_a_territory(who: Client, health: Governed, ground: 
     with refused(TERRITORIES, "OperatorOnly"):
         who.delete_all(API_VERSION, "Territory")
     assert ground.admin.get(API_VERSION, "Territory", health.policy)["spec"]["nodes"] == {health.inside: "DE"}
+
+
+@pytest.mark.parametrize("which", ["one", "all"])
+def test_nobody_deletes_all_of_them_with_their_crd(who: Client, health: Governed, ground: Ground, which: str) -> None:
+    with refused(TERRITORIES, "OperatorOnly") as refusal:
+        if which == "one":
+            who.delete(*CRD, "territories.bailiwick.dev")
+        else:
+            path = who.path(*CRD)
+            who.request("DELETE", path, params={"fieldSelector": "metadata.name=territories.bailiwick.dev"})
+    assert "asks to delete customresourcedefinitions territories.bailiwick.dev; to remove" in refusal.message
+    assert "deletionTimestamp" not in ground.admin.get(*CRD, "territories.bailiwick.dev")["metadata"]
+
+
+def test_other_crds_are_not_ours_to_guard(ground: Ground) -> None:
+    names = {"plural": "boats", "singular": "boat", "kind": "Boat"}
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": schema}
+    spec = {"group": "example.com", "scope": "Cluster", "names": names, "versions": [version]}
+    ground.lite.create({"apiVersion": CRD[0], "kind": CRD[1], "metadata": {"name": "boats.example.com"}, "spec": spec})
+    ground.lite.delete(*CRD, "boats.example.com")
 
 
 def test_the_operator_does(ground: Ground, health: Governed) -> None:

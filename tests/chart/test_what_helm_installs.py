@@ -43,6 +43,7 @@ def names(cluster: Client, api_version: str, kind: str) -> set[str]:
 def test_one_command_installs_kinds_and_their_objects(release: Helm, cluster: Client) -> None:
     shipped = {file.stem for file in (CHART / "jurisdictions").glob("*.yaml")}
     assert names(cluster, API_VERSION, "Jurisdiction") == shipped
+    assert names(cluster, API_VERSION, "AcceleratorClass") == {"cpu"}
     assert len(names(cluster, ADMISSION, "ValidatingAdmissionPolicy")) == 8
     assert names(cluster, ADMISSION, "MutatingAdmissionPolicy") == {"bailiwick-pin"}
     assert cluster.get("apps/v1", "Deployment", "bailiwick-operator", NAMESPACE)["spec"]["replicas"] == 2

@@ -113,12 +113,13 @@ def test_our_kinds_are_the_generated_ones_and_stay_when_the_release_goes(helm: H
 
 def test_on_a_cluster_without_our_kinds_our_objects_come_last(helm: Helm) -> None:
     """Helm looks up every kind before it creates anything, so on the first installation they have to be hooks."""
-    for name, jurisdiction in of_kind(helm.template(), "Jurisdiction").items():
-        annotations = jurisdiction["metadata"]["annotations"]
+    rendered = helm.template()
+    for name, ours in (of_kind(rendered, "Jurisdiction") | of_kind(rendered, "AcceleratorClass")).items():
+        annotations = ours["metadata"]["annotations"]
         assert annotations["helm.sh/hook"] == "post-install,post-upgrade", name
         assert annotations["meta.helm.sh/release-name"] == "bailiwick"
         assert annotations["meta.helm.sh/release-namespace"] == NAMESPACE
-        assert jurisdiction["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+        assert ours["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
 
 
 def test_on_a_cluster_with_our_kinds_our_objects_are_ordinary(helm: Helm) -> None:
@@ -142,6 +143,16 @@ def test_jurisdictions_can_be_left_to_their_owner(helm: Helm) -> None:
     assert "gdpr-adequate" not in omitted
     assert "eu" in omitted
     assert of_kind(helm.template(jurisdictions={"install": False}), "Jurisdiction") == {}
+
+
+def test_the_class_of_plain_cpus_is_rendered_as_it_stands_but_for_its_image(helm: Helm) -> None:
+    (expected,) = documents(CHART / "acceleratorclasses/cpu.yaml")
+    rendered = of_kind(helm.template(), "AcceleratorClass")["cpu"]
+    assert rendered["spec"] == expected["spec"]
+    values = {"cpu": {"image": f"registry.example/vllm@{DIGEST}"}}
+    engines = of_kind(helm.template(acceleratorClasses=values), "AcceleratorClass")["cpu"]["spec"]["engines"]
+    assert [engine["image"] for engine in engines] == [f"registry.example/vllm@{DIGEST}"]
+    assert of_kind(helm.template(acceleratorClasses={"cpu": {"install": False}}), "AcceleratorClass") == {}
 
 
 def test_a_digest_is_what_counts(helm: Helm) -> None:
