@@ -32,7 +32,7 @@ class Builder:
         if self.name == "docker":
             self._run(log, "save", "--output", into, tag)
         elif self.name == "podman":
-            self._run(log, "save", "--format", "oci-archive", "--output", into, tag)
+            self._run(log, "save", "--format", "oci-archive", "--uncompressed", "--output", into, tag)
         else:
             self._run(log, "push", "--disable-compression", tag, f"oci-archive:{into}")
 

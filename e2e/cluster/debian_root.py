@@ -21,6 +21,7 @@ import yaml
 from e2e.cluster import builder, elf, places
 from e2e.cluster.kept import kept
 from e2e.cluster.keys import key_of
+from e2e.cluster.node_root import SUITE, sources
 from e2e.cluster.prerequisites import FOR_ROOTS, require
 from e2e.cluster.steps import ClusterError, log_file, run_logged, step
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 IMAGES = places.ROOT / "images"
 FILES_OF_EVERY_ROOT = IMAGES / "base" / "files"
-SUITE = "bookworm"
 MERGED = ("bin", "sbin", "lib", "lib64")  # links into /usr, as Debian has had them since its release 12
 COPYRIGHT = "usr/share/doc/*/copyright"
 
@@ -149,7 +149,7 @@ def _unpack(packages: Sequence[str], into: Path, log: Path) -> None:
         engine.export(tag, into, log)
         return
     require(FOR_ROOTS)
-    run_logged(log, "mmdebstrap", "--variant=extract", f"--include={','.join(packages)}", SUITE, into)
+    run_logged(log, "mmdebstrap", "--variant=extract", f"--include={','.join(packages)}", SUITE, into, *sources())
 
 
 class _Slice:

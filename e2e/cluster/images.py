@@ -94,11 +94,6 @@ def digest(name: str) -> str:
     return oci_archive.digest(archive(name))
 
 
-def reference(name: str) -> str:
-    """The image with its digest: `localhost/bailiwick/gate@sha256:…`."""
-    return f"{_image(name).tag.rpartition(':')[0]}@{digest(name)}"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m e2e.cluster.images", description="Build the project's images.")
     parser.add_argument("names", nargs="+", metavar="NAME", choices=[*ALL, "all"], help=", ".join([*ALL, "all"]))
@@ -106,7 +101,8 @@ def main() -> int:
     try:
         for name in ALL if "all" in names else names:
             made = archive(name)
-            say(f"{reference(name)}  {made.stat().st_size / 1e6:.0f} MB  {made}")
+            repository = ALL[name].tag.rpartition(":")[0]
+            say(f"{repository}@{oci_archive.digest(made)}  {made.stat().st_size / 1e6:.0f} MB  {made}")
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

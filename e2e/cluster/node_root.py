@@ -45,12 +45,12 @@ def _make(archive: Path, packages: Sequence[str], hooks: Sequence[str]) -> None:
         *(f"--customize-hook={hook}" for hook in hooks),
         SUITE,
         archive,
-        *_sources(),
+        *sources(),
         env={"SOURCE_DATE_EPOCH": "0"},
     )
 
 
-def _sources() -> list[Path]:
+def sources() -> list[Path]:
     """Where this machine gets its own packages, when it is the same Debian; otherwise mmdebstrap's default."""
     release = Path("/etc/os-release")
     same = release.exists() and re.search(rf"^VERSION_CODENAME={SUITE}$", release.read_text(), re.MULTILINE)
