@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-
 T = TypeVar("T")
 
 
@@ -63,7 +62,7 @@ class Kubectl:
         return list(self.get(*arguments).get("items", []))
 
 
-def wait_until(look: Callable[[], T], *, what: str, seconds: float, every: float = 0.5) -> T:
+def wait_until(look: Callable[[], T | None], *, what: str, seconds: float, every: float = 0.5) -> T:
     """Look again until something truthy is seen; raises ``TimeoutError`` that tells what was last seen."""
     deadline = time.monotonic() + seconds
     while True:

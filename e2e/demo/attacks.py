@@ -15,7 +15,8 @@ NAMESPACE = "clinic"
 INSIDE = "bailiwick-worker"
 ABROAD = "bailiwick-worker2"
 LABEL = "bailiwick.dev.node-restriction.kubernetes.io/health"
-PAUSE = "registry.k8s.io/pause:3.10.1"
+IMAGE = "localhost/bailiwick/gate:dev"
+"""Any program that keeps running; this one is on both workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,9 @@ class Attempt:
 
     def arguments(self) -> list[str]:
         """Arguments of kubectl with the identity of the attacker."""
-        identity = [f"--as={self.who}", *(f"--as-group={group}" for group in self.groups)] if self.who != "admin" else []
+        identity = (
+            [f"--as={self.who}", *(f"--as-group={group}" for group in self.groups)] if self.who != "admin" else []
+        )
         return [*identity, *self.command]
 
     def standard_input(self) -> str | None:
@@ -61,7 +64,7 @@ def _pod_spec() -> dict[str, Any]:
         "containers": [
             {
                 "name": "main",
-                "image": PAUSE,
+                "image": IMAGE,
                 "imagePullPolicy": "IfNotPresent",
                 "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
             }

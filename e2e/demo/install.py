@@ -1,7 +1,6 @@
 """The cluster, the images on its nodes, and Bailiwick by its Helm chart: what a person does before the first policy."""
 
 import subprocess
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +50,12 @@ def install() -> Installed:
 
 def _images() -> dict[str, str]:
     """Small images go to both workers, large ones only to the worker where they can run."""
-    work: list[tuple[str, tuple[str, ...]]] = [(name, WORKERS) for name in SMALL] + [(name, (INSIDE,)) for name in LARGE]
-    loading: Callable[[tuple[str, tuple[str, ...]]], str] = lambda each: load_image(images.archive(each[0]), each[1])  # noqa: E731
+    work: list[tuple[str, tuple[str, ...]]] = [(name, WORKERS) for name in SMALL] + [
+        (name, (INSIDE,)) for name in LARGE
+    ]
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip((name for name, _ in work), pool.map(loading, work), strict=True))
+        references = pool.map(lambda each: load_image(images.archive(each[0]), each[1]), work)
+        return dict(zip((name for name, _ in work), references, strict=True))
 
 
 def _helm(kubeconfig: Path, references: dict[str, str]) -> None:

@@ -69,7 +69,7 @@ class KopfEvents:
     async def _login(self, **_: object) -> kopf.ConnectionInfo:
         """The same identity as the rest of the process. Kopf asks again when the API server refuses it."""
         known = self._connection.credentials()
-        token = (await self._connection.headers()).get("Authorization", "").removeprefix("Bearer ")
+        _, _, token = (await self._connection.headers()).get("Authorization", "").partition(" ")
         return kopf.ConnectionInfo(
             server=self._connection.url,
             ca_path=known.ca_file,
