@@ -1,6 +1,5 @@
 """Jurisdiction: a dated group of countries, subdivisions and other jurisdictions."""
 
-from datetime import date
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -9,11 +8,11 @@ from bailiwick.api.codes import JurisdictionName
 from bailiwick.api.markers import MapSet, Rule
 from bailiwick.api.names import whole
 from bailiwick.api.resource import Column, Kind, Part, Resource
+from bailiwick.api.timestamps import Day
 
 _GROUP = "^(eu|[a-z][a-z0-9]{2,}(-[a-z0-9]+)*)$"
 _is_group = whole(_GROUP)
 _LONGEST = 63
-_FIRST_YEAR = 1900
 
 
 class JurisdictionSpec(Part):
@@ -23,14 +22,7 @@ class JurisdictionSpec(Part):
     members: Annotated[tuple[JurisdictionName, ...], MapSet] = Field(
         min_length=1, max_length=300, description="Countries, subdivisions or other named jurisdictions."
     )
-    as_of: Annotated[
-        date,
-        Rule(
-            "self >= timestamp('1900-01-01T00:00:00Z')",
-            "must be a day after the year 1899",
-            holds=lambda day: day.year >= _FIRST_YEAR,
-        ),
-    ] = Field(description="The day on which the list was right.")
+    as_of: Day = Field(description="The day on which the list was right.")
     source: str = Field(
         min_length=1, max_length=2048, description="Where the list can be checked: a legal text or URI."
     )

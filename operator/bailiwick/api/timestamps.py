@@ -1,37 +1,49 @@
 """Points in time and spans of time, as the API server accepts them."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BeforeValidator, Field
 
 from bailiwick.api.markers import Rule
 
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:[.,](\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII)
-_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+# RFC 3339 as an API server takes it, which lets an offset reach 24:60 and a comma stand before the fraction.
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d+))?(?:Z|([+-])([01]\d|2[0-4]):([0-5]\d|60))", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EPOCH = datetime.fromtimestamp(0, UTC)
+_FIRST_DAY = date(1900, 1, 1)
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _SPAN_PATTERN = "^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,9}s)?$"
 _SPAN = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9})s)?")
 
 
-def _read_timestamp(value: Any) -> Any:
-    """RFC 3339 as the API server reads it: wider than pydantic, which knows no comma and no offset above 24 hours."""
-    match = _RFC3339.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+def _read_time(value: Any) -> datetime:
+    if isinstance(value, datetime):
         return value
-    day, clock, fraction, sign, hours, minutes = match.groups()
-    local = datetime.fromisoformat(f"{day}T{clock}").replace(microsecond=int((fraction or "0")[:6].ljust(6, "0")))
+    match = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("must be a time such as 2026-11-01T00:00:00Z")
+    local, fraction, sign, hours, minutes = match.groups()
+    time = datetime.fromisoformat(local).replace(microsecond=int((fraction or "0")[:6].ljust(6, "0")), tzinfo=UTC)
     offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
     try:
-        return local.replace(tzinfo=UTC) + (offset if sign == "-" else -offset)
-    except OverflowError:  # a few hours beyond the year 9999 is as good as the end of time
+        return time + offset if sign == "-" else time - offset
+    except OverflowError:  # a day before the first year, or after the last
         return _LAST if sign == "-" else _FIRST
+
+
+def _read_day(value: Any) -> date:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or _DAY.fullmatch(value) is None:
+        raise ValueError("must be a day such as 2026-11-01")
+    return date.fromisoformat(value)
 
 
 Timestamp = Annotated[
     AwareDatetime,
-    BeforeValidator(_read_timestamp),
+    BeforeValidator(_read_time),
     # An API server also takes a list for a string that has a format, unless a rule looks at it.
     Rule(
         "self >= timestamp('1970-01-01T00:00:00Z')",
@@ -40,6 +52,18 @@ Timestamp = Annotated[
     ),
 ]
 """A point in time with its offset (RFC 3339), in UTC."""
+
+
+Day = Annotated[
+    date,
+    BeforeValidator(_read_day),
+    Rule(
+        "self >= timestamp('1900-01-01T00:00:00Z')",
+        "must be a day after the year 1899",
+        holds=lambda day: day >= _FIRST_DAY,
+    ),
+]
+"""A day of the calendar."""
 
 
 def span(duration: str) -> timedelta:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from bailiwick.api.reference import reference
 from bailiwick.api.resource import GROUP
 from bailiwick.api.schema import KINDS, crd
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HEADER = "# Generated from operator/bailiwick/api by `make generate`; edit the models, not this file.\n"
 
@@ -25,17 +29,16 @@ def generated() -> dict[Path, str]:
     return files | {Path("docs/reference/api.md"): reference()}
 
 
-def differences(root: Path) -> list[Path]:
-    """Files below ``root`` that are missing, differ, or are CRDs of no kind any more."""
-    files = generated()
+def differences(root: Path, files: Mapping[Path, str]) -> list[Path]:
+    """Files below ``root`` that are missing, differ from ``files``, or are CRDs of no kind any more."""
     stale = [path for path, text in files.items() if not (root / path).exists() or (root / path).read_text() != text]
     there = [path.relative_to(root) for folder in CRD_FOLDERS for path in sorted((root / folder).glob("*"))]
     return stale + [path for path in there if path not in files]
 
 
-def write(root: Path) -> list[Path]:
+def write(root: Path, files: Mapping[Path, str]) -> list[Path]:
     """Make the files below ``root`` right, and return those that were not."""
-    wrong, files = differences(root), generated()
+    wrong = differences(root, files)
     for path in wrong:
         target = root / path
         if path not in files:
@@ -52,7 +55,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is not as generated")
     parser.add_argument("--root", type=Path, default=Path(), help="the repository (default: the working directory)")
     options = parser.parse_args()
-    found = differences(options.root) if options.check else write(options.root)
+    found = differences(options.root, generated()) if options.check else write(options.root, generated())
     for path in found:
         sys.stdout.write(f"{path} {'is not as generated: run `make generate`' if options.check else 'written'}\n")
     return 1 if options.check and found else 0

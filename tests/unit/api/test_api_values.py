@@ -23,11 +23,10 @@ QUANTITY: TypeAdapter[str] = TypeAdapter(Quantity)
     ("text", "meant"),
     [
         ("2026-11-01T00:00:00Z", datetime(2026, 11, 1, tzinfo=UTC)),
-        ("2026-11-01t00:00:00z", datetime(2026, 11, 1, tzinfo=UTC)),
         ("2026-11-01T02:00:00+02:00", datetime(2026, 11, 1, tzinfo=UTC)),
         ("2026-11-01T00:00:00.1234567890Z", datetime(2026, 11, 1, 0, 0, 0, 123456, tzinfo=UTC)),
         ("2026-11-01T00:00:00,5Z", datetime(2026, 11, 1, 0, 0, 0, 500000, tzinfo=UTC)),
-        ("2026-11-02T01:00:00+25:00", datetime(2026, 11, 1, tzinfo=UTC)),
+        ("2026-11-02T01:00:00+24:60", datetime(2026, 11, 1, tzinfo=UTC)),
         ("9999-12-31T23:59:59-10:00", datetime.max.replace(tzinfo=UTC)),
     ],
 )
@@ -36,7 +35,16 @@ def test_a_time_is_read_as_the_api_server_reads_it(text: str, meant: datetime) -
 
 
 @pytest.mark.parametrize(
-    "text", ["2026-11-01T00:00:00", "2026-02-30T00:00:00Z", "0001-01-01T00:00:00+01:00", "0000-01-01T00:00:00Z", "now"]
+    "text",
+    [
+        "2026-11-01T00:00:00",
+        "2026-11-01t00:00:00z",
+        "2026-11-01T00:00:00+25:00",
+        "2026-02-30T00:00:00Z",
+        "0001-01-01T00:00:00+01:00",
+        "0000-01-01T00:00:00Z",
+        "now",
+    ],
 )
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ValidationError):
