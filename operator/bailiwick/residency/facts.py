@@ -295,7 +295,8 @@ def _weigh(
     question = WORDING[dimension].question.format(node.name)
     for other in (*strongest_first, *lapsed):
         if other.voucher.assurance.rank >= rank and other.jurisdictions != best.jurisdictions:
-            why = f"it is disputed {question}: {best}, but {_with_end(other)}; remove the statement that is wrong"
+            said = f"{other} until it ended {_end(other)}" if other in lapsed else str(other)
+            why = f"it is disputed {question}: {best}, but {said}; remove the statement that is wrong"
             return Unknown(Reason.STATEMENTS_DISAGREE, why), [Problem(Reason.STATEMENTS_DISAGREE, why)]
     doubts = [
         Problem(
@@ -325,20 +326,20 @@ def _nothing_counts(node: Node, dimension: Dimension, claims: Sequence[_Claim], 
             return Unknown(Reason.IDENTITY_MISMATCH, f"nobody vouches for {question}: {claim.void}")
     if lapsed:
         last = max(lapsed, key=lambda claim: claim.voucher.until.timestamp() if claim.voucher.until else 0.0)
-        why = f"nobody vouches any more for {question}: {_with_end(last)}; issue a new statement"
+        why = f"nobody vouches any more for {question}: {last} ended {_end(last)}; issue a new statement"
         return Unknown(Reason.STATEMENT_EXPIRED, why)
     for claim in claims:
-        why = f"nobody vouches yet for {question}: {claim} begins {claim.voucher.issued:%Y-%m-%dT%H:%MZ}"
+        begins = f"{claim.voucher.issued:%Y-%m-%d %H:%M} UTC"
+        why = f"nobody vouches yet for {question}: {claim} begins {begins}; issue one that holds now"
         return Unknown(Reason.STATEMENT_NOT_YET_VALID, why)
     if node.virtual and dimension in (Dimension.PLACE, Dimension.CONTROL):
         why = (
-            f"node {node.name} stands in for another cluster ({node.virtual}) and nobody vouches for {question}; "
+            f"node {node.name} stands in for another cluster ({node.virtual}), and nobody vouches for {question}; "
             f"make a NodeStatement about it if its pods may run there"
         )
         return Unknown(Reason.VIRTUAL_NODE, why)
     return Unknown(WORDING[dimension].unknown, f"nobody vouches for {question}; make a NodeStatement about the node")
 
 
-def _with_end(claim: _Claim) -> str:
-    until = claim.voucher.until
-    return f"{claim}, until {until:%Y-%m-%d}" if until else str(claim)
+def _end(claim: _Claim) -> str:
+    return f"{claim.voucher.until:%Y-%m-%d}"

@@ -64,6 +64,8 @@ class PlaceLimit:
     bounds: Bounds
     assurance: Assurance
     max_age: timedelta | None
+    max_age_asked: str
+    """The same in the policy's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ class _Asked:
         self.place = None
         if place:
             max_age = span(place.max_age) if place.max_age else None
-            self.place = PlaceLimit(_bounds(place, atlas, problems), place.assurance, max_age)
+            self.place = PlaceLimit(_bounds(place, atlas, problems), place.assurance, max_age, place.max_age or "")
         others = {
             Dimension.CONTROL: control,
             Dimension.BRAND: origin and origin.brand,

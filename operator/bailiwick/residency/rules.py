@@ -22,7 +22,7 @@ def stands_inside(limits: Limits, facts: NodeFacts, now: datetime) -> Verdict:
     if limit.bounds.unresolved:
         return _unresolved(limits, limit.bounds, Dimension.PLACE)
     if isinstance(facts.place, Unknown):
-        return refuse(facts.place.reason, facts.place.message)
+        return refuse(facts.place.reason, _but(limits, limit.bounds, facts.place))
     outside = _outside(limits, limit.bounds, facts, Dimension.PLACE, facts.place)
     return outside or _well_vouched(limits, limit, facts, facts.place, now)
 
@@ -65,13 +65,17 @@ def _answered_inside(limits: Limits, facts: NodeFacts, dimension: Dimension, now
         return _unresolved(limits, bounds, dimension)
     if isinstance(answer, Unknown):
         tolerated = limits.tolerates_unknown and answer.reason is WORDING[dimension].unknown
-        return (tolerate if tolerated else refuse)(answer.reason, answer.message)
+        return (tolerate if tolerated else refuse)(answer.reason, _but(limits, bounds, answer))
     outside = _outside(limits, bounds, facts, dimension, answer)
     if outside:
         return outside
     if all(voucher.expired(now) for voucher in answer.vouchers):
         return _expired(limits, facts, dimension, answer, answer.vouchers[0])
     return ALLOWED
+
+
+def _but(limits: Limits, bounds: Bounds, answer: Unknown) -> str:
+    return f"{limits.by} allows {bounds.allow_names}, but {answer.message}"
 
 
 def _outside(limits: Limits, bounds: Bounds, facts: NodeFacts, dimension: Dimension, fact: Fact) -> Verdict | None:
@@ -105,7 +109,7 @@ def _well_vouched(limits: Limits, limit: PlaceLimit, facts: NodeFacts, fact: Fac
         return refuse(
             Reason.STATEMENT_TOO_OLD,
             f"where node {facts.name} stands was last stated on {newest.issued:%Y-%m-%d} by {newest.by}, but "
-            f"{limits.by} asks for a statement not older than {limit.max_age}; issue a new one",
+            f"{limits.by} asks for a statement younger than {limit.max_age_asked}; issue a new one",
         )
     return ALLOWED
 

@@ -1,0 +1,288 @@
+"""What is believed about a node, and how well it is vouched for."""
+
+from __future__ import annotations
+
+import pytest
+
+from bailiwick.api.resource import Assurance
+from bailiwick.residency.dimensions import Dimension
+from bailiwick.residency.facts import Fact, NodeFacts, Unknown, declared, gather, gather_all, with_provenance
+from bailiwick.residency.nodes import read_node
+from bailiwick.residency.verdict import Reason
+from tests.unit.residency.given import FRANKFURT, NOW, VIRGINIA, accelerator, day, facts, node, statement
+
+DECLARED, ASSERTED, VERIFIED = Assurance.DECLARED, Assurance.ASSERTED, Assurance.VERIFIED
+
+
+def known(answer: Fact | Unknown) -> tuple[str, Assurance, str]:
+    assert isinstance(answer, Fact), answer
+    return answer.jurisdiction, answer.assurance, answer.by
+
+
+def unknown(answer: Fact | Unknown) -> Reason:
+    assert isinstance(answer, Unknown), answer
+    return answer.reason
+
+
+class TestWhoSaysSo:
+    def test_nobody_so_nothing_is_known(self) -> None:
+        lonely = facts()
+        assert unknown(lonely.place) is Reason.PLACE_UNKNOWN
+        assert unknown(lonely.control) is Reason.CONTROL_UNKNOWN
+        for dimension in (Dimension.BRAND, Dimension.MANUFACTURE, Dimension.DESIGN):
+            assert unknown(lonely.answer(dimension)) is Reason.ORIGIN_UNKNOWN
+        assert not lonely.problems
+        assert lonely.next_change is None
+        assert lonely.name == "n1"
+
+    def test_the_cloud_provider_asserts_place_and_control(self) -> None:
+        cloud = facts(provider_id=FRANKFURT)
+        assert known(cloud.place) == ("DE", ASSERTED, "providerID: aws eu-central-1")
+        assert known(cloud.control) == ("US", ASSERTED, "providerID: aws eu-central-1")
+        assert unknown(cloud.brand) is Reason.ORIGIN_UNKNOWN
+        assert cloud.next_change is None
+
+    def test_an_operator_under_two_laws_is_under_both(self) -> None:
+        sovereign = facts(provider_id="aws:///eusc-de-east-1a/i-0123456789abcdef0")
+        assert isinstance(sovereign.control, Fact)
+        assert sovereign.control.jurisdictions == ("DE", "US")
+
+    def test_where_the_operator_is_not_certain_only_the_place_is_asserted(self) -> None:
+        saudi = facts(provider_id="me-central-1.i-abc")
+        assert known(saudi.place)[0] == "SA"
+        assert unknown(saudi.control) is Reason.CONTROL_UNKNOWN
+
+    def test_a_statement_declares_whatever_it_states(self) -> None:
+        origin = {"brand": ["KR"], "manufacture": ["TW", "KR"]}
+        stated = facts(statement(place="DE-BY", control="CH", origin=origin))
+        assert known(stated.place) == ("DE-BY", DECLARED, "NodeStatement s1")
+        assert known(stated.control) == ("CH", DECLARED, "NodeStatement s1")
+        assert known(stated.brand)[0] == "KR"
+        assert known(stated.manufacture)[0] == "KR, TW"
+        assert unknown(stated.design) is Reason.ORIGIN_UNKNOWN
+
+    def test_a_signed_statement_is_declared_until_somebody_checks_signatures(self) -> None:
+        signed = statement(
+            place="DE",
+            authority="clinic",
+            envelope={
+                "payloadType": "application/vnd.in-toto+json",
+                "payload": "e30=",
+                "signatures": [{"sig": "AA=="}],
+            },
+        )
+        assert known(gather(node(), [signed], NOW).place)[1] is DECLARED
+        assert declared(signed, Dimension.PLACE) is DECLARED
+        assert known(gather(node(), [signed], NOW, vouching=lambda *_: VERIFIED).place)[1] is VERIFIED
+
+    def test_topology_labels_say_nothing(self) -> None:
+        labelled = {"topology.kubernetes.io/region": "eu-central-1", "topology.kubernetes.io/zone": "eu-central-1a"}
+        assert (
+            unknown(facts(about=read_node({"metadata": {"name": "n1", "labels": labelled}})).place)
+            is Reason.PLACE_UNKNOWN
+        )
+
+
+class TestWhichMachineIsMeant:
+    MACHINE = node(provider_id=FRANKFURT, machineID="m1", systemUUID="S1")
+
+    @pytest.mark.parametrize(
+        "identity",
+        [
+            {},
+            {"machineID": "m1"},
+            {"systemUUID": "S1"},
+            {"providerID": FRANKFURT},
+            {"machineID": "m1", "systemUUID": "S1", "providerID": FRANKFURT},
+        ],
+    )
+    def test_a_statement_counts_when_all_that_it_gives_fits(self, identity: dict[str, str]) -> None:
+        meant = facts(statement("verified", place="FR", identity=identity), about=self.MACHINE)
+        assert known(meant.place)[0] == "FR"
+
+    @pytest.mark.parametrize(
+        "identity",
+        [
+            {"machineID": "m2"},
+            {"machineID": ""},
+            {"machineID": "m1", "systemUUID": "S2"},
+            {"machineID": "m1", "systemUUID": "S1", "providerID": VIRGINIA},
+        ],
+    )
+    def test_one_that_does_not_fit_is_enough_to_void_it(self, identity: dict[str, str]) -> None:
+        meant = facts(statement("verified", place="FR", identity=identity), about=self.MACHINE)
+        assert known(meant.place)[0] == "DE"
+        ((reason, message),) = [(problem.reason, problem.message) for problem in meant.problems]
+        assert reason is Reason.IDENTITY_MISMATCH
+        assert "NodeStatement verified speaks of a machine with" in message
+        assert "remove this one" in message
+
+    def test_a_node_that_tells_no_identity_fits_none(self) -> None:
+        for given in ("m1", ""):
+            bare = facts(statement(place="DE", control="DE", identity={"machineID": given}))
+            assert unknown(bare.place) is Reason.IDENTITY_MISMATCH
+            assert unknown(bare.control) is Reason.IDENTITY_MISMATCH
+            assert unknown(bare.brand) is Reason.ORIGIN_UNKNOWN, "the statement said nothing of it"
+
+    def test_a_statement_about_another_node_is_passed_over(self) -> None:
+        other = facts(statement(about="n2", place="DE"))
+        assert unknown(other.place) is Reason.PLACE_UNKNOWN
+        assert not other.problems
+        assert other.next_change is None
+
+
+class TestVirtualNodes:
+    VIRTUAL = read_node(
+        {"metadata": {"name": "n1", "labels": {"type": "virtual-kubelet"}}, "spec": {"providerID": FRANKFURT}}
+    )
+
+    def test_their_provider_says_nothing_of_where_pods_run(self) -> None:
+        virtual = facts(about=self.VIRTUAL)
+        assert unknown(virtual.place) is unknown(virtual.control) is Reason.VIRTUAL_NODE
+        assert isinstance(virtual.place, Unknown)
+        assert "label type=virtual-kubelet" in virtual.place.message
+
+    def test_a_statement_about_them_counts(self) -> None:
+        virtual = facts(statement(place="FR"), about=self.VIRTUAL)
+        assert known(virtual.place)[0] == "FR"
+        assert unknown(virtual.control) is Reason.VIRTUAL_NODE
+
+
+class TestTime:
+    @pytest.mark.parametrize(
+        ("now", "reason"),
+        [(9.9, Reason.STATEMENT_NOT_YET_VALID), (10, None), (19.9, None), (20, Reason.STATEMENT_EXPIRED)],
+    )
+    def test_a_statement_counts_from_its_issue_until_before_its_end(self, now: float, reason: Reason | None) -> None:
+        place = facts(statement(place="DE", issued=10, expires=20), now=day(now)).place
+        assert (place.reason if isinstance(place, Unknown) else None) is reason
+
+    @pytest.mark.parametrize(("now", "change"), [(0, 5), (5, 10), (10, 20), (15, 20), (20, 30), (30, None)])
+    def test_the_next_change_is_the_next_issue_or_end(self, now: float, change: float | None) -> None:
+        told = facts(
+            statement("a", place="DE", issued=5, expires=20),
+            statement("b", place="DE", issued=10, expires=30),
+            now=day(now),
+        )
+        assert told.next_change == (None if change is None else day(change))
+
+    def test_the_last_word_that_ended_is_the_one_reported(self) -> None:
+        told = facts(statement("a", place="DE", expires=2), statement("b", place="FR", expires=3))
+        assert isinstance(told.place, Unknown)
+        assert "FR (Declared by NodeStatement b) ended 2026-11-04; issue a new statement" in told.place.message
+
+    def test_a_weaker_voucher_takes_over_from_a_stronger_one_that_ended(self) -> None:
+        told = facts(statement("verified", place="DE", expires=5), statement("s", place="DE"))
+        assert known(told.place) == ("DE", DECLARED, "NodeStatement s")
+
+    def test_a_contradiction_does_not_go_away_by_waiting(self) -> None:
+        both = statement("verified", place="US", expires=5), statement("s", place="DE")
+        assert known(facts(*both, now=day(4)).place)[0] == "US"
+        after = facts(*both, now=day(6)).place
+        assert unknown(after) is Reason.STATEMENTS_DISAGREE
+        assert (
+            "DE (Declared by NodeStatement s), but US (Verified by NodeStatement verified) until it ended 2026-11-06"
+            in str(after)
+        )
+
+    def test_it_goes_away_when_somebody_speaks_anew(self) -> None:
+        both = statement("verified", place="US", expires=5), statement("s", place="DE", issued=5)
+        assert known(facts(*both, now=day(6)).place)[0] == "DE"
+
+    def test_or_when_the_statement_is_removed(self) -> None:
+        assert known(facts(statement("s", place="DE")).place)[0] == "DE"
+
+    def test_a_weaker_word_that_ended_never_mattered(self) -> None:
+        told = facts(statement("s", place="US", expires=5), provider_id=FRANKFURT)
+        assert known(told.place)[0] == "DE"
+        assert not told.problems
+
+
+class TestSeveralSources:
+    def test_the_best_assurance_wins_and_the_contradiction_is_told(self) -> None:
+        told = facts(statement("s", place="US"), statement("verified", place="FR"), provider_id=FRANKFURT)
+        assert known(told.place) == ("FR", VERIFIED, "NodeStatement verified")
+        assert [problem.reason for problem in told.problems] == [Reason.STATEMENTS_DISAGREE] * 2
+        assert "FR (Verified by NodeStatement verified) prevails over US (Declared by NodeStatement s)" in str(
+            told.problems
+        )
+
+    @pytest.mark.parametrize("names", [("a", "b"), ("b", "a"), ("verified-a", "verified-b"), ("asserted", "")])
+    def test_sources_of_equal_weight_that_differ_leave_it_unknown(self, names: tuple[str, str]) -> None:
+        one, other = names
+        said = [statement(one, place="DE" if not other else "FR"), *([statement(other, place="DE")] if other else [])]
+        told = facts(*said, provider_id="" if other else VIRGINIA)
+        assert unknown(told.place) is Reason.STATEMENTS_DISAGREE
+        assert [problem.reason for problem in told.problems] == [Reason.STATEMENTS_DISAGREE]
+
+    def test_everybody_who_agrees_vouches(self) -> None:
+        told = facts(statement("s", place="DE"), statement("verified", place="DE"), provider_id=FRANKFURT)
+        assert isinstance(told.place, Fact)
+        assert [voucher.assurance for voucher in told.place.vouchers] == [VERIFIED, ASSERTED, DECLARED]
+        assert not told.problems
+
+    def test_a_weaker_source_that_is_more_precise_neither_counts_nor_contradicts(self) -> None:
+        told = facts(statement("s", place="DE-BY"), provider_id=FRANKFURT)
+        assert known(told.place)[0] == "DE"
+        assert not told.problems
+
+    def test_equal_sources_must_be_equally_precise(self) -> None:
+        told = facts(statement("a", place="DE-BY"), statement("b", place="DE"))
+        assert unknown(told.place) is Reason.STATEMENTS_DISAGREE
+
+    def test_dimensions_are_settled_one_by_one(self) -> None:
+        told = facts(statement("a", place="DE", control="US"), statement("b", place="DE", control="DE"))
+        assert known(told.place)[0] == "DE"
+        assert unknown(told.control) is Reason.STATEMENTS_DISAGREE
+
+    def test_many_nodes_are_gathered_as_one_by_one(self) -> None:
+        nodes = [node("n2"), node("n1", provider_id=FRANKFURT), node("n3")]
+        said = [
+            statement("a", place="FR"),
+            statement("b", about="n3", place="IE"),
+            statement("c", about="n9", place="IE"),
+        ]
+        assert gather_all(nodes, said, NOW) == [gather(each, said, NOW) for each in nodes]
+
+
+class TestProvenance:
+    """A class of accelerators speaks of all its devices, and counts as Declared."""
+
+    CLASS = accelerator(brand=(["KR"], "Documented"), manufacture=(["TW"], "Reported"), design=(["KR"], "Unchecked"))
+
+    def test_it_fills_in_what_nobody_ever_said(self) -> None:
+        filled = with_provenance(facts(), self.CLASS)
+        assert known(filled.brand) == ("KR", DECLARED, "AcceleratorClass rngd (Documented: a datasheet)")
+        assert known(filled.manufacture)[0] == "TW"
+
+    def test_what_nobody_checked_is_not_known(self) -> None:
+        assert unknown(with_provenance(facts(), self.CLASS).design) is Reason.ORIGIN_UNKNOWN
+
+    def test_it_says_nothing_of_place_and_control(self) -> None:
+        before = facts(provider_id=FRANKFURT)
+        after = with_provenance(before, self.CLASS)
+        assert (after.place, after.control) == (before.place, before.control)
+
+    def test_an_empty_class_changes_nothing(self) -> None:
+        before = facts(statement(origin={"brand": ["KR"]}))
+        assert with_provenance(before, accelerator()) == before
+
+    def test_it_joins_those_who_agree(self) -> None:
+        both = with_provenance(facts(statement(origin={"brand": ["KR"]})), self.CLASS)
+        assert isinstance(both.brand, Fact)
+        assert len(both.brand.vouchers) == 2
+
+    def test_a_statement_of_the_same_weight_that_differs_leaves_it_unknown(self) -> None:
+        disputed = with_provenance(facts(statement(origin={"brand": ["CN"]})), self.CLASS)
+        assert unknown(disputed.brand) is Reason.STATEMENTS_DISAGREE
+        assert Reason.STATEMENTS_DISAGREE in {problem.reason for problem in disputed.problems}
+
+    def test_a_better_statement_prevails(self) -> None:
+        verified = with_provenance(facts(statement("verified", origin={"brand": ["CN"]})), self.CLASS)
+        assert known(verified.brand)[0] == "CN"
+        assert verified.problems
+
+    @pytest.mark.parametrize("said", [{"expires": 5}, {"issued": 30}, {"identity": {"machineID": "m9"}}])
+    def test_it_does_not_replace_a_statement_that_no_longer_counts(self, said: dict[str, object]) -> None:
+        before: NodeFacts = facts(statement(origin={"brand": ["CN"]}, **said))  # type: ignore[arg-type]
+        assert unknown(with_provenance(before, self.CLASS).brand) is not Reason.ORIGIN_UNKNOWN

@@ -1,0 +1,47 @@
+"""All must allow, and a doubt does not go unheard."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from bailiwick.residency.verdict import ALLOWED, Problem, Reason, Verdict, refuse, strictest, tolerate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REFUSED = refuse(Reason.WRONG_PLACE, "abroad")
+DOUBTED = tolerate(Reason.CONTROL_UNKNOWN, "nobody knows")
+
+
+def test_nothing_asked_is_allowed() -> None:
+    assert strictest([]) is ALLOWED
+
+
+def test_a_refusal_wins_wherever_it_stands() -> None:
+    for verdicts in itertools.permutations([ALLOWED, DOUBTED, REFUSED, ALLOWED]):
+        assert strictest(verdicts) == REFUSED
+
+
+def test_a_doubt_is_heard_when_nobody_refuses() -> None:
+    for verdicts in itertools.permutations([ALLOWED, DOUBTED, ALLOWED]):
+        assert strictest(verdicts) == DOUBTED
+
+
+def test_the_first_refusal_ends_the_judging() -> None:
+    def verdicts() -> Iterator[Verdict]:
+        yield REFUSED
+        raise AssertionError
+
+    assert strictest(verdicts()) == REFUSED
+
+
+def test_a_doubt_allows_and_a_refusal_does_not() -> None:
+    assert DOUBTED.allowed
+    assert not REFUSED.allowed
+
+
+def test_a_verdict_says_its_reason_first() -> None:
+    assert str(REFUSED) == "WrongPlace: abroad"
+    assert str(ALLOWED) == "Allowed"
+    assert str(Problem(Reason.UNKNOWN_JURISDICTION, "who?")) == "UnknownJurisdiction: who?"
