@@ -35,13 +35,13 @@ _GROUP = r"(EU|[A-Z][A-Z0-9]{2,}(-[A-Z0-9]+)*)"
 PLACE_PATTERN = f"^{_TERRITORY}$"
 JURISDICTION_PATTERN = f"^({_TERRITORY}|{_GROUP})$"
 
-_HINT = (
-    "upper-case ISO 3166: a country such as DE or GB (the United Kingdom is GB, not UK), a subdivision such as DE-BY"
+_CODES = (
+    "a country such as DE or GB (the United Kingdom is GB, not UK), a subdivision such as DE-BY, "
+    "in the upper-case codes of ISO 3166"
 )
-PLACE_MESSAGE = f"not a place: use {_HINT}; EU is a group of countries, not one of them"
-JURISDICTION_MESSAGE = (
-    f"unknown jurisdiction: use {_HINT}, or the name of a Jurisdiction object such as EU or GDPR-ADEQUATE"
-)
+PLACE_MESSAGE = f"must be {_CODES}; EU is a group of countries, not one of them"
+JURISDICTION_MESSAGE = f"must be {_CODES}, or the name of a Jurisdiction object such as EU or GDPR-ADEQUATE"
+
 
 is_place = whole(PLACE_PATTERN)
 """Whether a name is one country or subdivision: where one thing can stand."""

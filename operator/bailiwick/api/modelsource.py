@@ -13,11 +13,17 @@ _RelativePath = Annotated[
     Field(max_length=1024),
     Rule(
         "!self.startsWith('/') && !self.split('/').exists(part, part == '..')",
-        "must be a relative path without ..",
+        "must be a relative path with no .. in it",
         holds=lambda path: not path.startswith("/") and ".." not in path.split("/"),
     ),
 ]
-_IMAGE = "^[a-zA-Z0-9][-a-zA-Z0-9._:/]*(@sha256:[0-9a-f]{64})?$"
+# The grammar of the distribution project (reference/regexp.go), without empty parts and "..", because policies judge an
+# image by how its name begins.
+_COMPONENT = "[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*"
+_IMAGE = (
+    "^([A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?(:[0-9]{1,5})?/)?"
+    f"{_COMPONENT}(/{_COMPONENT})*(:[A-Za-z0-9_][-.A-Za-z0-9_]{{0,127}})?(@sha256:[0-9a-f]{{64}})?$"
+)
 ImageReference = Annotated[
     str,
     Field(min_length=1, max_length=512),
@@ -51,7 +57,13 @@ class S3Source(Part):
     """A prefix in S3-compatible object storage."""
 
     endpoint: HttpUrl = Field(description="URL of the storage; no default.")
-    bucket: str = Field(min_length=3, max_length=63, description="Bucket.")
+    bucket: Annotated[
+        str,
+        Field(min_length=3, max_length=63),
+        named(
+            "^[a-z0-9][-.a-z0-9]*[a-z0-9]$", "must be the name of a bucket: lower-case letters, digits, dashes and dots"
+        ),
+    ] = Field(description="Name of the bucket.")
     prefix: str = Field(default="", max_length=1024, description="Prefix of the objects.")
     region: str = Field(default="", max_length=64, description="Region that requests are signed for.")
     credentials_secret: ObjectName | None = Field(
@@ -84,7 +96,7 @@ class HostPathSource(Part):
         Field(max_length=1024),
         Rule(
             "self.startsWith('/') && self != '/' && !self.split('/').exists(part, part == '..')",
-            "must be an absolute path without .., and not the root",
+            "must be an absolute path with no .. in it, and not the root",
             holds=lambda path: path.startswith("/") and path != "/" and ".." not in path.split("/"),
         ),
     ] = Field(description="Absolute path on the node.")

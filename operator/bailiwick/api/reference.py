@@ -13,7 +13,7 @@ _HEAD = f"""\
 
 All kinds are `{API_VERSION}` and in the category `{CATEGORY}`: `kubectl get {CATEGORY}` lists them. `kubectl explain`
 shows the same text as this page. A field may be left out unless it is required. `[]` stands for the items of a list,
-`{{}}` for the values of a map. The API server refuses what breaks a rule, with the sentence behind the word "Rule".
+`{{}}` for the values of a map. What must hold is said here in the words of the API server's refusal.
 """
 _TABLE = "| field | type | default | meaning |\n|---|---|---|---|\n"
 _FORMATS = {"date-time": "timestamp", "date": "date"}
@@ -40,7 +40,7 @@ def _section(kind: type[Resource]) -> str:
         ),
     ]
     parts = [f"## {kind.__name__}\n\n{schema['description']}\n\n{'; '.join(facts)}.\n"]
-    parts.extend(f"- Rule: {rule['message']}." for rule in schema.get(VALIDATIONS, ()))
+    parts.extend(f"- {_sentence(rule['message'])}" for rule in schema.get(VALIDATIONS, ()))
     for part in ("spec", "status"):
         if part in schema["properties"]:
             rows = "".join(_rows(schema["properties"][part], ""))
@@ -94,8 +94,12 @@ def _type(field: Schema) -> str:
 
 def _meaning(field: Schema) -> str:
     sentences = [field.get("description", ""), _bounds(field)]
-    sentences.extend(f"Rule: {rule['message']}." for rule in _rules(field))
+    sentences.extend(_sentence(rule["message"]) for rule in _rules(field))
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _sentence(message: str) -> str:
+    return f"{message[0].upper()}{message[1:]}."
 
 
 def _rules(field: Schema) -> Iterator[dict[str, str]]:

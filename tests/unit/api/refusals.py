@@ -15,10 +15,12 @@ from tests.unit.api.objects import ABSENT, DIGEST, SOURCES, Manifest, changed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_GB = "the United Kingdom is GB, not UK"
-_HINT = f"use upper-case ISO 3166: a country such as DE or GB ({_GB}), a subdivision such as DE-BY"
-JURISDICTION = f"unknown jurisdiction: {_HINT}, or the name of a Jurisdiction object such as EU or GDPR-ADEQUATE"
-PLACE = f"not a place: {_HINT}; EU is a group of countries, not one of them"
+_CODES = (
+    "a country such as DE or GB (the United Kingdom is GB, not UK), a subdivision such as DE-BY, "
+    "in the upper-case codes of ISO 3166"
+)
+PLACE = f"must be {_CODES}; EU is a group of countries, not one of them"
+JURISDICTION = f"must be {_CODES}, or the name of a Jurisdiction object such as EU or GDPR-ADEQUATE"
 DURATION = "must be a duration such as 90s, 15m, 720h or 1h30m: whole hours, minutes and seconds, in this order"
 ONE_SOURCE = "give exactly one of oci, persistentVolumeClaim, s3, huggingFace, hostPath"
 IMAGE = "must be an image such as registry.example/name:tag or registry.example/name@sha256:<64 digits>"
@@ -26,9 +28,10 @@ SHA256 = "must be sha256: and 64 lower-case hexadecimal digits"
 OBJECT_NAME = "must be the name of an object: lower-case letters, digits, dashes and dots"
 LABEL_KEY = "must be a label key such as team or example.com/team"
 LABEL_VALUE = "must be a label value: at most 63 letters, digits, dashes, dots and underscores"
+BUCKET = "must be the name of a bucket: lower-case letters, digits, dashes and dots"
 REVISION = "must be a commit: 40 lower-case hexadecimal digits; a branch can change under you"
-RELATIVE = "must be a relative path without .."
-ABSOLUTE = "must be an absolute path without .., and not the root"
+RELATIVE = "must be a relative path with no .. in it"
+ABSOLUTE = "must be an absolute path with no .. in it, and not the root"
 DEVICES = "must be auto, or a number from 0 to 1024"
 AUTHENTICATION = "give apiKeysSecret, tokenIssuer or both; leave authentication out to let in whoever the network lets"
 ADAPTER_NAME = "must be a name: letters, digits, dashes, dots and underscores"
@@ -222,6 +225,9 @@ WEIGHTS = (
             "a digest that is too short": "registry.example/m@sha256:0123",
             "a digest of another kind": f"registry.example/m@md5:{'0' * 32}",
             "a query": "registry.example/m?x",
+            "a way up": "registry.example/models/../other",
+            "an empty part": "registry.example//m",
+            "capitals": "registry.example/Models/m",
         },
     ),
     *_model("spec.engine.image", IMAGE, {"a blank": "registry.example/v llm"}),
@@ -251,6 +257,7 @@ WEIGHTS = (
         {"no scheme": _s3(endpoint="storage.example"), "another protocol": _s3(endpoint="ftp://storage.example")},
         blamed=f"{_SOURCE}.s3.endpoint",
     ),
+    *_model(_SOURCE, BUCKET, {"a path": _s3(bucket="models/../other")}, blamed=f"{_SOURCE}.s3.bucket"),
     *_model(_SOURCE, REVISION, {"a branch": _hub(revision="main")}, blamed=f"{_SOURCE}.huggingFace.revision"),
     *_model(
         _SOURCE,
