@@ -31,8 +31,8 @@ def wait(root: Path) -> Wait:
     return run
 
 
-def listening(backlog: int = 100) -> socket.socket:
-    listener = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+def listening(backlog: int = 100, port: int = 0) -> socket.socket:
+    listener = socket.create_server(("127.0.0.1", port), backlog=backlog)
     listener.setblocking(False)
     return listener
 
@@ -93,6 +93,25 @@ async def test_it_waits_until_the_way_is_closed(wait: Wait) -> None:
     listener.close()
     code, said = await while_open
     assert (code, "egress is closed" in said) == (0, True)
+
+
+async def test_failures_count_only_in_a_row(wait: Wait) -> None:
+    """A way that opens again and again is open, however often it was closed in between."""
+    loop = asyncio.get_running_loop()
+    listener = listening()
+    port = port_of(listener)
+    waiting = asyncio.ensure_future(
+        wait(CANARY_HOST="127.0.0.1", CANARY_PORT=port, INTERVAL="0.3", SEAL_TIMEOUT="4", CONFIRMATIONS="3")
+    )
+    for _ in range(4):
+        connection, _ = await asyncio.wait_for(loop.sock_accept(listener), 5)
+        connection.close()
+        listener.close()
+        await asyncio.sleep(0.4)  # one or two attempts fail, never three
+        listener = listening(port=int(port))
+    code, said = await waiting
+    listener.close()
+    assert (code, "egress is still open" in said) == (1, True)
 
 
 async def test_without_a_canary_it_does_not_guess(wait: Wait) -> None:
