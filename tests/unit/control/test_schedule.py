@@ -84,6 +84,17 @@ def test_a_better_priority_moves_an_item_forward_and_a_worse_one_does_not_move_i
     assert take(queue, 3) is None
 
 
+def test_a_place_that_an_item_gave_up_for_a_better_one_is_nobody_s() -> None:
+    queue = schedule()
+    queue.add(A, 0, Priority.RESYNC)
+    queue.add(A, 1)
+    assert take(queue, 1) == A
+    queue.succeeded(A, 1, None)
+    queue.add(B, 20)
+    queue.add(A, 21)
+    assert [take(queue, 21), take(queue, 21)] == [B, A]
+
+
 def test_look_again_in_so_many_seconds() -> None:
     queue = schedule()
     queue.add(A, 0)
