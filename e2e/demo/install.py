@@ -68,7 +68,7 @@ def _helm(kubeconfig: Path, references: dict[str, str]) -> None:
     command = [
         str(binary("helm")), "upgrade", "--install", "bailiwick", str(CHART),
         "--kubeconfig", str(kubeconfig), "--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "3m",
-        *(part for name, value in values.items() for part in ("--set", f"{name}={value}")),
+        *(part for name, value in values.items() for part in ("--set-string", f"{name}={value}")),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
