@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bailiwick.residency import border
-from e2e.client import Client
+from e2e.client import Client, eventually
 from e2e.cluster.apiserver import ApiServer
-from tests.border.ground import EXEMPT, Governed, Ground
+from tests.border.ground import EXEMPT, Governed, Ground, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +79,14 @@ def health(ground: Ground) -> Governed:
     """A policy that Bailiwick enforces, with everything that belongs to it."""
     governed = ground.govern(models={"sources": ["oci://registry.example/models/"], "requireDigest": True})
     ground.bind(border.namespaces_binding(exempt=EXEMPT))
+
+    def guarded() -> bool:
+        with refused("bailiwick-namespaces", "ProtectedLabel"):
+            leave = {"metadata": {"labels": {governed.policy: None}}}
+            ground.lite.patch("v1", "Namespace", governed.namespace, leave, dry_run=True)
+        return True
+
+    eventually(guarded, what="labels of namespaces are guarded", seconds=10)
     return governed
 
 

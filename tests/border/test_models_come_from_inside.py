@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bailiwick.api.resource import API_VERSION
+from bailiwick.residency.territories import GOVERNED_LABEL
 from e2e.client import eventually
 from tests.border.ground import DIGEST, Governed, Ground, refused
 
@@ -84,6 +85,13 @@ def test_a_model_in_a_namespace_that_no_policy_governs_is_refused(ground: Ground
     with refused(GOVERNED_ONLY, "Ungoverned") as refusal:
         getattr(ground, who).create(model(free, oci(PINNED)), dry_run=True)
     assert f"none selects namespace {free}; use a governed namespace" in refusal.message
+
+
+def test_only_true_means_governed(ground: Ground) -> None:
+    namespace = ground.namespace()
+    ground.operator.patch("v1", "Namespace", namespace, {"metadata": {"labels": {GOVERNED_LABEL: "false"}}})
+    with refused(GOVERNED_ONLY, "Ungoverned"):
+        ground.editor.create(model(namespace, oci(PINNED)), dry_run=True)
 
 
 def test_a_model_in_a_system_namespace_is_refused(ground: Ground) -> None:
