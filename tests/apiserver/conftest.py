@@ -8,11 +8,13 @@ import pytest
 
 from bailiwick.cluster.api import Api
 from bailiwick.cluster.connection import Connection
+from tests.apiserver.realm import Realm
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from e2e.cluster.apiserver import ApiServer
+    from tests.apiserver.realm import OperatorProcess
 
 
 @pytest.fixture
@@ -26,3 +28,30 @@ async def connection(apiserver: ApiServer) -> AsyncIterator[Connection]:
 def api(connection: Connection) -> Api:
     """The operator's port."""
     return Api(connection)
+
+
+@pytest.fixture(scope="session")
+def cleared() -> Iterator[Realm]:
+    """An API server for the operator, apart from the one of other suites: it has a border."""
+    realm = Realm.start()
+    try:
+        yield realm
+    finally:
+        realm.server.stop()
+
+
+@pytest.fixture
+def realm(cleared: Realm) -> Iterator[Realm]:
+    """The same, and what a test makes there goes when the test is over."""
+    yield cleared
+    cleared.clear()
+
+
+@pytest.fixture(scope="module")
+def operator(cleared: Realm) -> Iterator[OperatorProcess]:
+    """The operator at work, one for all tests of a module."""
+    process = cleared.operator()
+    try:
+        yield process.until_leading()
+    finally:
+        process.stop()

@@ -1,0 +1,424 @@
+"""The operator as a process against an API server of its own, and what the tests put before it.
+
+The server has Bailiwick's CRDs and in-tree policies, and the controllers of Kubernetes that turn Deployments into pods
+and remove what belongs to nobody. There is no scheduler: a pod gets a node when a test binds it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from bailiwick.residency.territories import label_of
+from e2e.client import eventually
+from e2e.cluster.apiserver import ApiServer, free_ports
+from e2e.cluster.steps import log_file, tail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from e2e.client import Client, Manifest
+
+ROOT = Path(__file__).parent.parent.parent
+SYSTEM = "bailiwick-system"
+IDENTITY = f"system:serviceaccount:{SYSTEM}:bailiwick-operator"
+OURS = "bailiwick.dev/v1alpha1"
+ADMISSION = "admissionregistration.k8s.io/v1"
+VALIDATING, MUTATING = "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding"
+GUARDS = ("bailiwick-bindings", "bailiwick-models", "bailiwick-pods")
+CHILDREN = {
+    "Deployment": "apps/v1",
+    "Service": "v1",
+    "ServiceAccount": "v1",
+    "NetworkPolicy": "networking.k8s.io/v1",
+    "PodDisruptionBudget": "policy/v1",
+}
+DIGEST = "sha256:" + "0" * 64
+WEIGHTS = f"registry.example/models/tiny@{DIGEST}"
+ENGINE = f"registry.example/vllm@{DIGEST}"
+CONTROLLERS = (
+    "deployment-controller,replicaset-controller,garbage-collector-controller,namespace-controller,"
+    "serviceaccount-controller"
+)
+
+
+class OperatorProcess:
+    """`bailiwick operator`, in a process group of its own."""
+
+    def __init__(self, server: ApiServer, name: str) -> None:
+        (self.port,) = free_ports(1)
+        self.log = log_file(f"operator-{os.getpid()}-{name}-{self.port}")
+        kubeconfig = server.kubeconfig(IDENTITY, ("system:masters",))
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(kubeconfig),
+            "BAILIWICK_GATE_IMAGE": f"registry.example/gate@{DIGEST}",
+            "BAILIWICK_PORT": str(self.port),
+            "POD_NAME": name,
+            "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}",
+        }
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "bailiwick.cli", "operator"], env=environment, stdin=subprocess.DEVNULL,
+                stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
+
+    def until_leading(self) -> Self:
+        """Wait until it holds the lease and has read everything."""
+        eventually(
+            lambda: self.metric("bailiwick_leader") == 1 and self.ready(),
+            what=f"the operator leads; see {self.log}", seconds=60, every=0.2,
+        )  # fmt: skip
+        return self
+
+    def ready(self) -> bool:
+        """Whether it calls itself ready."""
+        assert self.process.poll() is None, f"the operator ended with {self.process.returncode}: {tail(self.log)}"
+        with suppress(httpx.TransportError):
+            return httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).is_success
+        return False
+
+    def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        """Every sample by name and labels; none while it does not answer."""
+        with suppress(httpx.TransportError):
+            answer = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5)
+            return {
+                (sample.name, frozenset(sample.labels.items())): sample.value
+                for family in text_string_to_metric_families(answer.text)
+                for sample in family.samples
+            }
+        return {}
+
+    def metric(self, name: str) -> float:
+        """The sum of one metric over its labels."""
+        return sum(value for (each, _), value in self.metrics().items() if each == name)
+
+    def writes(self) -> dict[tuple[str, str], float]:
+        """Finished calls that change something, by verb and resource, without the lease and Events."""
+        found = {}
+        for (name, labels), value in self.metrics().items():
+            told = dict(labels)
+            if name == "bailiwick_api_requests_total" and told["verb"] not in {"get", "list", "watch"}:
+                found[told["verb"], told["resource"]] = value
+        return {key: value for key, value in found.items() if key[1] not in {"leases", "events"}}
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """End it as Kubernetes would; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+        return self._end(20)
+
+    def kill(self) -> int:
+        """End it as a lost machine would; its exit code."""
+        self.process.kill()
+        return self._end(5)
+
+    def _end(self, seconds: float) -> int:
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(5)
+            raise
+
+
+@dataclass(slots=True)
+class Realm:
+    """One API server, and everything that a test put on it; `clear` removes that."""
+
+    server: ApiServer
+    made: list[tuple[str, str, str, str | None]] = field(default_factory=list)
+
+    @classmethod
+    def start(cls) -> Self:
+        """A server with CRDs, in-tree policies, controllers, and an accelerator class ``cpu``."""
+        server = ApiServer.start()
+        try:
+            server.install_crds(sorted((ROOT / "crds").glob("*.yaml")))
+            for file in sorted((ROOT / "charts/bailiwick/policies").glob("*.yaml")):
+                server.client.apply_file(file)
+            server.start_controller_manager(CONTROLLERS)
+            client = server.client
+            client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
+            offer = {"name": "vllm", "image": ENGINE, "requests": {"cpu": "1", "memory": "3Gi"}}
+            client.create(
+                {"apiVersion": OURS, "kind": "AcceleratorClass", "metadata": {"name": "cpu"}, "spec": {"engines": [offer]}}
+            )
+        except BaseException:
+            server.stop()
+            raise
+        return cls(server)
+
+    @property
+    def client(self) -> Client:
+        """Cluster-admin."""
+        return self.server.client
+
+    def operator(self, name: str = "operator") -> OperatorProcess:
+        """Start a replica."""
+        return OperatorProcess(self.server, name)
+
+    # What people make
+
+    def create(self, manifest: Manifest) -> Manifest:
+        """Create an object that goes at the end of the test."""
+        made = self.client.create(manifest)
+        metadata = made["metadata"]
+        self.made.append((manifest["apiVersion"], manifest["kind"], metadata["name"], metadata.get("namespace")))
+        return made
+
+    def node(self, provider: str = "", *, ready: bool = True) -> str:
+        """A node with a providerID, such as ``aws:///eu-central-1a/i-1``; its name."""
+        name = fresh("node")
+        self.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Node",
+                "metadata": {"name": name},
+                "spec": {"providerID": provider} if provider else {},
+            }
+        )
+        condition = {"type": "Ready", "status": "True" if ready else "False", "reason": "Test", "message": "no kubelet"}
+        size = {"cpu": "8", "memory": "32Gi", "pods": "110"}
+        status = {"conditions": [condition], "capacity": size, "allocatable": size}
+        self.client.patch("v1", "Node", name, {"status": status}, subresource="status")
+        return name
+
+    def statement(self, node: str, jurisdiction: str, *, seconds: float = 3600) -> str:
+        """A statement about where a node stands that expires in so many seconds; its name."""
+        now = datetime.now(UTC)
+        spec = {
+            "node": {"name": node},
+            "place": {"jurisdiction": jurisdiction},
+            "issuedAt": stamp(now - timedelta(hours=1)),
+            "expiresAt": stamp(now + timedelta(seconds=seconds)),
+        }
+        return self._named("NodeStatement", spec)
+
+    def policy(self, *allow: str, **spec: Any) -> Policy:
+        """A policy for namespaces of a fresh label; Declared is good enough unless ``place`` says otherwise."""
+        name = fresh("law")
+        place = {"allow": list(allow), "assurance": "Declared"} | spec.pop("place", {})
+        self.create(
+            {
+                "apiVersion": OURS,
+                "kind": "ResidencyPolicy",
+                "metadata": {"name": name},
+                "spec": {"namespaceSelector": {"matchLabels": {"data": name}}, "place": place, **spec},
+            }
+        )
+        return Policy(self, name)
+
+    def namespace(self, labels: Mapping[str, str] | None = None) -> str:
+        """A namespace, and its default ServiceAccount; its name."""
+        name = fresh("team")
+        self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(labels or {})}})
+        eventually(lambda: self.client.find("v1", "ServiceAccount", "default", name), what="a default ServiceAccount")
+        return name
+
+    def model(self, namespace: str, name: str = "chat", **spec: Any) -> Manifest:
+        """A model of weights in an image."""
+        return self.create(
+            {
+                "apiVersion": OURS,
+                "kind": "SovereignModel",
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": {"model": {"name": "tiny", "source": {"oci": {"image": WEIGHTS}}}, **spec},
+            }
+        )
+
+    def clear(self) -> None:
+        """Remove what the test made, last first, and wait until namespaces are gone."""
+        for api_version, kind, name, namespace in reversed(self.made):
+            self.client.delete(api_version, kind, name, namespace)
+        spaces = [name for _, kind, name, _ in self.made if kind == "Namespace"]
+        self.made.clear()
+        for name in spaces:
+            eventually(lambda name=name: not self.client.find("v1", "Namespace", name), what=f"{name} is gone")
+
+    # What is there
+
+    def find(self, kind: str, name: str, namespace: str | None = None) -> Manifest | None:
+        """One object of ours or of a child's kind, or None."""
+        return self.client.find(CHILDREN.get(kind, OURS), kind, name, namespace)
+
+    def children(self, namespace: str, name: str = "chat") -> dict[str, Manifest]:
+        """The children of a model that are there, by kind."""
+        found = {kind: self.find(kind, name, namespace) for kind in CHILDREN}
+        return {kind: manifest for kind, manifest in found.items() if manifest}
+
+    def served(self, namespace: str, name: str = "chat") -> dict[str, Manifest]:
+        """The five children of a model, as soon as they and its status are there."""
+        eventually(
+            lambda: len(self.children(namespace, name)) == len(CHILDREN)
+            and self.condition("SovereignModel", "Planned", name, namespace)["status"] == "True",
+            what=f"model {name} has its children",
+        )
+        return self.children(namespace, name)
+
+    def condition(self, kind: str, aspect: str, name: str, namespace: str | None = None) -> Manifest:
+        """A condition of an object; AssertionError when it has none yet that is up to date."""
+        found = self.client.get(OURS, kind, name, namespace)
+        status = found.get("status") or {}
+        assert status.get("observedGeneration") == found["metadata"]["generation"], status
+        return next(each for each in status["conditions"] if each["type"] == aspect)
+
+    def history(self, api_version: str, kind: str, since: str) -> list[tuple[int, Manifest]]:
+        """Every state of the objects of a kind after a resourceVersion, each with its own; deleted ones are left out."""
+        told = self.client.request(
+            "GET", self.client.path(api_version, kind),
+            params={"watch": "1", "resourceVersion": since, "timeoutSeconds": "1"},
+        ).text.splitlines()  # fmt: skip
+        events = [json.loads(line) for line in told]
+        return [
+            (int(event["object"]["metadata"]["resourceVersion"]), event["object"])
+            for event in events
+            if event["type"] in {"ADDED", "MODIFIED"}
+        ]
+
+    def events(self, kind: str, name: str) -> list[tuple[str, str]]:
+        """Type and reason of the Kubernetes Events about an object, in any order."""
+        return sorted(
+            (event["type"], event["reason"])
+            for event in self.client.list("events.k8s.io/v1", "Event")
+            if event["regarding"]["kind"] == kind and event["regarding"]["name"] == name
+        )
+
+    def everything(self) -> dict[tuple[str, str, str], str]:
+        """resourceVersions of whatever the operator could have written, but its lease and Events."""
+        kinds = {
+            **{kind: OURS for kind in ("ResidencyPolicy", "SovereignModel", "Territory", "NodeStatement")},
+            **CHILDREN,
+            "Node": "v1",
+            "Namespace": "v1",
+            "Pod": "v1",
+            VALIDATING: ADMISSION,
+            MUTATING: ADMISSION,
+        }
+        return {
+            (kind, each["metadata"].get("namespace", ""), each["metadata"]["name"]): each["metadata"]["resourceVersion"]
+            for kind, version in kinds.items()
+            for each in self.client.list(version, kind)
+        }
+
+    def settled(self, seconds: float = 1.5) -> dict[tuple[str, str, str], str]:
+        """`everything`, once it has not changed for so long."""
+        seen = self.everything()
+        since = time.monotonic()
+        deadline = since + 60
+        while time.monotonic() - since < seconds:
+            time.sleep(0.25)
+            now = self.everything()
+            if now != seen:
+                seen, since = now, time.monotonic()
+            assert time.monotonic() < deadline, "the API server does not come to rest"
+        return seen
+
+    def _named(self, kind: str, spec: Manifest) -> str:
+        name = fresh(kind.lower())
+        self.create({"apiVersion": OURS, "kind": kind, "metadata": {"name": name}, "spec": spec})
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy of a test, and what the operator made of it."""
+
+    realm: Realm
+    name: str
+
+    @property
+    def label(self) -> str:
+        """The node label of its residents."""
+        return label_of(self.name)
+
+    @property
+    def selects(self) -> dict[str, str]:
+        """Labels of the namespaces that it governs."""
+        return {"data": self.name}
+
+    def inside(self) -> set[str]:
+        """The nodes of its Territory; AssertionError when there is none."""
+        territory = self.realm.find("Territory", self.name)
+        assert territory, f"no Territory {self.name}"
+        return set(territory["spec"].get("nodes") or {})
+
+    def labelled(self) -> set[str]:
+        """The nodes that carry its label."""
+        nodes = self.realm.client.list("v1", "Node", labels=f"{self.label}=resident")
+        return {node["metadata"]["name"] for node in nodes}
+
+    def bindings(self) -> dict[str, Manifest]:
+        """Its bindings by what they put into force."""
+        return {
+            binding["spec"]["policyName"]: binding
+            for kind in (VALIDATING, MUTATING)
+            for binding in self.realm.client.list(ADMISSION, kind, labels=f"bailiwick.dev/policy={self.name}")
+        }
+
+    def status(self) -> Manifest:
+        """Its status; AssertionError while it is not up to date."""
+        found = self.realm.client.get(OURS, "ResidencyPolicy", self.name)
+        status: Manifest = found.get("status") or {}
+        assert status.get("observedGeneration") == found["metadata"]["generation"], status
+        return status
+
+    def condition(self, aspect: str) -> Manifest:
+        """One condition of it."""
+        return next(each for each in self.status()["conditions"] if each["type"] == aspect)
+
+    def in_force(self) -> Self:
+        """Wait until its border stands."""
+        eventually(
+            lambda: self.bindings().keys() >= set(GUARDS) and self.status(), what=f"the border of {self.name} stands"
+        )
+        return self
+
+    def holds(self, *nodes: str) -> None:
+        """Wait until exactly these nodes are inside, and pods can be sent there."""
+        eventually(
+            lambda: self.inside() == self.labelled() == set(nodes), what=f"exactly {nodes} are inside {self.name}"
+        )
+
+    def patch(self, spec: Manifest) -> None:
+        """Change it."""
+        self.realm.client.patch(OURS, "ResidencyPolicy", self.name, {"spec": spec})
+
+    def delete(self) -> None:
+        """Delete it."""
+        self.realm.client.delete(OURS, "ResidencyPolicy", self.name)
+
+    def withdrawn(self) -> None:
+        """Wait until nothing of its border is left."""
+        eventually(
+            lambda: not self.realm.find("Territory", self.name) and not self.bindings() and not self.labelled(),
+            what=f"nothing is left of the border of {self.name}",
+        )
+
+
+def fresh(what: str) -> str:
+    """A name that nobody has."""
+    return f"{what}-{secrets.token_hex(3)}"
+
+
+def stamp(moment: datetime) -> str:
+    """A time as the API writes it."""
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
