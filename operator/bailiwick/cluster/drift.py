@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -24,7 +25,7 @@ from bailiwick.cluster.api import FIELD_MANAGER
 from bailiwick.cluster.trim import is_ours, owns_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bailiwick.cluster.api import Raw
 
@@ -35,7 +36,6 @@ _QUANTITIES = frozenset({"limits", "requests", "capacity", "hard"})
 _QUANTITY = frozenset({"sizeLimit", "divisor", "storage"})
 _DEFAULTS = {"protocol": "TCP", "apiVersion": "v1", "matchPolicy": "Equivalent", "divisor": "0", "operator": "Equal"}
 """What the API server adds inside of values that it otherwise treats as one."""
-_ABSENT = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +71,15 @@ def missing(live: Raw, desired: Raw) -> list[str]:
     where the API server drops such a value, do not ask for it.
     """
     metadata, wanted = live["metadata"], desired["metadata"]
-    paths: list[str] = []
+    found: list[str] = []
     for key in ("labels", "annotations"):
-        paths += _differs(metadata.get(key) or {}, wanted.get(key) or {}, ("metadata", key))
+        _differ(metadata.get(key) or {}, wanted.get(key) or {}, ("metadata", key), found)
     for key in _COMMON_LISTS:
         present = metadata.get(key) or ()
-        paths += [f"metadata.{key}" for each in wanted.get(key) or () if each not in present]
+        found += [f"metadata.{key}" for each in wanted.get(key) or () if each not in present]
     for key in desired.keys() - _HEAD:
-        paths += _differs(live.get(key), desired[key], ("", key))
-    return sorted(paths)
+        _differ(live.get(key), desired[key], (key,), found)
+    return sorted(found)
 
 
 def surplus(live: Raw, desired: Raw) -> list[str]:
@@ -87,12 +87,14 @@ def surplus(live: Raw, desired: Raw) -> list[str]:
     ours = next((entry for entry in live["metadata"].get("managedFields") or () if is_ours(entry)), None)
     if ours is None:
         return []
-    fields = {**ours["fieldsV1"]}
-    metadata = fields.pop("f:metadata", {})
-    kept = {key: value for key, value in metadata.items() if key in {"f:labels", "f:annotations"}}
-    return sorted(
-        [*_owned(kept, desired["metadata"], live["metadata"], "metadata"), *_owned(fields, desired, live, "")]
-    )
+    found: list[str] = []
+    for step, fields in ours["fieldsV1"].items():
+        if step == "f:metadata":
+            kept = {key: value for key, value in fields.items() if key in {"f:labels", "f:annotations"}}
+            _owned(kept, desired["metadata"], live["metadata"], ("metadata",), found)
+        else:
+            _owned({step: fields}, desired, live, (), found)
+    return sorted(found)
 
 
 def editors(managed_fields: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -144,26 +146,23 @@ def _empty(value: Any) -> bool:
     return value is None or value in ({}, [])
 
 
-def _differs(live: Any, desired: Any, path: tuple[str, ...]) -> Iterator[str]:
-    """Paths at which ``desired`` is not contained in ``live``."""
-    if _empty(desired) and (_empty(live) or isinstance(desired, dict)):
+def _differ(live: Any, desired: Any, path: tuple[str, ...], found: list[str]) -> None:
+    """Add to ``found`` the paths at which ``desired`` is not contained in ``live``."""
+    if live == desired or (_empty(desired) and (_empty(live) or isinstance(desired, dict))):
         return
     if isinstance(desired, dict) and isinstance(live, dict):
         for key, value in desired.items():
-            yield from _differs(live.get(key), value, (*path, key))
+            _differ(live.get(key), value, (*path, key), found)
     elif isinstance(desired, list) and isinstance(live, list) and len(desired) == len(live):
         for index, value in enumerate(desired):
-            yield from _differs(live[index], value, (*path[:-1], f"{path[-1]}[{index}]"))
-    elif not _equal(live, desired, path):
-        yield ".".join(path).removeprefix(".")
+            _differ(live[index], value, (*path[:-1], f"{path[-1]}[{index}]"), found)
+    elif not _same_amount(live, desired, path):
+        found.append(".".join(path))
 
 
-def _equal(live: Any, desired: Any, path: tuple[str, ...]) -> bool:
-    if live == desired and isinstance(live, bool) == isinstance(desired, bool):
-        return True
-    if live is None or desired is None or isinstance(live, dict | list) or isinstance(desired, dict | list):
-        return False
-    if path[-2] not in _QUANTITIES and path[-1] not in _QUANTITY:
+def _same_amount(live: Any, desired: Any, path: tuple[str, ...]) -> bool:
+    """Whether two quantities are the same: the API server writes 1024Mi as 1Gi. Elsewhere texts are texts."""
+    if path[-1] not in _QUANTITY and not _QUANTITIES.intersection(path[-2:-1]):
         return False
     try:
         return amount(str(live)) == amount(str(desired))
@@ -171,8 +170,8 @@ def _equal(live: Any, desired: Any, path: tuple[str, ...]) -> bool:
         return False
 
 
-def _owned(fields: Mapping[str, Any], desired: Any, live: Any, path: str) -> Iterator[str]:
-    """Paths that a field set names and ``live`` has, but ``desired`` has not, or not with this content.
+def _owned(fields: Mapping[str, Any], desired: Any, live: Any, path: tuple[str, ...], found: list[str]) -> None:
+    """Add to ``found`` the paths that a field set names and ``live`` has, but ``desired`` has not, or not so much.
 
     Inside of values that are owned as a whole (node selectors, label selectors, rules of network policies) everything
     counts: nobody else may have put it there.
@@ -180,50 +179,67 @@ def _owned(fields: Mapping[str, Any], desired: Any, live: Any, path: str) -> Ite
     for step, below in fields.items():
         if step == ".":
             continue
-        here = _path(path, step)
-        have, want = _descend(live, step), _descend(desired, step)
-        if have is _ABSENT or _empty(have):
+        how, what = _read(step)
+        have, want = _descend(live, how, what), _descend(desired, how, what)
+        if have == want or _empty(have):
             continue
-        if want is _ABSENT or want is None:
-            yield here
-        elif below.keys() - {"."}:
-            yield from _owned(below, want, have, here)
+        if want is None:
+            found.append(_shown((*path, step)))
+        elif below and (len(below) > 1 or "." not in below):
+            _owned(below, want, have, (*path, step), found)
         elif not _empty(want) or step.endswith("elector"):
-            yield from _exceeds(have, want, here)
+            _exceed(have, want, _shown((*path, step)), found)
 
 
-def _exceeds(live: Any, desired: Any, path: str) -> Iterator[str]:
-    """Paths inside of one value that ``live`` has and ``desired`` has not."""
+def _exceed(live: Any, desired: Any, path: str, found: list[str]) -> None:
+    """Add to ``found`` the paths inside of one value that ``live`` has and ``desired`` has not."""
     if isinstance(live, dict) and isinstance(desired, dict):
         for key, value in live.items():
             if key in desired:
-                yield from _exceeds(value, desired[key], f"{path}.{key}")
-            elif not _empty(value) and value != _DEFAULTS.get(key, _ABSENT):
-                yield f"{path}.{key}"
+                _exceed(value, desired[key], f"{path}.{key}", found)
+            elif not _empty(value) and value != _DEFAULTS.get(key):
+                found.append(f"{path}.{key}")
     elif isinstance(live, list) and isinstance(desired, list) and len(live) == len(desired):
         for index, (have, want) in enumerate(zip(live, desired, strict=True)):
-            yield from _exceeds(have, want, f"{path}[{index}]")
+            _exceed(have, want, f"{path}[{index}]", found)
 
 
-def _descend(value: Any, step: str) -> Any:
-    """What a step of a field set (``f:`` field, ``k:`` keys, ``v:`` value, ``i:`` index) leads to, or _ABSENT."""
+@lru_cache(4096)
+def _read(step: str) -> tuple[str, Any]:
+    """A step of a field set: ``f:`` and a field, ``k:`` and keys, ``v:`` and a value, ``i:`` and an index.
+
+    Cached: a thousand objects of one shape have the same few hundred steps.
+    """
     how, _, what = step.partition(":")
+    return how, what if how == "f" else orjson.loads(what)
+
+
+def _descend(value: Any, how: str, what: Any) -> Any:
+    """What a step leads to, or None."""
     if how == "f":
-        return value.get(what, _ABSENT) if isinstance(value, dict) else _ABSENT
+        return value.get(what) if isinstance(value, dict) else None
     if not isinstance(value, list):
-        return _ABSENT
-    sought = orjson.loads(what)
+        return None
     if how == "v":
-        return sought if sought in value else _ABSENT
+        return what if what in value else None
     if how == "i":
-        return value[sought] if sought < len(value) else _ABSENT
+        return value[what] if what < len(value) else None
     # A key may be one that the API server filled in (a port's protocol), so an absent one fits.
-    fits = (each for each in value if all(each.get(key, known) == known for key, known in sought.items()))
-    return next(fits, _ABSENT)
+    fitting = [each for each in value if isinstance(each, dict)]
+    for key, known in what.items():
+        fitting = [each for each in fitting if each.get(key, known) == known]
+    return fitting[0] if fitting else None
 
 
-def _path(path: str, step: str) -> str:
-    how, _, what = step.partition(":")
-    if how != "f":
-        return f"{path}[{what}]"
-    return f"{path}.{what}" if path else what
+def _shown(steps: tuple[str, ...]) -> str:
+    path = ""
+    for step in steps:
+        how, _, what = step.partition(":")
+        match how:
+            case "f":
+                path += f".{what}"
+            case "k" | "v" | "i":
+                path += f"[{what}]"
+            case _:
+                path += f".{step}"
+    return path.removeprefix(".")

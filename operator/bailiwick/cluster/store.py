@@ -200,7 +200,8 @@ class Store:
         metadata.pop("resourceVersion", None)
         owners = metadata.pop("managedFields", None)
         indexed = tuple(tuple(function(trimmed)) for function in self._index_functions)
-        content = orjson.dumps({**trimmed, "metadata": metadata}, option=orjson.OPT_SORT_KEYS)
+        # A copy: what orjson returns keeps the room that it reserved, more than twice of what it needed.
+        content = bytes(memoryview(orjson.dumps({**trimmed, "metadata": metadata}, option=orjson.OPT_SORT_KEYS)))
         return _Entry(version, content, self._share(orjson.dumps(owners)) if owners else b"", indexed)
 
     def _share(self, owners: bytes) -> bytes:
