@@ -32,7 +32,7 @@ def test_a_pod_that_names_a_foreign_node_is_refused(who: Client, health: Governe
     with refused(PODS, "WrongPlace", pods_of(health)) as refusal:
         who.create(pod(health.namespace, nodeName=health.abroad), dry_run=True)
     assert health.abroad in refusal.message
-    assert f"territory of policy {health.policy} (1 nodes)" in refusal.message
+    assert f"territory of policy {health.policy} (nodes: 1)" in refusal.message
 
 
 def test_a_pod_that_names_a_node_nobody_knows_is_refused(who: Client, health: Governed) -> None:

@@ -29,7 +29,7 @@ def test_nobody_else_writes_a_territory(who: Client, health: Governed) -> None:
     wider = {"spec": {"nodes": {health.abroad: "DE"}}}
     with refused(TERRITORIES, "OperatorOnly") as refusal:
         who.patch(API_VERSION, "Territory", health.policy, wider, dry_run=True)
-    assert f"asks to update territories {health.policy}; change the ResidencyPolicy" in refusal.message
+    assert f"asks to update Territory {health.policy}; change the ResidencyPolicy" in refusal.message
     with refused(TERRITORIES, "OperatorOnly"):
         who.apply(territory(health, nodes={health.abroad: "DE"}), manager="bailiwick", dry_run=True)
     with refused(TERRITORIES, "OperatorOnly"):
@@ -58,7 +58,7 @@ def test_nobody_deletes_all_of_them_with_their_crd(who: Client, health: Governed
         else:
             path = who.path(*CRD)
             who.request("DELETE", path, params={"fieldSelector": "metadata.name=territories.bailiwick.dev"})
-    assert "asks to delete customresourcedefinitions territories.bailiwick.dev; to remove" in refusal.message
+    assert "asks to delete CustomResourceDefinition territories.bailiwick.dev; to remove" in refusal.message
     assert "deletionTimestamp" not in ground.admin.get(*CRD, "territories.bailiwick.dev")["metadata"]
 
 
