@@ -245,7 +245,7 @@ def largest() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "ResidencyPolicy", {"spec.place": everywhere, "spec.control": everywhere, "spec.origin": origin}
     yield "Jurisdiction", {"spec.members": everywhere["allow"]}
     adapters = [{"name": f"adapter-{n}", "source": {"oci": {"image": "r" * 512}}} for n in range(64)]
-    arguments = ["--" + "a_" * 511] * 64
+    arguments = ["--dtype=" + "a_" * 508] * 64
     residency = {"place": everywhere, "control": everywhere, "origin": origin}
     yield "SovereignModel", {"spec.adapters": adapters, "spec.engine.arguments": arguments, "spec.residency": residency}
     environment = [{"name": f"V{n}" + "_" * 200, "value": "v" * 2000} for n in range(64)]

@@ -1,6 +1,8 @@
-"""Arguments that nobody may give to an engine: they run foreign code, call out, open it, or are Bailiwick's to set.
+"""Arguments that a model may give to its engine: those that tune it, and no others.
 
-The API server refuses them when a SovereignModel is applied; an engine's builder may refuse more.
+An engine has hundreds of options and gets new ones with every release. Some run code from a path, call out, open
+another port, log prompts or undo what Bailiwick sets; so what is not known to be harmless is refused. A platform team
+that needs more gives it in the AcceleratorClass, where nothing is refused.
 """
 
 from typing import Annotated
@@ -8,82 +10,64 @@ from typing import Annotated
 from pydantic import Field
 
 from bailiwick.api.markers import Rule
+from bailiwick.api.names import whole
 
-FOREIGN_CODE = (  # load Python that comes with the model or from outside the image
-    "--hf-overrides",
-    "--logits-processors",
-    "--middleware",
-    "--model-class-overrides",
-    "--reasoning-parser-plugin",
-    "--tool-parser-plugin",
-    "--trust-remote-code",
-    "--worker-cls",
-    "--worker-extension-cls",
-)
-CALLS_OUT = (  # reach hosts that no policy has judged
-    "--allowed-local-media-path",
-    "--allowed-media-domains",
-    "--docker-repo",
-    "--hf-file",
-    "--hf-repo",
-    "--hf-token",
-    "--kv-transfer-config",
-    "--model-url",
-    "--otlp-traces-endpoint",
-    "--rpc",
-    "--tool-server",
-)
-SET_BY_BAILIWICK = (  # where the engine listens, what it serves, how it loads and stops
-    "--api-key",
-    "--config",
-    "--download-dir",
-    "--host",
-    "--load-format",
-    "--lora-modules",
-    "--model",
-    "--port",
-    "--root-path",
-    "--served-model-name",
-    "--shutdown-timeout",
-    "--ssl-certfile",
-    "--ssl-keyfile",
-    "--uds",
-)
-REFUSED = tuple(sorted((*FOREIGN_CODE, *CALLS_OUT, *SET_BY_BAILIWICK)))
-"""Long options in the engines' spelling."""
-REFUSED_SHORT = ("-hf", "-hff", "-hfr", "-hft", "-m", "-mu")
-"""Short options, which engines take only as they are."""
-
-
-def is_refused(argument: str) -> bool:
-    """Whether an argument is one of those, however it is spelt.
-
-    vLLM takes underscores for dashes, a value behind ``=``, and any unambiguous beginning of an option.
+# Source: vLLM 0.32, vllm/entrypoints/launchers/cli_args.py (make_arg_parser). What the API has a field for is left out.
+TUNING = frozenset(  # one option per word, so that a change is one word in a diff
     """
-    option = argument.partition("=")[0]
-    if option in REFUSED_SHORT:
+    async-scheduling attention-backend block-size chat-template chat-template-content-format convert cpu-offload-gb
+    cudagraph-capture-sizes cudagraph-metrics dbo-decode-token-threshold dbo-prefill-token-threshold
+    default-chat-template-kwargs device-memory-utilization disable-cascade-attn disable-chunked-mm-input
+    disable-custom-all-reduce disable-hybrid-kv-cache-manager disable-log-stats disable-sliding-window dtype
+    enable-auto-tool-choice enable-chunked-prefill enable-dbo enable-ep-weight-filter enable-eplb
+    enable-force-include-usage enable-mfu-metrics enable-per-request-metrics enable-prefix-caching
+    enable-prompt-tokens-details enable-server-load-tracking enforce-eager eplb-config
+    exclude-tools-when-tool-choice-none expert-placement-strategy fingerprint-mode fully-sharded-loras
+    gpu-memory-utilization interleave-mm-strings kv-cache-memory-bytes kv-cache-metrics kv-cache-metrics-sample
+    kv-offloading-size kv-sharing-fast-prefill limit-mm-per-prompt linear-backend logprobs-mode
+    long-prefill-token-threshold lora-dtype mamba-backend mamba-block-size mamba-cache-dtype mamba-cache-mode
+    mamba-ssm-cache-dtype max-cpu-loras max-cudagraph-capture-size max-logprobs max-lora-rank max-loras
+    max-num-batched-tokens max-num-queued-reqs max-num-queued-tokens max-num-scheduled-tokens
+    max-parallel-loading-workers mm-encoder-attn-backend mm-encoder-tp-mode mm-processor-cache-gb
+    mm-processor-cache-type model-impl moe-backend num-gpu-blocks-override numa-bind optimization-level
+    override-generation-config performance-mode prefix-caching-hash-algo reasoning-parser response-role
+    return-tokens-as-token-ids runner safetensors-load-strategy safetensors-prefetch-block-size
+    safetensors-prefetch-num-threads scheduler-reserve-full-isl scheduling-policy seed skip-mm-profiling spec-method
+    spec-tokens stream-interval tool-call-parser ubatch-size use-tqdm-on-load video-pruning-rate
+    """.split()  # noqa: SIM905
+)
+"""Long options without their dashes; each may also be given as its opposite, ``--no-…``."""
+
+_SHORT = "^-([0-9][-0-9.]*|O=?[0-3])$"
+_is_short = whole(_SHORT)
+
+
+def is_harmless(argument: str) -> bool:
+    """Whether a model may give this argument: a value, a number, or an option of ``TUNING`` in one of its spellings.
+
+    vLLM takes underscores for dashes, a value behind ``=``, and a key of a structured value behind a dot. It also takes
+    any unambiguous beginning of an option, which is refused here.
+    """
+    if not argument.startswith("-") or _is_short(argument):
         return True
-    option = option.lower().replace("_", "-")
-    return len(option) > len("--") and any(refused.startswith(option) for refused in REFUSED)
+    option = argument.partition("=")[0].partition(".")[0].replace("_", "-")
+    return option.startswith("--") and option.removeprefix("--").removeprefix("no-") in TUNING
 
 
-def _in_cel() -> str:
-    """``is_refused`` as the API server evaluates it, negated."""
-    option = "self.split('=')[0]"
-    long = f"{option}.lowerAscii().replace('_', '-')"
-    return (
-        f"!({option} in {list(REFUSED_SHORT)}) && "
-        f"!(size({option}) > 2 && {list(REFUSED)}.exists(refused, refused.startsWith({long})))"
-    )
-
+_IN_CEL = (
+    f"!self.startsWith('-') || self.matches('{_SHORT}') || "
+    "self.split('=')[0].split('.')[0].replace('_', '-').replace('--no-', '--', 1) in "
+    f"{[f'--{option}' for option in sorted(TUNING)]}"
+)
 
 Argument = Annotated[
     str,
     Field(min_length=1, max_length=1024),
     Rule(
-        _in_cel(),
-        "is refused: it would run foreign code, call out, open the engine, or replace what Bailiwick sets itself",
-        holds=lambda argument: not is_refused(argument),
+        _IN_CEL,
+        "is not for a model to give: Bailiwick sets it, or it might run foreign code, call out or log prompts; "
+        "the platform team can give it in the AcceleratorClass",
+        holds=is_harmless,
     ),
 ]
 """One argument of an engine."""

@@ -20,6 +20,11 @@ _HostName = Annotated[
         "^([*][.])?[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", "must be a host name such as models.example or *.models.example"
     ),
 ]
+_EngineWord = Annotated[
+    str,
+    Field(min_length=1, max_length=64),
+    named("^[A-Za-z0-9][-A-Za-z0-9_.]*$", "must be one word of the engine's, such as fp8"),
+]
 _NAME = "^[a-z]([-a-z0-9]{0,50}[a-z0-9])?$"
 _is_name = whole(_NAME)
 _MOST_DEVICES = 1024
@@ -35,7 +40,7 @@ class Engine(Part):
     arguments: Annotated[tuple[Argument, ...], Atomic] = Field(
         default=(),
         max_length=64,
-        description="Further arguments. What would run foreign code, call out or open the engine is refused.",
+        description="Further arguments that tune the engine. Others belong to the AcceleratorClass.",
     )
 
 
@@ -68,15 +73,11 @@ class Context(Part):
     max_sequences: int | None = Field(
         default=None, ge=1, le=65536, description="Requests served at the same time by one replica."
     )
-    kv_cache_type: str | None = Field(
-        default=None,
-        max_length=64,
-        description="Number format of the KV cache, in the engine's words. Absent: automatic.",
+    kv_cache_type: _EngineWord | None = Field(
+        default=None, description="Number format of the KV cache, in the engine's words. Absent: automatic."
     )
-    quantization: str | None = Field(
-        default=None,
-        max_length=64,
-        description="Quantization method, in the engine's words. Absent: read from the model.",
+    quantization: _EngineWord | None = Field(
+        default=None, description="Quantization method, in the engine's words. Absent: read from the model."
     )
 
 

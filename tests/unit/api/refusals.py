@@ -36,11 +36,15 @@ DEVICES = "must be auto, or a number from 0 to 1024"
 AUTHENTICATION = "give apiKeysSecret, tokenIssuer or both; leave authentication out to let in whoever the network lets"
 ADAPTER_NAME = "must be a name: letters, digits, dashes, dots and underscores"
 HOST_NAME = "must be a host name such as models.example or *.models.example"
+ENGINE_WORD = "must be one word of the engine's, such as fp8"
 VARIABLE = "must be the name of an environment variable: letters, digits, underscores"
 CIDR = "must be an address range such as 10.20.0.0/16 or 2001:db8::/48, with no bits set behind its prefix"
 URL = "must be a URL such as https://storage.example"
 QUANTITY = "must be a quantity such as 80Gi, 500m or 4, and not negative"
-ARGUMENT = "is refused: it would run foreign code, call out, open the engine, or replace what Bailiwick sets itself"
+ARGUMENT = (
+    "is not for a model to give: Bailiwick sets it, or it might run foreign code, call out or log prompts; "
+    "the platform team can give it in the AcceleratorClass"
+)
 POLICY_NAME = "the name becomes a node label: at most 63 lower-case letters, digits and dashes, without dots"
 MODEL_NAME = "the name becomes a Service: at most 52 lower-case letters, digits and dashes, beginning with a letter"
 GROUP_NAME = "two letters, or two letters and a dash, are ISO codes: name a group eu, eea, gdpr-adequate or alike"
@@ -278,6 +282,7 @@ MODELS = (
         {"at least more than at most": 5},
         blamed="spec.autoscaling.maxReplicas",
     ),
+    *_model("spec.context.quantization", ENGINE_WORD, {"an option": "--trust-remote-code", "two words": "awq fp8"}),
     *_model("spec.serving.authentication", AUTHENTICATION, {"nothing": {}}),
     *_model("spec.serving.gateway.hostnames.0", HOST_NAME, {"a blank": "a b", "a star inside": "a.*.example"}),
     *_model(
@@ -288,14 +293,18 @@ MODELS = (
             for argument in (
                 "--trust-remote-code",
                 "--trust_remote_code",
-                "--TRUST-remote-code=true",
                 "--trust",
+                "--no-trust-remote-code",
+                "--hf-overrides.auto_map=x",
                 "--middleware=evil.Module",
                 "--tool-server",
+                "--enable-log-requests",
                 "--host=0.0.0.0",
-                "--api-key",
-                "-hf",
-                "--model-u=https://elsewhere.example/m.gguf",
+                "--enforce",
+                "--Enforce-Eager",
+                "-ac={}",
+                "-cc.backend=evil",
+                "--",
             )
         },
     ),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from bailiwick.api.arguments import is_refused
+from bailiwick.api.arguments import is_harmless
 from bailiwick.api.quantities import Quantity, amount
 from bailiwick.api.resource import Assurance, LabelSelector, field_name
 from bailiwick.api.timestamps import Timestamp, span
@@ -102,10 +102,20 @@ def test_a_number_is_the_amount_that_it_says(number: int) -> None:
 
 @pytest.mark.parametrize(
     "argument",
-    ["--max-model-len", "--enforce-eager", "--kv-cache-dtype=fp8", "-tp", "4096", "--", "-O3", "--model-impl"],
+    [
+        "--enforce-eager",
+        "--enforce_eager",
+        "--no-enable-prefix-caching",
+        "--max-num-batched-tokens=8192",
+        "--limit-mm-per-prompt.image=0",
+        "4096",
+        "-1",
+        "-O3",
+        "{{ messages }}\n-x",
+    ],
 )
 def test_arguments_that_are_the_users(argument: str) -> None:
-    assert not is_refused(argument)
+    assert is_harmless(argument)
 
 
 @pytest.mark.parametrize(
