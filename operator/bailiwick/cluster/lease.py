@@ -8,10 +8,11 @@ must end the process at once: `Lease.keep` raises, and `Lease.check` refuses fur
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from bailiwick.cluster.errors import ApiError, Conflict, NotFound, Transient
 from bailiwick.cluster.resources import LEASES
@@ -79,6 +80,8 @@ class Lease:
         self._seen_at = float("-inf")
         self._version = ""
         self._transitions = 0
+        self._writing = asyncio.Lock()
+        self._released = False
         self._until = float("-inf")  # we hold the lease as long as our clock shows less
 
     @property
@@ -96,6 +99,7 @@ class Lease:
         while True:
             try:
                 if await self._try():
+                    self._released = False
                     logger.info("%s holds the lease %s", self._identity, self._shown)
                     return
             except Conflict:
@@ -104,22 +108,33 @@ class Lease:
                 logger.warning("the lease %s could not be looked at: %s", self._shown, error)
             await self._pace.sleep(self._pace.about(self._terms.retry_period))
 
-    async def keep(self) -> NoReturn:
-        """Renew the lease for as long as that works. Raises LeaseLostError, and any error that it does not know."""
+    async def keep(self) -> None:
+        """Renew the lease until it is released. Raises LeaseLostError, and any error that it does not know."""
         while True:
             await self._pace.sleep(self._terms.retry_period)
-            self.check()
-            try:
-                await self._renew()
-            except Transient as error:
-                logger.warning("the lease %s could not be renewed, %.1f s left: %s", self._shown, self._left(), error)
-            except ApiError as error:
-                raise LeaseLostError(f"the lease {self._shown} cannot be renewed: {error}") from error
+            async with self._writing:
+                if self._released:
+                    return
+                self.check()
+                try:
+                    await self._renew()
+                except Transient as error:
+                    left = self._left()
+                    logger.warning("the lease %s could not be renewed, %.1f s left: %s", self._shown, left, error)
+                except ApiError as error:
+                    raise LeaseLostError(f"the lease {self._shown} cannot be renewed: {error}") from error
 
     async def release(self) -> None:
-        """Give the lease back, so that another candidate need not wait. Call it when nothing is written any more."""
-        if not self.held:
-            return
+        """Give the lease back, so that another candidate need not wait. Call it when nothing is written any more.
+
+        A renewal under way ends first, and `keep` then returns.
+        """
+        async with self._writing:
+            if self.held:
+                self._released = True
+                await self._give_back()
+
+    async def _give_back(self) -> None:
         self._until = float("-inf")
         try:
             await self._write({"holderIdentity": None, "leaseDurationSeconds": 1, "renewTime": self._stamp()})

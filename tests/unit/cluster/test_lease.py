@@ -123,6 +123,7 @@ class Candidate:
             now=lambda: now + timedelta(seconds=time.now - begun),
         )
         self.lost: BaseException | None = None
+        self.ended = False
         self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
@@ -131,6 +132,7 @@ class Candidate:
             await self.lease.keep()
         except LeaseLostError as error:
             self.lost = error
+        self.ended = True
 
     async def end(self) -> None:
         self._task.cancel()
@@ -207,6 +209,26 @@ async def test_a_released_lease_is_taken_at_once(time: VirtualTime) -> None:
     await time.pass_(2.5)
     assert second.lease.held
     await second.end()
+
+
+async def test_a_release_waits_for_a_renewal_under_way_and_ends_the_keeping(time: VirtualTime) -> None:
+    """Neither may the renewal take the lease back, nor the release look like a loss."""
+    server = Server()
+    first = Candidate(server, time, "first")
+    await time.pass_(9)
+    gate = asyncio.Event()
+    first.link.gate = gate
+    await time.pass_(1)  # the renewal of second 10 leaves and is stuck
+    releasing = asyncio.create_task(first.lease.release())
+    await settle()
+    assert not releasing.done()
+    gate.set()
+    await releasing
+    assert server.lease is not None
+    assert "holderIdentity" not in server.lease["spec"]
+    await time.pass_(5)
+    assert first.ended
+    assert first.lost is None
 
 
 async def test_a_leader_that_cannot_renew_gives_up_before_another_may_take_it(time: VirtualTime) -> None:
