@@ -25,6 +25,7 @@ import httpx
 from e2e.client import ApiError, Client, documents, eventually
 from e2e.cluster.binaries import binaries, binary
 from e2e.cluster.credentials import Authority, write_kubeconfig
+from e2e.cluster.places import LOGS
 from e2e.cluster.steps import ClusterError, log_file, tail
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ FOLDER_PREFIX = "bailiwick-apiserver-"
 START_SECONDS = 60.0  # a server that is not ready by then never will be; two seconds are usual
 STOP_SECONDS = 10.0
 ATTEMPTS = 3
+KEEP_LOGS_SECONDS = 24 * 3600.0
 # Nodes of a test have no kubelet, whose silence this controller would punish with taints.
 CONTROLLERS = "*,-node-lifecycle-controller"
 CAPACITY = {"cpu": "8", "memory": "32Gi", "ephemeral-storage": "100Gi", "pods": "110"}
@@ -64,6 +66,7 @@ class ApiServer:
     def start(cls) -> Self:
         """A server that answers. Raises ClusterError, with the end of its log, when there is none to be had."""
         end_leftovers()
+        forget_logs(LOGS, time.time())
         server = cls(Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-")))
         try:
             server._start()
@@ -314,6 +317,14 @@ def end_leftovers() -> None:
                 if Path(f"/proc/{pid}/cwd").readlink() == folder:
                     os.kill(pid, signal.SIGKILL)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def forget_logs(folder: Path, now: float) -> None:
+    """Remove the logs of servers that ended more than a day ago (``now`` in seconds since the epoch)."""
+    for log in folder.glob("apiserver-*.log"):
+        with suppress(OSError):  # another run may be doing the same
+            if now - log.stat().st_mtime > KEEP_LOGS_SECONDS:
+                log.unlink()
 
 
 def _runs(pid: int) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import yaml
 
-from e2e.cluster.steps import run
+from e2e.cluster.steps import ClusterError, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,8 @@ class Authority:
     """A certificate authority in a folder of its own; what it signs lies there too."""
 
     def __init__(self, folder: Path) -> None:
+        if shutil.which("openssl") is None:
+            raise ClusterError("openssl is missing: it makes certificates. Install the package openssl.")
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self.pair = Pair(folder / "ca.crt", folder / "ca.key")

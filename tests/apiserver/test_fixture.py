@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from e2e.client import ApiError, Client, eventually
-from e2e.cluster.apiserver import ApiServer, end_leftovers
+from e2e.cluster.apiserver import ApiServer, end_leftovers, forget_logs
 
 pytestmark = pytest.mark.apiserver
 
@@ -61,6 +61,16 @@ def test_what_a_killed_run_left_is_ended_by_the_next() -> None:
         return True
 
     eventually(refused, what="the orphaned server is gone", seconds=5)
+
+
+def test_logs_are_kept_for_a_day(tmp_path: Path) -> None:
+    old, other = tmp_path / "apiserver-1-etcd.log", tmp_path / "kind.log"
+    for log in (old, other):
+        log.write_text("")
+    forget_logs(tmp_path, old.stat().st_mtime + 23 * 3600)
+    assert old.exists()
+    forget_logs(tmp_path, old.stat().st_mtime + 25 * 3600)
+    assert (old.exists(), other.exists()) == (False, True)
 
 
 def test_a_user_without_rights_is_refused_by_name(apiserver: ApiServer, namespace: str) -> None:
