@@ -16,6 +16,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -160,7 +161,12 @@ class Realm:
             client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
             offer = {"name": "vllm", "image": ENGINE, "requests": {"cpu": "1", "memory": "3Gi"}}
             client.create(
-                {"apiVersion": OURS, "kind": "AcceleratorClass", "metadata": {"name": "cpu"}, "spec": {"engines": [offer]}}
+                {
+                    "apiVersion": OURS,
+                    "kind": "AcceleratorClass",
+                    "metadata": {"name": "cpu"},
+                    "spec": {"engines": [offer]},
+                }
             )
         except BaseException:
             server.stop()
@@ -252,7 +258,7 @@ class Realm:
         spaces = [name for _, kind, name, _ in self.made if kind == "Namespace"]
         self.made.clear()
         for name in spaces:
-            eventually(lambda name=name: not self.client.find("v1", "Namespace", name), what=f"{name} is gone")
+            eventually(partial(self._gone, "v1", "Namespace", name), what=f"{name} is gone")
 
     # What is there
 
@@ -268,8 +274,10 @@ class Realm:
     def served(self, namespace: str, name: str = "chat") -> dict[str, Manifest]:
         """The five children of a model, as soon as they and its status are there."""
         eventually(
-            lambda: len(self.children(namespace, name)) == len(CHILDREN)
-            and self.condition("SovereignModel", "Planned", name, namespace)["status"] == "True",
+            lambda: (
+                len(self.children(namespace, name)) == len(CHILDREN)
+                and self.condition("SovereignModel", "Planned", name, namespace)["status"] == "True"
+            ),
             what=f"model {name} has its children",
         )
         return self.children(namespace, name)
@@ -282,7 +290,7 @@ class Realm:
         return next(each for each in status["conditions"] if each["type"] == aspect)
 
     def history(self, api_version: str, kind: str, since: str) -> list[tuple[int, Manifest]]:
-        """Every state of the objects of a kind after a resourceVersion, each with its own; deleted ones are left out."""
+        """Every state of the objects of a kind after a resourceVersion, each with its own; not those of their end."""
         told = self.client.request(
             "GET", self.client.path(api_version, kind),
             params={"watch": "1", "resourceVersion": since, "timeoutSeconds": "1"},
@@ -302,10 +310,24 @@ class Realm:
             if event["regarding"]["kind"] == kind and event["regarding"]["name"] == name
         )
 
+    def status(self, namespace: str, name: str = "chat") -> Manifest:
+        """The status of a model; empty while it has none."""
+        found: Manifest = self.client.get(OURS, "SovereignModel", name, namespace).get("status") or {}
+        return found
+
+    def stated(self, aspect: str, namespace: str, name: str = "chat") -> tuple[str, str]:
+        """Status and reason of a model's condition; AssertionError when it is not up to date."""
+        condition = self.condition("SovereignModel", aspect, name, namespace)
+        return condition["status"], condition["reason"]
+
+    def marked(self, namespace: str) -> bool:
+        """Whether a namespace is marked as governed."""
+        return "bailiwick.dev/governed" in self.client.get("v1", "Namespace", namespace)["metadata"]["labels"]
+
     def everything(self) -> dict[tuple[str, str, str], str]:
         """resourceVersions of whatever the operator could have written, but its lease and Events."""
         kinds = {
-            **{kind: OURS for kind in ("ResidencyPolicy", "SovereignModel", "Territory", "NodeStatement")},
+            **dict.fromkeys(("ResidencyPolicy", "SovereignModel", "Territory", "NodeStatement"), OURS),
             **CHILDREN,
             "Node": "v1",
             "Namespace": "v1",
@@ -331,6 +353,9 @@ class Realm:
                 seen, since = now, time.monotonic()
             assert time.monotonic() < deadline, "the API server does not come to rest"
         return seen
+
+    def _gone(self, api_version: str, kind: str, name: str) -> bool:
+        return self.client.find(api_version, kind, name) is None
 
     def _named(self, kind: str, spec: Manifest) -> str:
         name = fresh(kind.lower())

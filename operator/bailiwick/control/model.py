@@ -37,18 +37,18 @@ class ModelLoop:
         """Every model that is there."""
         return self._world.stores.models.keys()
 
-    async def reconcile(self, key: Key) -> None:
-        """Bring the children and the status of one model in line with the world."""
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring the children and the status of one model in line; seconds until time alone changes where it may run."""
         manifest = self._world.stores.models.get(key)
         if manifest is None or manifest["metadata"].get("deletionTimestamp"):
-            return
+            return None
         now = self._world.clock()
         try:
             model = SovereignModel.read(manifest)
         except ValidationError as error:
             status = summarise_unreadable(manifest, str(error), now=now)
             await self._status.write(resources.SOVEREIGN_MODELS, manifest, status)
-            return
+            return None
         policies = self._world.governing(key[0])
         plan = plan_workload(
             model,
@@ -62,6 +62,8 @@ class ModelLoop:
         await self._status.write(resources.SOVEREIGN_MODELS, manifest, status)
         if failure:
             raise failure
+        until = plan.eligibility.until
+        return max((until - now).total_seconds(), 0.0) if until else None
 
     async def _make(self, plan: WorkloadPlan) -> ApiError | None:
         """Apply the children in their order. A failure is returned, so that the status tells it before it is raised."""

@@ -107,16 +107,18 @@ class World:
         self, model: SovereignModel, policies: Sequence[CompiledPolicy], accelerator: AcceleratorClass
     ) -> Eligibility:
         """Which nodes could run a model on a class. Models that ask the same share one answer."""
+        facts = self.facts().values()  # before the revisions are compared: they move only when somebody asks
         as_of = (self._policies.revision, self._facts.revision, self._classes.revision)
         if as_of != self._eligible_as_of:
             self._eligible.clear()
             self._eligible_as_of = as_of
         asked = (tuple(policy.name for policy in policies), model.spec.residency, accelerator.metadata.name)
-        if asked not in self._eligible:
-            self._eligible[asked] = eligibility(
-                policies, model.spec.residency, accelerator, self.facts().values(), atlas=self.atlas(), now=self.clock()
+        now, known = self.clock(), self._eligible.get(asked)
+        if known is None or (known.until and now >= known.until):
+            known = self._eligible[asked] = eligibility(
+                policies, model.spec.residency, accelerator, facts, atlas=self.atlas(), now=now
             )
-        return self._eligible[asked]
+        return known
 
     def _compile(self, _: datetime) -> tuple[Mapping[str, CompiledPolicy], None]:
         atlas = self.atlas()

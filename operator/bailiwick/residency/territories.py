@@ -17,7 +17,7 @@ from bailiwick.api.territory import (
     TerritoryStorage,
 )
 from bailiwick.residency.facts import Fact, NodeFacts
-from bailiwick.residency.policies import CompiledPolicy
+from bailiwick.residency.policies import CompiledPolicy, Limits
 from bailiwick.residency.rules import judge
 from bailiwick.residency.verdict import Reason, Verdict, refuse
 
@@ -96,7 +96,7 @@ def compile_territory(policy: CompiledPolicy, nodes: Iterable[NodeFacts], now: d
             inside[facts.name] = facts.place.jurisdiction
             if verdict.reason is not Reason.ALLOWED:
                 doubts.append((facts.name, verdict))
-        moments.extend(_changes(policy, facts, now))
+        moments.extend(changes(policy, facts, now))
     return CompiledTerritory(
         spec=_spec(policy, inside),
         outside=_counts(outside),
@@ -112,11 +112,11 @@ def _full(policy: CompiledPolicy, node: str) -> Verdict:
     )
 
 
-def _changes(policy: CompiledPolicy, facts: NodeFacts, now: datetime) -> Iterable[datetime]:
-    """When time alone may change what the policy makes of a node."""
+def changes(limits: Limits, facts: NodeFacts, now: datetime) -> Iterable[datetime]:
+    """The moments after ``now`` at which time alone may change what the limits make of a node."""
     if facts.next_change and facts.next_change > now:
         yield facts.next_change
-    max_age = policy.place.max_age if policy.place else None
+    max_age = limits.place.max_age if limits.place else None
     if max_age is not None and isinstance(facts.place, Fact):
         for voucher in facts.place.vouchers:
             if voucher.issued and voucher.issued + max_age > now:

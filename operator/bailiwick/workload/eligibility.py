@@ -10,6 +10,7 @@ from bailiwick.api.quantities import amount
 from bailiwick.api.resource import Count
 from bailiwick.residency.policies import compile_residency
 from bailiwick.residency.rules import judge_all
+from bailiwick.residency.territories import changes
 from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse
 
 if TYPE_CHECKING:
@@ -29,10 +30,14 @@ _LONGEST_MESSAGE = 1024
 
 @dataclass(frozen=True, slots=True)
 class Eligibility:
-    """Names of nodes that could run a model, and the others by the reason that is reported for them."""
+    """Names of nodes that could run a model, and the others by the reason that is reported for them.
+
+    ``until`` is the first moment at which time alone may change the answer; None when only something new can.
+    """
 
     nodes: tuple[str, ...]
     ineligible: tuple[Count, ...]
+    until: datetime | None = None
 
 
 def eligibility(  # noqa: PLR0913 - everything that counts
@@ -48,7 +53,9 @@ def eligibility(  # noqa: PLR0913 - everything that counts
     limits = [*policies, *([compile_residency(residency, atlas, by="the model")] if residency else [])]
     eligible: list[str] = []
     refused: defaultdict[Reason, list[tuple[str, str]]] = defaultdict(list)
+    moments: list[datetime] = []
     for facts in nodes:
+        moments.extend(moment for limit in limits for moment in changes(limit, facts, now))
         verdict = judge_all(limits, facts, now)
         if verdict.allowed:
             verdict = _can_carry(facts.node, accelerator)
@@ -56,7 +63,7 @@ def eligibility(  # noqa: PLR0913 - everything that counts
             eligible.append(facts.name)
         else:
             refused[verdict.reason].append((facts.name, verdict.message))
-    return Eligibility(tuple(sorted(eligible)), _counts(refused))
+    return Eligibility(tuple(sorted(eligible)), _counts(refused), min(moments, default=None))
 
 
 def _can_carry(node: Node, accelerator: AcceleratorClass | None) -> Verdict:
