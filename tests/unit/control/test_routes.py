@@ -1,0 +1,95 @@
+"""Which keys a change puts into the queue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bailiwick.control.queue import Priority
+from bailiwick.control.routes import MODEL, SPREAD, TERRITORY, Routes, SpreadLoop
+from bailiwick.control.stores import MODEL_LABEL, Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+BOTH = {(SPREAD, TERRITORY), (SPREAD, MODEL)}
+
+
+class Noted:
+    """Stands for the queue, and remembers what was added."""
+
+    def __init__(self) -> None:
+        self.added: set[tuple[str, Hashable]] = set()
+        self.priorities: set[Priority] = set()
+
+    def add(self, loop: str, key: Hashable, *, priority: Priority = Priority.LIVE) -> None:
+        self.added.add((loop, key))
+        self.priorities.add(priority)
+
+
+def manifest(name: str, namespace: str = "", **labels: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": name, "resourceVersion": "1", "uid": name, "labels": labels}
+    return {"metadata": {**metadata, "namespace": namespace} if namespace else metadata, "spec": {}}
+
+
+CHILD = manifest("chat", "clinic", **{MODEL_LABEL: "chat"})
+BINDING = manifest("bailiwick-pods.health", **{"bailiwick.dev/policy": "health"})
+
+ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
+    ("policies", manifest("health"), {(TERRITORY, "health"), (SPREAD, MODEL)}),
+    ("territories", manifest("health"), {(TERRITORY, "health")}),
+    ("jurisdictions", manifest("eu"), BOTH),
+    ("statements", manifest("s"), BOTH),
+    ("nodes", manifest("n"), BOTH),
+    ("namespaces", manifest("clinic"), BOTH),
+    ("classes", manifest("cpu"), {(SPREAD, MODEL)}),
+    ("models", manifest("chat", "clinic"), {(MODEL, ("clinic", "chat"))}),
+    ("validating_bindings", BINDING, {(TERRITORY, "health")}),
+    ("mutating_bindings", BINDING, {(TERRITORY, "health")}),
+    ("validating_bindings", manifest("bailiwick-namespaces"), {(SPREAD, TERRITORY)}),
+    *((name, CHILD, {(MODEL, ("clinic", "chat"))}) for name in (
+        "deployments", "services", "service_accounts", "network_policies", "budgets", "pods",
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("happens", ["ADDED", "DELETED"])
+@pytest.mark.parametrize(("name", "raw", "keys"), ROWS, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_change_is_looked_at_by_whom_it_concerns(name: str, raw: Any, keys: Any, happens: str) -> None:
+    stores, queue = Stores(), Noted()
+    store = getattr(stores, name)
+    if happens == "DELETED":
+        store.apply_event("ADDED", raw)
+    change = store.apply_event(happens, raw)
+    assert change
+    Routes(stores=stores, queue=queue).changed(store, [change], priority=Priority.RESYNC)  # type: ignore[arg-type]
+    assert queue.added == keys
+    assert queue.priorities == {Priority.RESYNC}
+
+
+def test_a_child_that_moved_to_another_model_concerns_both() -> None:
+    stores, queue = Stores(), Noted()
+    stores.services.apply_event("ADDED", CHILD)
+    moved = manifest("chat", "clinic", **{MODEL_LABEL: "other"})
+    moved["metadata"]["resourceVersion"] = "2"
+    change = stores.services.apply_event("MODIFIED", moved)
+    assert change
+    Routes(stores=stores, queue=queue).changed(stores.services, [change])  # type: ignore[arg-type]
+    assert queue.added == {(MODEL, ("clinic", "chat")), (MODEL, ("clinic", "other"))}
+
+
+def test_every_store_has_a_route() -> None:
+    stores, queue = Stores(), Noted()
+    routes = Routes(stores=stores, queue=queue)  # type: ignore[arg-type]
+    for store in stores:
+        routes.changed(store, [])
+    assert len({name for name, _, _ in ROWS}) == len(list(stores))
+
+
+async def test_spreading_adds_every_key_behind_what_changed_by_itself() -> None:
+    queue = Noted()
+    spread = SpreadLoop(queue=queue, keys={TERRITORY: lambda: ["a", "b"], MODEL: list})  # type: ignore[arg-type]
+    assert await spread.reconcile(TERRITORY) == 300
+    assert queue.added == {(TERRITORY, "a"), (TERRITORY, "b")}
+    assert queue.priorities == {Priority.RESYNC}
