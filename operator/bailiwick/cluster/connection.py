@@ -17,7 +17,10 @@ from urllib.parse import urlsplit
 import aiohttp
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
+from kubernetes.aio.config import KUBE_CONFIG_DEFAULT_LOCATION as KUBECONFIG
 from kubernetes.aio.config import load_incluster_config, load_kube_config, refresh_token
+
+from bailiwick.cluster.errors import Terminal
 
 logger = logging.getLogger(__name__)
 
@@ -49,16 +52,25 @@ class Connection:
         """A connection by kubeconfig when one is named, else as the pod's service account, else by the user's own.
 
         In a pod the token is read again every minute, so a rotated one is used in time; a kubeconfig's exec plug-in
-        is asked again before its token expires. Raises kubernetes.aio.config.ConfigException with what is missing.
+        is asked again before its token expires. Raises Terminal (reason NoCredentials) when there is none to be made.
         """
         configuration = Configuration()
-        if kubeconfig is None and os.environ.get(_IN_CLUSTER):
-            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-            return cls(configuration)
-        loader = await load_kube_config(  # type: ignore[no-untyped-call]
-            config_file=kubeconfig, context=context, client_configuration=configuration, persist_config=False
-        )
-        return cls(configuration, loader=loader)
+        in_cluster = not kubeconfig and os.environ.get(_IN_CLUSTER)
+        source = "the pod's service account" if in_cluster else f"the kubeconfig {kubeconfig or KUBECONFIG}"
+        try:
+            if in_cluster:
+                load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+                return cls(configuration)
+            loader = await load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=kubeconfig or None,
+                context=context,
+                client_configuration=configuration,
+                persist_config=False,
+            )
+            return cls(configuration, loader=loader)
+        except Exception as error:  # the loaders raise what they stumble over: a TypeError for an empty file
+            said = f"no way to a cluster: expected credentials from {source}, found: {error}; set KUBECONFIG to another"
+            raise Terminal("connect", status=None, reason="NoCredentials", message=said) from error
 
     @property
     def session(self) -> aiohttp.ClientSession:
