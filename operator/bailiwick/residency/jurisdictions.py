@@ -55,11 +55,8 @@ class Atlas:
     """The named jurisdictions of a cluster. A name that it does not know stands for no place."""
 
     def __init__(self, jurisdictions: Iterable[Jurisdiction] = ()) -> None:
-        # A place is always itself: an object that happens to be called like one cannot redefine it.
         self._members: dict[str, tuple[str, ...]] = {
-            jurisdiction.name: tuple(sorted(jurisdiction.spec.members))
-            for jurisdiction in jurisdictions
-            if not is_place(jurisdiction.name)
+            jurisdiction.name: tuple(sorted(jurisdiction.spec.members)) for jurisdiction in jurisdictions
         }
         self._expanded: dict[str, Expansion] = {}
 
@@ -83,7 +80,7 @@ class Atlas:
         return self._expanded[name]
 
     def _resolve(self, name: str) -> Expansion:
-        if is_place(name):
+        if is_place(name):  # before the groups: an object that happens to be called DE cannot redefine a country
             return Expansion(frozenset({name}))
         if name not in self._members:
             return Expansion(frozenset(), (_unknown(name, named_by=None),))

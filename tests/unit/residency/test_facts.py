@@ -202,6 +202,8 @@ class TestSeveralSources:
     def test_the_best_assurance_wins_and_the_contradiction_is_told(self) -> None:
         told = facts(statement("s", place="US"), statement("verified", place="FR"), provider_id=FRANKFURT)
         assert known(told.place) == ("FR", VERIFIED, "NodeStatement verified")
+        assert isinstance(told.place, Fact)
+        assert len(told.place.vouchers) == 1, "who says otherwise does not vouch"
         assert [problem.reason for problem in told.problems] == [Reason.STATEMENTS_DISAGREE] * 2
         assert "FR (Verified by NodeStatement verified) prevails over US (Declared by NodeStatement s)" in str(
             told.problems

@@ -163,6 +163,7 @@ def test_a_provider_id_that_names_its_region_is_read(provider_id: str, provider:
         "openstack:///53a6ca14-0d8d-4f2e-9887-2f1bcfba58ed",
         "openstack://eu-de/53a6ca14-0d8d-4f2e-9887-2f1bcfba58ed",  # whose cloud?
         "scaleway://instance/fr-par/53a6ca14",
+        "scaleway://instance/fr-par-x/53a6ca14",
         "scaleway://instance/fr-par-1",
         "scaleway://fr-par-1/53a6ca14",
         "ocid1.instance.oc1.eu-frankfurt-2.abcdef",  # of another realm
