@@ -40,8 +40,15 @@ class Reason(StrEnum):
     # Why a node inside the border still cannot carry a model.
     NOT_READY = "NotReady"
     CORDONED = "Cordoned"
+    TAINTED = "Tainted"
     NO_ACCELERATOR = "NoAccelerator"
+    TOO_SMALL = "TooSmall"
+    # Why a model cannot be served at all, as it is asked for.
     INVALID_MODEL = "InvalidModel"
+    UNSUPPORTED_ENGINE = "UnsupportedEngine"
+    UNSUPPORTED_SOURCE = "UnsupportedSource"
+    UNSUPPORTED_FEATURE = "UnsupportedFeature"
+    FORBIDDEN_ARGUMENT = "ForbiddenArgument"
 
 
 @dataclass(frozen=True, slots=True)
