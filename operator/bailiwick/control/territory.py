@@ -32,9 +32,11 @@ class TerritoryLoop:
     def keys(self) -> set[str]:
         """Every policy that is there or left something behind: a border outlives its policy until it is withdrawn."""
         stores = self._world.stores
+        bindings = (stores.validating_bindings, stores.mutating_bindings)
         return {
             *(name for store in (stores.policies, stores.territories) for _, name in store.keys()),  # noqa: SIM118
             *(policy for _, node in stores.nodes.items() for policy in _policies_on(node)),
+            *(policy for store in bindings for _, binding in store.items() if (policy := border.policy_of(binding))),
         }
 
     async def reconcile(self, name: str) -> float | None:

@@ -1,0 +1,150 @@
+"""What the loops observe, and that they see it as soon as it is so."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bailiwick.api.acceleratorclass import AcceleratorClass
+from bailiwick.api.sovereignmodel import SovereignModel
+from bailiwick.control.stores import Stores
+from bailiwick.control.territory import TerritoryLoop
+from bailiwick.control.world import World
+from bailiwick.residency.territories import label_of
+
+START = datetime(2026, 11, 21, tzinfo=UTC)
+CPU = AcceleratorClass.read(
+    {"metadata": {"name": "cpu"}, "spec": {"engines": [{"name": "vllm", "image": "registry.example/vllm"}]}}
+)
+MODEL = SovereignModel.read(
+    {
+        "metadata": {"name": "chat", "namespace": "clinic", "uid": "u"},
+        "spec": {"model": {"name": "tiny", "source": {"oci": {"image": "registry.example/tiny:1"}}}},
+    }
+)
+
+
+class Ground:
+    """A world whose clock and objects the test sets."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self.stores = Stores()
+        self.world = World(self.stores, clock=lambda: self.now, exempt=frozenset({"kube-system"}))
+        self._version = 0
+
+    def put(self, store: str, name: str, *, labels: dict[str, str] | None = None, **parts: Any) -> None:
+        self._version += 1
+        metadata = {"name": name, "uid": name, "resourceVersion": str(self._version), "labels": labels or {}}
+        getattr(self.stores, store).apply_event("MODIFIED", {"metadata": metadata, **parts})
+
+    def policy(self, name: str = "health", **place: Any) -> None:
+        selector = {"matchLabels": {"data": "health"}}
+        place = {"allow": ["DE"], "assurance": "Declared", **place}
+        self.put("policies", name, spec={"namespaceSelector": selector, "place": place})
+
+    def node(self, name: str = "n", labels: dict[str, str] | None = None) -> None:
+        self.put("nodes", name, labels=labels, spec={}, status={"conditions": [{"type": "Ready", "status": "True"}]})
+
+    def statement(self, name: str = "n", *, hours: float = 24) -> None:
+        spec = {
+            "node": {"name": name},
+            "place": {"jurisdiction": "DE"},
+            "issuedAt": f"{START:%Y-%m-%dT%H:%M:%SZ}",
+            "expiresAt": f"{START + timedelta(hours=hours):%Y-%m-%dT%H:%M:%SZ}",
+        }
+        self.put("statements", f"about-{name}", spec=spec)
+
+    def eligible(self) -> tuple[str, ...]:
+        """As the model loop asks: policies first, and nobody else has looked at the facts."""
+        return self.world.eligible(MODEL, self.world.governing("clinic"), CPU).nodes
+
+
+@pytest.fixture
+def ground() -> Ground:
+    made = Ground()
+    made.policy()
+    made.node()
+    made.put("namespaces", "clinic", labels={"data": "health"})
+    return made
+
+
+def test_a_new_statement_counts_at_once(ground: Ground) -> None:
+    assert ground.eligible() == ()
+    ground.statement()
+    assert ground.eligible() == ("n",)
+
+
+def test_a_statement_counts_until_it_expires(ground: Ground) -> None:
+    ground.statement(hours=2)
+    assert ground.eligible() == ("n",)
+    ground.now += timedelta(hours=2)
+    assert ground.eligible() == ()
+
+
+def test_a_statement_counts_until_it_is_too_old_for_the_policy(ground: Ground) -> None:
+    ground.policy(maxAge="1h")
+    ground.statement()
+    assert ground.eligible() == ("n",)
+    ground.now += timedelta(hours=1)
+    assert ground.eligible() == ()
+
+
+def test_models_that_ask_the_same_share_one_answer(ground: Ground) -> None:
+    ground.statement()
+    policies = ground.world.governing("clinic")
+    first = ground.world.eligible(MODEL, policies, CPU)
+    assert ground.world.eligible(MODEL.model_copy(deep=True), policies, CPU) is first
+
+
+def test_a_policy_governs_by_labels_and_never_the_exempt(ground: Ground) -> None:
+    ground.put("namespaces", "kube-system", labels={"data": "health"})
+    assert [policy.name for policy in ground.world.governing("clinic")] == ["health"]
+    assert ground.world.governing("kube-system") == ()
+    assert ground.world.governing("absent") == ()
+    (policy,) = ground.world.policies().values()
+    assert ground.world.governed(policy) == ["clinic"]
+
+
+def test_a_jurisdiction_changes_the_policies_that_name_it(ground: Ground) -> None:
+    ground.policy(allow=["NOWHERE"])
+    ground.statement()
+    assert ground.eligible() == ()
+    spec = {"members": ["DE"], "asOf": "2026-01-01", "source": "a test"}
+    ground.put("jurisdictions", "nowhere", spec=spec)
+    assert ground.eligible() == ("n",)
+
+
+def test_what_cannot_be_read_counts_for_nothing(ground: Ground) -> None:
+    ground.put("policies", "broken", spec={"namespaceSelector": {}, "place": {"allow": "everything"}})
+    ground.put("statements", "broken", spec={"node": "n"})
+    assert list(ground.world.policies()) == ["health"]
+    assert ground.eligible() == ()
+
+
+class Refusing:
+    """A writer that must not be used."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"the loop calls {name}")
+
+
+async def test_the_border_of_a_policy_that_cannot_be_read_stays_as_it_is(ground: Ground) -> None:
+    ground.node(labels={label_of("broken"): "resident"})
+    ground.put("territories", "broken", spec={"nodes": {"n": "DE"}})
+    ground.put("policies", "broken", spec={"namespaceSelector": {}, "place": {"allow": "everything"}})
+    refusing: Any = Refusing()
+    loop = TerritoryLoop(world=ground.world, writer=refusing, status=refusing)
+    assert "broken" in loop.keys()  # noqa: SIM118 - names of policies, not a map
+    assert await loop.reconcile("broken") is None
+
+
+async def test_a_policy_that_is_gone_is_known_by_what_it_left(ground: Ground) -> None:
+    ground.node(labels={label_of("left"): "resident"})
+    ground.put("territories", "drawn", spec={"nodes": {}})
+    ground.put("validating_bindings", "bailiwick-pods.bound", labels={"bailiwick.dev/policy": "bound"}, spec={})
+    refusing: Any = Refusing()
+    loop = TerritoryLoop(world=ground.world, writer=refusing, status=refusing)
+    assert loop.keys() == {"health", "left", "drawn", "bound"}
