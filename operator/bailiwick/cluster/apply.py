@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from bailiwick.cluster.drift import Drift, adopt_fields, drift
 from bailiwick.cluster.errors import Conflict, NotFound, Terminal
+from bailiwick.cluster.resources import SERVICE_ACCOUNTS, SERVICES
 from bailiwick.cluster.trim import is_ours
 
 if TYPE_CHECKING:
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from bailiwick.cluster.resources import Resource
 
 logger = logging.getLogger(__name__)
+
+_MERGED_UNSEEN = frozenset({SERVICE_ACCOUNTS, SERVICES})
+"""Kinds of which ours and somebody else's object can be merged without a conflict: a ServiceAccount has no fields that
+anybody must set, and the ports of a Service that selects nothing are owned one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,10 @@ async def _make(api: Api, resource: Resource, desired: Raw) -> Raw:
     The store may lag, or the object lost the label that we watch: then it is ours and is reclaimed. Otherwise somebody
     has an object of this name, and it stays theirs.
     """
+    if resource in _MERGED_UNSEEN:
+        live = await _find(api, resource, desired)
+        if live is not None and not _is_ours(live, desired):
+            raise _taken(resource, desired)
     try:
         return await api.apply(resource, desired, force=False)
     except Conflict as conflict:
@@ -76,13 +86,17 @@ async def _make(api: Api, resource: Resource, desired: Raw) -> Raw:
             raise
         if _is_ours(live, desired):
             return await reclaim(api, resource, desired)
-        name = desired["metadata"]["name"]
-        raise Terminal(
-            conflict.call,
-            status=conflict.status,
-            reason="NameTaken",
-            message=f"a {resource.kind} {name!r} that Bailiwick did not make is in the way; rename or remove it",
-        ) from conflict
+        raise _taken(resource, desired) from conflict
+
+
+def _taken(resource: Resource, desired: Raw) -> Terminal:
+    name = desired["metadata"]["name"]
+    return Terminal(
+        f"apply {resource.plural} {name}",
+        status=HTTPStatus.CONFLICT,
+        reason="NameTaken",
+        message=f"a {resource.kind} {name!r} that Bailiwick did not make is in the way; rename or remove it",
+    )
 
 
 async def _find(api: Api, resource: Resource, desired: Raw) -> Raw | None:
