@@ -9,24 +9,9 @@ from bailiwick.api.nodestatement import NodeStatement, OriginFact
 from bailiwick.api.resource import Assurance
 from bailiwick.residency.dimensions import WORDING, Dimension
 from bailiwick.residency.jurisdictions import contains
-from bailiwick.residency.nodes import Node, read_node
+from bailiwick.residency.nodes import Node
 from bailiwick.residency.regions import region_of
 from bailiwick.residency.verdict import Problem, Reason
-
-__all__ = [
-    "Dimension",
-    "Fact",
-    "Node",
-    "NodeFacts",
-    "Unknown",
-    "Voucher",
-    "Vouching",
-    "declared",
-    "gather",
-    "gather_all",
-    "read_node",
-    "with_provenance",
-]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import yaml
 
 from bailiwick.residency.verdict import ALLOWED, Problem, Reason, Verdict, refuse, strictest, tolerate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+POLICIES = Path(__file__).parents[3] / "charts" / "bailiwick" / "policies"
 REFUSED = refuse(Reason.WRONG_PLACE, "abroad")
 DOUBTED = tolerate(Reason.CONTROL_UNKNOWN, "nobody knows")
 
@@ -45,3 +49,13 @@ def test_a_verdict_says_its_reason_first() -> None:
     assert str(REFUSED) == "WrongPlace: abroad"
     assert str(ALLOWED) == "Allowed"
     assert str(Problem(Reason.UNKNOWN_JURISDICTION, "who?")) == "UnknownJurisdiction: who?"
+
+
+def test_the_in_tree_policies_give_reasons_that_are_known_here() -> None:
+    documents = [each for path in POLICIES.glob("*.yaml") for each in yaml.safe_load_all(path.read_text("utf-8"))]
+    validations = [rule for document in documents for rule in document["spec"].get("validations", ())]
+    assert len(validations) >= 8
+    known = {f"{reason}: " for reason in Reason}
+    for rule in validations:
+        assert any(rule["message"].startswith(reason) for reason in known), rule["message"]
+        assert any(rule["messageExpression"].startswith(f"'{reason}") for reason in known), rule["messageExpression"]
