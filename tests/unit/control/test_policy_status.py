@@ -11,8 +11,9 @@ from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.cluster.errors import Terminal
 from bailiwick.control.policy_status import summarise
 from bailiwick.control.status import turned
-from bailiwick.residency.facts import gather_all, read_node
+from bailiwick.residency.facts import gather_all
 from bailiwick.residency.jurisdictions import Atlas
+from bailiwick.residency.nodes import read_node
 from bailiwick.residency.policies import compile_policy
 from bailiwick.residency.territories import compile_territory
 
