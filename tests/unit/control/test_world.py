@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,10 @@ from bailiwick.control.stores import Stores
 from bailiwick.control.territory import TerritoryLoop
 from bailiwick.control.world import World
 from bailiwick.residency.territories import label_of
+from bailiwick.workload.plan import Settings, plan_workload
+
+if TYPE_CHECKING:
+    from bailiwick.workload.eligibility import Eligibility
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
 CPU = AcceleratorClass.read(
@@ -57,9 +61,18 @@ class Ground:
         }
         self.put("statements", f"about-{name}", spec=spec)
 
-    def eligible(self) -> tuple[str, ...]:
+    def found(self) -> Eligibility:
         """As the model loop asks: policies first, and nobody else has looked at the facts."""
-        return self.world.eligible(MODEL, self.world.governing("clinic"), CPU).nodes
+        return plan_workload(
+            MODEL,
+            policies=self.world.governing("clinic"),
+            classes={"cpu": CPU},
+            eligible=self.world.eligible,
+            settings=Settings(gate_image="gate"),
+        ).eligibility
+
+    def eligible(self) -> tuple[str, ...]:
+        return self.found().nodes
 
 
 @pytest.fixture
@@ -94,9 +107,7 @@ def test_a_statement_counts_until_it_is_too_old_for_the_policy(ground: Ground) -
 
 def test_models_that_ask_the_same_share_one_answer(ground: Ground) -> None:
     ground.statement()
-    policies = ground.world.governing("clinic")
-    first = ground.world.eligible(MODEL, policies, CPU)
-    assert ground.world.eligible(MODEL.model_copy(deep=True), policies, CPU) is first
+    assert ground.found() is ground.found()
 
 
 def test_a_policy_governs_by_labels_and_never_the_exempt(ground: Ground) -> None:

@@ -16,17 +16,14 @@ import yaml
 from bailiwick.api.acceleratorclass import AcceleratorClass
 from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.sovereignmodel import SovereignModel
-from bailiwick.residency.facts import gather_all, read_node
+from bailiwick.residency.facts import gather_all
 from bailiwick.residency.jurisdictions import Atlas
+from bailiwick.residency.nodes import read_node
 from bailiwick.residency.policies import compile_policy
 from bailiwick.workload.eligibility import eligibility
 from bailiwick.workload.plan import Settings, plan_workload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bailiwick.residency.policies import CompiledPolicy
-    from bailiwick.workload.eligibility import Eligibility
     from bailiwick.workload.plan import WorkloadPlan
 
 GOLDEN = Path(__file__).parent.parent.parent / "golden/workload"
@@ -48,11 +45,6 @@ def planned(case: str) -> WorkloadPlan:
     atlas = Atlas(())
     facts = gather_all([read_node(raw) for raw in given["Node"]], (), NOW)
 
-    def eligible(
-        model: SovereignModel, policies: Sequence[CompiledPolicy], accelerator: AcceleratorClass
-    ) -> Eligibility:
-        return eligibility(policies, model.spec.residency, accelerator, facts, atlas=atlas, now=NOW)
-
     (model,) = given["SovereignModel"]
     model["metadata"]["uid"] = "00000000-0000-0000-0000-000000000001"
     classes = [AcceleratorClass.read(raw) for raw in given["AcceleratorClass"]]
@@ -60,7 +52,9 @@ def planned(case: str) -> WorkloadPlan:
         SovereignModel.read(model),
         policies=[compile_policy(ResidencyPolicy.read(raw), atlas) for raw in given["ResidencyPolicy"]],
         classes={each.metadata.name: each for each in classes},
-        eligible=eligible,
+        eligible=lambda model, policies, need: eligibility(
+            policies, model.spec.residency, need, facts, atlas=atlas, now=NOW
+        ),
         settings=Settings(gate_image="registry.example/gate:1", monitoring_namespace="monitoring"),
     )
 

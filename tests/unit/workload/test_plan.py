@@ -11,16 +11,18 @@ from bailiwick.api.acceleratorclass import AcceleratorClass
 from bailiwick.api.nodestatement import NodeStatement
 from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.sovereignmodel import SovereignModel
-from bailiwick.residency.facts import gather_all, read_node
+from bailiwick.residency.facts import gather_all
 from bailiwick.residency.jurisdictions import Atlas
+from bailiwick.residency.nodes import read_node
 from bailiwick.residency.policies import compile_policy
-from bailiwick.workload.eligibility import Eligibility, eligibility
+from bailiwick.workload.eligibility import eligibility
 from bailiwick.workload.plan import Settings, plan_workload
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from bailiwick.residency.policies import CompiledPolicy
+    from bailiwick.workload.eligibility import Eligibility
     from bailiwick.workload.plan import WorkloadPlan
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -73,15 +75,18 @@ def plan(
     *,
     policies: Sequence[CompiledPolicy] | None = None,
     classes: Sequence[AcceleratorClass] | None = None,
-    eligible: Mapping[str, tuple[str, ...]] | None = None,
+    nodes: Sequence[Any] = (),
+    statements: Sequence[NodeStatement] = (),
     **settings: Any,
 ) -> WorkloadPlan:
-    known = eligible or {}
+    facts = gather_all([read_node(each) for each in nodes], statements, NOW)
     return plan_workload(
         of,
         policies=[policy()] if policies is None else policies,
         classes={each.metadata.name: each for each in ([accelerator()] if classes is None else classes)},
-        eligible=lambda _model, _policies, each: Eligibility(known.get(each.metadata.name, ()), ()),
+        eligible=lambda model, policies, need: eligibility(
+            policies, model.spec.residency, need, facts, atlas=ATLAS, now=NOW
+        ),
         settings=Settings(gate_image="gate", **settings),
     )
 
@@ -133,19 +138,22 @@ def test_a_class_without_the_engine_is_no_candidate() -> None:
     assert plan(model(accelerators={"classes": ["npu"]}), classes=[other]).verdict.reason == "NoAccelerator"
 
 
+GPU = {"vendor.example/gpu": "8"}
+
+
 @pytest.mark.parametrize(
-    ("eligible", "chosen"),
+    ("nodes", "chosen"),
     [
-        ({"gpu": ("a",), "cpu": ("b",)}, "gpu"),
-        ({"cpu": ("b",)}, "cpu"),
-        ({}, "gpu"),
+        ([node("a", allocatable=GPU), node("b")], "gpu"),
+        ([node("b")], "cpu"),
+        ([], "gpu"),
     ],
     ids=["the preferred one", "the next that has a node", "the preferred one waits"],
 )
-def test_the_first_class_with_a_node_is_taken(eligible: Any, chosen: str) -> None:
+def test_the_first_class_with_a_node_is_taken(nodes: Any, chosen: str) -> None:
     asked = model(accelerators={"classes": ["gpu", "cpu"]})
     classes = [accelerator("gpu", resources=["vendor.example/gpu"]), accelerator()]
-    made = plan(asked, classes=classes, eligible=eligible)
+    made = plan(asked, classes=classes, nodes=nodes, statements=[statement("a"), statement("b")])
     assert made.plan
     assert made.plan.accelerator_class == chosen
 
@@ -175,8 +183,9 @@ def test_the_border_around_a_pod_is_made_before_the_pod() -> None:
 def judged(
     nodes: Sequence[Any], statements: Sequence[NodeStatement], on: AcceleratorClass | None = None, **place: Any
 ) -> Eligibility:
-    facts = gather_all([read_node(each) for each in nodes], statements, NOW)
-    return eligibility([policy(**place)], None, on or accelerator(), facts, atlas=ATLAS, now=NOW)
+    accelerators = [on or accelerator()]
+    asked = model(accelerators={"classes": [accelerators[0].metadata.name]})
+    return plan(asked, policies=[policy(**place)], classes=accelerators, nodes=nodes, statements=statements).eligibility
 
 
 @pytest.mark.parametrize(
@@ -208,6 +217,6 @@ def test_an_answer_says_until_when_it_holds() -> None:
 
 
 def test_a_model_can_only_tighten() -> None:
-    facts = gather_all([read_node(node("a")), read_node(node("b"))], [statement("a"), statement("b", "FR")], NOW)
-    wide = model(residency={"place": {"allow": ["DE", "FR", "US"], "assurance": "Declared"}}).spec.residency
-    assert eligibility([policy()], wide, accelerator(), facts, atlas=ATLAS, now=NOW).nodes == ("a",)
+    wide = model(residency={"place": {"allow": ["DE", "FR", "US"], "assurance": "Declared"}})
+    made = plan(wide, nodes=[node("a"), node("b")], statements=[statement("a"), statement("b", "FR")])
+    assert made.eligibility.nodes == ("a",)
