@@ -69,7 +69,8 @@ class KopfEvents:
     async def _login(self, **_: object) -> kopf.ConnectionInfo:
         """The same identity as the rest of the process. Kopf asks again when the API server refuses it."""
         known = self._connection.credentials()
-        _, _, token = (await self._connection.headers()).get("Authorization", "").partition(" ")
+        # In a pod the prefix is "bearer", from a kubeconfig it is "Bearer".
+        token = (await self._connection.headers()).get("Authorization", "").partition(" ")[2]
         return kopf.ConnectionInfo(
             server=self._connection.url,
             ca_path=known.ca_file,
