@@ -254,7 +254,7 @@ def test_a_model_that_nobody_governs_any_more_keeps_running_and_says_so(
 def test_a_source_that_cannot_be_mounted_is_refused_with_a_remedy(realm: Realm, namespace: str) -> None:
     source = {"s3": {"endpoint": "https://s3.example", "bucket": "models"}}
     realm.model(namespace, model={"name": "tiny", "source": source})
-    eventually(lambda: realm.stated("Planned", namespace) == ("False", "InvalidModel"), what="the status refuses")
+    eventually(lambda: realm.stated("Planned", namespace) == ("False", "UnsupportedSource"), what="the status refuses")
     told = realm.condition("SovereignModel", "Planned", "chat", namespace)["message"]
     assert "PersistentVolumeClaim or an OCI image" in told
     assert realm.children(namespace) == {}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bailiwick.control.stores import Stores
     from bailiwick.residency.facts import NodeFacts
     from bailiwick.residency.policies import CompiledPolicy
-    from bailiwick.workload.eligibility import Eligibility
+    from bailiwick.workload.eligibility import Eligibility, Need
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Resource)
@@ -103,20 +103,18 @@ class World:
             if policy.governs(name, manifest["metadata"].get("labels", {}), exempt=self.exempt)
         ]
 
-    def eligible(
-        self, model: SovereignModel, policies: Sequence[CompiledPolicy], accelerator: AcceleratorClass
-    ) -> Eligibility:
-        """Which nodes could run a model on a class. Models that ask the same share one answer."""
+    def eligible(self, model: SovereignModel, policies: Sequence[CompiledPolicy], need: Need) -> Eligibility:
+        """Which nodes could take a replica. Models that ask the same share one answer."""
         facts = self.facts().values()  # before the revisions are compared: they move only when somebody asks
         as_of = (self._policies.revision, self._facts.revision, self._classes.revision)
         if as_of != self._eligible_as_of:
             self._eligible.clear()
             self._eligible_as_of = as_of
-        asked = (tuple(policy.name for policy in policies), model.spec.residency, accelerator.metadata.name)
+        asked = (tuple(policy.name for policy in policies), model.spec.residency, need.key)
         now, known = self.clock(), self._eligible.get(asked)
         if known is None or (known.until and now >= known.until):
             known = self._eligible[asked] = eligibility(
-                policies, model.spec.residency, accelerator, facts, atlas=self.atlas(), now=now
+                policies, model.spec.residency, need, facts, atlas=self.atlas(), now=now
             )
         return known
 

@@ -12,22 +12,25 @@ from bailiwick.workload.layout import (
     PRE_STOP_SECONDS,
     PROBE_PORT,
     SCRATCH_PATH,
+    START_SECONDS,
 )
 from bailiwick.workload.naming import Manifest, labels, metadata, selector
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bailiwick.workload.plan import Placing
+    from bailiwick.api.resource import Part
+    from bailiwick.workload.placing import Placing
 
-_START_SECONDS = 1800
-"""Loading hundreds of gigabytes from slow storage takes that long. A broken engine exits by itself, much earlier."""
+_LOGS_TELL = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+"""Why a container ended stands in its status then, from where the model's status takes it."""
 _USER = 65532
 _RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+_NOWHERE = [{"key": "bailiwick.dev/nowhere", "operator": operator} for operator in ("Exists", "DoesNotExist")]
 
 
 def deployment(placing: Placing) -> Manifest:
@@ -45,7 +48,7 @@ def deployment(placing: Placing) -> Manifest:
             **replicas,
             "selector": {"matchLabels": selector(model)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "progressDeadlineSeconds": _START_SECONDS + 300,
+            "progressDeadlineSeconds": START_SECONDS + 600,
             "revisionHistoryLimit": 3,
             "template": {"metadata": {"labels": labels(model)}, "spec": _pod(placing)},
         },
@@ -53,7 +56,7 @@ def deployment(placing: Placing) -> Manifest:
 
 
 def _pod(placing: Placing) -> Manifest:
-    model, accelerator = placing.model, placing.accelerator.spec
+    model, accelerator = placing.model, placing.need.accelerator.spec
     spec: Manifest = {
         "serviceAccountName": model.metadata.name,
         "automountServiceAccountToken": False,
@@ -65,7 +68,6 @@ def _pod(placing: Placing) -> Manifest:
             "runAsNonRoot": True,
             "runAsUser": _USER,
             "runAsGroup": _USER,
-            "fsGroup": _USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "initContainers": [_seal(placing), _gate(placing)],
@@ -73,15 +75,17 @@ def _pod(placing: Placing) -> Manifest:
         "volumes": [
             *sources.volumes(model),
             {"name": "scratch", "emptyDir": {}},
-            {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+            # The 64 MiB that a container has by itself are too few for the engine's processes to talk to each other.
+            {
+                "name": "shared-memory",
+                "emptyDir": {"medium": "Memory", "sizeLimit": f"{max(placing.need.devices, 1)}Gi"},
+            },
         ],
     }
     optional = {
         "affinity": _affinity(placing),
         "imagePullSecrets": sources.pull_secrets(model),
-        "tolerations": [
-            each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in accelerator.tolerations
-        ],
+        "tolerations": [_written(each) for each in accelerator.tolerations],
         "schedulerName": accelerator.scheduler_name,
         "runtimeClassName": accelerator.runtime_class_name,
     }
@@ -90,7 +94,7 @@ def _pod(placing: Placing) -> Manifest:
 
 def _node_selector(placing: Placing) -> Mapping[str, str]:
     """The labels of every territory, ANDed with whatever else; then those of the device."""
-    device = placing.accelerator.spec.node_selector
+    device = placing.need.accelerator.spec.node_selector
     return {
         **({} if device is None else dict(device.match_labels)),
         **{label_of(policy): RESIDENT for policy in placing.policies},
@@ -99,21 +103,25 @@ def _node_selector(placing: Placing) -> Mapping[str, str]:
 
 def _affinity(placing: Placing) -> Manifest | None:
     """What no label says: the device's further requirements, and the nodes that the model's own residency leaves."""
-    device = placing.accelerator.spec.node_selector
-    expressions = [each.model_dump(mode="json", by_alias=True) for each in device.match_expressions] if device else []
-    device_term: Manifest = {"matchExpressions": expressions} if expressions else {}
-    if placing.only_nodes is None:
-        terms = [device_term] if device_term else []
-    else:
-        # Terms are ORed and each holds one name; none at all would mean anywhere, so an impossible one stands for it.
-        terms = [{**device_term, "matchFields": [_named(node)]} for node in placing.only_nodes or ("",)]
-    if not terms:
+    device = placing.need.accelerator.spec.node_selector
+    expressions = [_written(each) for each in device.match_expressions] if device else []
+    names = [[]] if placing.only_nodes is None else [[_named(node)] for node in placing.only_nodes]
+    # Terms are ORed and each can hold one name. No term at all would mean anywhere, so an impossible one says nowhere.
+    terms = [
+        {key: wanted for key, wanted in (("matchExpressions", expressions), ("matchFields", name)) if wanted}
+        for name in names
+    ] or [{"matchExpressions": _NOWHERE}]
+    if terms == [{}]:
         return None
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
 
 
+def _written(part: Part) -> Manifest:
+    return part.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
 def _named(node: str) -> Manifest:
-    return {"key": "metadata.name", "operator": "In", "values": [node or "no-node-is-inside"]}
+    return {"key": "metadata.name", "operator": "In", "values": [node]}
 
 
 def _seal(placing: Placing) -> Manifest:
@@ -122,6 +130,7 @@ def _seal(placing: Placing) -> Manifest:
         "name": "seal",
         "image": placing.gate_image,
         "command": ["/usr/local/bin/wait-until-sealed"],
+        **_LOGS_TELL,
         "securityContext": _RESTRICTED,
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
     }
@@ -134,6 +143,7 @@ def _gate(placing: Placing) -> Manifest:
         "name": "gate",
         "image": placing.gate_image,
         "restartPolicy": "Always",
+        **_LOGS_TELL,
         "ports": [{"name": "http", "containerPort": CLIENT_PORT}, {"name": "probes", "containerPort": PROBE_PORT}],
         "securityContext": _RESTRICTED,
         "startupProbe": {**health, "periodSeconds": 1, "failureThreshold": 60},
@@ -148,10 +158,11 @@ def _engine(placing: Placing) -> Manifest:
     return {
         "name": "engine",
         "image": placing.engine_image,
-        "args": list(placing.engine.arguments(placing.model, placing.serving)),
-        "env": list(placing.engine.environment(placing.serving)),
+        "args": list(placing.engine.arguments(placing)),
+        "env": list(placing.engine.environment(placing)),
+        **_LOGS_TELL,
         "securityContext": _RESTRICTED,
-        "startupProbe": {**health, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": _START_SECONDS // 2},
+        "startupProbe": {**health, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": START_SECONDS // 2},
         "readinessProbe": {**health, "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 2},
         "livenessProbe": {**health, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
@@ -165,8 +176,10 @@ def _engine(placing: Placing) -> Manifest:
 
 
 def _resources(placing: Placing) -> Manifest:
-    requests = dict(placing.serving.requests)
+    """What the class says a replica takes. Memory is also the limit: an engine that takes more ends, not its node."""
+    need = placing.need
+    requests = dict(need.requests)
     limits = {"memory": requests["memory"]} if "memory" in requests else {}
-    devices = {placing.resource: str(placing.devices)} if placing.resource and placing.devices else {}
+    devices = {need.resource: str(need.devices)} if need.resource else {}
     wanted: dict[str, Mapping[str, str]] = {"requests": requests | devices, "limits": limits | devices}
     return {kind: amounts for kind, amounts in wanted.items() if amounts}

@@ -8,79 +8,186 @@ from typing import TYPE_CHECKING
 
 from bailiwick.api.quantities import amount
 from bailiwick.api.resource import Count
+from bailiwick.residency.facts import with_provenance
 from bailiwick.residency.policies import compile_residency
 from bailiwick.residency.rules import judge_all
 from bailiwick.residency.territories import changes
-from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse
+from bailiwick.residency.verdict import ALLOWED, Problem, Reason, Verdict, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from bailiwick.api.acceleratorclass import AcceleratorClass
+    from bailiwick.api.acceleratorclass import AcceleratorClass, ServingEngine
     from bailiwick.api.sovereignmodel import Residency
     from bailiwick.residency.facts import NodeFacts
     from bailiwick.residency.jurisdictions import Atlas
-    from bailiwick.residency.nodes import Node
-    from bailiwick.residency.policies import CompiledPolicy
+    from bailiwick.residency.nodes import Node, Taint
+    from bailiwick.residency.policies import CompiledPolicy, Limits
 
 _EXAMPLES = 5
 _LONGEST_MESSAGE = 1024
+_KEEPS_AWAY = frozenset({"NoSchedule", "NoExecute"})
+_STATES = frozenset({
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/unreachable",
+    "node.kubernetes.io/unschedulable",
+})  # fmt: skip
+"""Taints by which Kubernetes says what NotReady and Cordoned already tell."""
 
 
-@dataclass(frozen=True, slots=True)
-class Eligibility:
-    """Names of nodes that could run a model, and the others by the reason that is reported for them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What one replica asks of a node: devices of a class under one of its resource names, and what else it takes.
 
-    ``until`` is the first moment at which time alone may change the answer; None when only something new can.
+    ``resource`` is None on a plain CPU, and ``devices`` is 0 then.
     """
 
-    nodes: tuple[str, ...]
-    ineligible: tuple[Count, ...]
+    accelerator: AcceleratorClass
+    serving: ServingEngine
+    resource: str | None
+    devices: int
+
+    @property
+    def key(self) -> Hashable:
+        """Needs of one key are the same as long as the class is."""
+        return (self.accelerator.metadata.name, self.serving.name, self.resource, self.devices)
+
+    @property
+    def requests(self) -> Mapping[str, str]:
+        """Amounts that a replica takes of its node, beside the devices."""
+        return self.serving.requests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eligibility:
+    """The nodes that could run a replica now, and the others by the reason that is reported for them.
+
+    Three widening circles, sorted by name: ``nodes`` could take a pod now; ``capable`` have the devices, though they
+    may be out of service for a while; ``inside`` are inside for every policy and for the model, and carry the labels
+    of the class. ``until`` is the first moment at which time alone may change the answer; None when only something new
+    can. ``problems`` are names in the model's own residency that mean nothing.
+    """
+
+    nodes: tuple[str, ...] = ()
+    capable: tuple[str, ...] = ()
+    inside: tuple[str, ...] = ()
+    ineligible: tuple[Count, ...] = ()
+    problems: tuple[Problem, ...] = ()
     until: datetime | None = None
 
 
 def eligibility(  # noqa: PLR0913 - everything that counts
     policies: Sequence[CompiledPolicy],
     residency: Residency | None,
-    accelerator: AcceleratorClass | None,
+    need: Need,
     nodes: Iterable[NodeFacts],
     *,
     atlas: Atlas,
     now: datetime,
 ) -> Eligibility:
-    """Judge every node: residency first, because that is what nobody can mend by adding hardware."""
-    limits = [*policies, *([compile_residency(residency, atlas, by="the model")] if residency else [])]
+    """Judge every node: residency first, because that is what nobody can mend by adding hardware.
+
+    A pure function of its arguments: models that share policies, residency and need share the answer.
+    """
+    own = compile_residency(residency, atlas, by="the model") if residency else None
+    limits: tuple[Limits, ...] = (*policies, own) if own else tuple(policies)
+    provenance = need.accelerator.spec.provenance
+    speaks = any((provenance.brand, provenance.manufacture, provenance.design))
     eligible: list[str] = []
+    capable: list[str] = []
+    inside: list[str] = []
     refused: defaultdict[Reason, list[tuple[str, str]]] = defaultdict(list)
     moments: list[datetime] = []
     for facts in nodes:
         moments.extend(moment for limit in limits for moment in changes(limit, facts, now))
-        verdict = judge_all(limits, facts, now)
+        # Policies judge a node by itself first, as their territories do: only what they label can take a pod.
+        verdict = judge_all(policies if speaks else limits, facts, now)
+        if speaks and verdict.allowed:
+            verdict = judge_all(limits, with_provenance(facts, need.accelerator), now)
         if verdict.allowed:
-            verdict = _can_carry(facts.node, accelerator)
+            verdict = _belongs_to_class(facts.node, need)
+            if verdict.allowed:
+                inside.append(facts.name)
+                verdict = _can_carry(facts.node, need)
+            if verdict.allowed:
+                capable.append(facts.name)
+                verdict = _is_in_service(facts.node, need)
         if verdict.allowed:
             eligible.append(facts.name)
         else:
             refused[verdict.reason].append((facts.name, verdict.message))
-    return Eligibility(tuple(sorted(eligible)), _counts(refused), min(moments, default=None))
+    return Eligibility(
+        nodes=tuple(sorted(eligible)),
+        capable=tuple(sorted(capable)),
+        inside=tuple(sorted(inside)),
+        ineligible=_counts(refused),
+        problems=own.problems if own else (),
+        until=min(moments, default=None),
+    )
 
 
-def _can_carry(node: Node, accelerator: AcceleratorClass | None) -> Verdict:
-    """The node is in service and has the devices."""
+def _belongs_to_class(node: Node, need: Need) -> Verdict:
+    selector, name = need.accelerator.spec.node_selector, need.accelerator.metadata.name
+    if selector and not selector.matches(node.labels):
+        return refuse(
+            Reason.NO_ACCELERATOR,
+            f"node {node.name} is inside, but lacks the labels of accelerator class {name}; label it, or correct "
+            f"spec.nodeSelector of the class",
+        )
+    return ALLOWED
+
+
+def _can_carry(node: Node, need: Need) -> Verdict:
+    """The node has the devices and is large enough, whatever else runs on it now."""
+    if need.resource:
+        there = node.allocatable.get(need.resource)
+        if there is None or 0 < amount(there) < need.devices:
+            return refuse(
+                Reason.NO_ACCELERATOR,
+                f"node {node.name} is inside, but has {there or 'no'} {need.resource} and a replica needs "
+                f"{need.devices} (class {need.accelerator.metadata.name}); add devices, or ask for fewer per replica",
+            )
+    for resource, asked in need.requests.items():
+        there = node.allocatable.get(resource)
+        if there is not None and amount(there) < amount(asked):
+            return refuse(
+                Reason.TOO_SMALL,
+                f"node {node.name} is inside, but has {there} {resource} in all and a replica asks for {asked} (class "
+                f"{need.accelerator.metadata.name}); use a larger node, or lower requests of the class",
+            )
+    return ALLOWED
+
+
+def _is_in_service(node: Node, need: Need) -> Verdict:
+    """Nothing keeps new pods away from the node at the moment."""
     if not node.ready:
         return refuse(Reason.NOT_READY, f"node {node.name} is inside, but not Ready; mend the node")
     if node.cordoned:
         return refuse(Reason.CORDONED, f"node {node.name} is inside, but cordoned; uncordon it")
-    if accelerator is None:
-        return refuse(Reason.NO_ACCELERATOR, "none of the model's accelerator classes exists")
-    spec, name = accelerator.spec, accelerator.metadata.name
-    if spec.node_selector and not spec.node_selector.matches(node.labels):
-        return refuse(Reason.NO_ACCELERATOR, f"node {node.name} lacks the labels of accelerator class {name}")
-    if spec.resources and not any(amount(node.allocatable.get(resource, "0")) > 0 for resource in spec.resources):
-        wanted = " or ".join(spec.resources)
-        return refuse(Reason.NO_ACCELERATOR, f"node {node.name} has no {wanted} to give (class {name})")
+    if need.resource and amount(node.allocatable[need.resource]) == 0:
+        return refuse(
+            Reason.NO_ACCELERATOR,
+            f"node {node.name} is inside, but its {need.resource} are all out of order; see its device plug-in",
+        )
+    for taint in node.taints:
+        if taint.effect in _KEEPS_AWAY and taint.key not in _STATES and not _tolerated(taint, need):
+            told = f"{taint.key}={taint.value}:{taint.effect}" if taint.value else f"{taint.key}:{taint.effect}"
+            return refuse(
+                Reason.TAINTED,
+                f"node {node.name} is inside, but has the taint {told}, which accelerator class "
+                f"{need.accelerator.metadata.name} does not tolerate; remove the taint, or add the toleration",
+            )
     return ALLOWED
+
+
+def _tolerated(taint: Taint, need: Need) -> bool:
+    return any(
+        toleration.key == taint.key
+        and toleration.effect in {None, taint.effect}
+        and (toleration.operator == "Exists" or (toleration.value or "") == taint.value)
+        for toleration in need.accelerator.spec.tolerations
+    )
 
 
 def _counts(refused: dict[Reason, list[tuple[str, str]]]) -> tuple[Count, ...]:
@@ -88,7 +195,7 @@ def _counts(refused: dict[Reason, list[tuple[str, str]]]) -> tuple[Count, ...]:
         Count(
             reason=reason,
             count=len(found),
-            message=found[0][1][:_LONGEST_MESSAGE],
+            message=min(found)[1][:_LONGEST_MESSAGE],
             examples=tuple(sorted(name for name, _ in found)[:_EXAMPLES]),
         )
         for reason, found in sorted(refused.items(), key=lambda entry: (-len(entry[1]), entry[0]))

@@ -1,4 +1,4 @@
-"""Ports and paths on which the engine, the gate and the probes agree."""
+"""Ports and paths on which the engine, the gate and the probes agree, and how long things may take."""
 
 ENGINE_PORT = 8000
 """On loopback, and only there."""
@@ -11,7 +11,9 @@ MODEL_PATH = "/model"
 ADAPTER_PATH = "/adapters"
 SCRATCH_PATH = "/tmp"  # noqa: S108 - the pod's own emptyDir
 
-PRE_STOP_SECONDS = 5
+START_SECONDS = 3600
+"""A terabyte from storage that gives 300 MB/s takes that long. A broken engine exits by itself, much earlier."""
+PRE_STOP_SECONDS = 10
 """Until every node has taken the pod out of its Services, requests still come; they must find an engine."""
 DRAIN_SECONDS = 60
 """What requests under way get to end, once the engine was told to stop."""

@@ -8,14 +8,17 @@ from bailiwick.workload.layout import CLIENT_PORT, PROBE_PORT
 from bailiwick.workload.naming import Manifest, metadata, selector
 
 if TYPE_CHECKING:
-    from bailiwick.api.sovereignmodel import SovereignModel
+    from bailiwick.workload.placing import Placing
 
 
-def network_policy(model: SovereignModel, *, monitoring_namespace: str | None) -> Manifest:
+def network_policy(placing: Placing) -> Manifest:
     """Nothing out, and in only what serving needs: clients of the namespace, and Prometheus where it is named.
 
-    The kubelet's probes come from the node itself, which no NetworkPolicy shuts out.
+    Clients of other namespaces are let in by a NetworkPolicy that the model's owner adds, because policies add up; a
+    label by which a namespace lets itself in would be the caller's to write. The kubelet's probes come from the node
+    itself, which no NetworkPolicy shuts out.
     """
+    model, monitoring = placing.model, placing.monitoring_namespace
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -25,7 +28,7 @@ def network_policy(model: SovereignModel, *, monitoring_namespace: str | None) -
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [
                 {"from": [{"podSelector": {}}], "ports": [{"port": CLIENT_PORT, "protocol": "TCP"}]},
-                *([_from_monitoring(monitoring_namespace)] if monitoring_namespace else []),
+                *([_from_monitoring(monitoring)] if monitoring else []),
             ],
         },
     }

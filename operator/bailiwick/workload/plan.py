@@ -6,26 +6,39 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bailiwick.api.modelstatus import Plan
+from bailiwick.api.sovereignmodel import Parallelism
 from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse
 from bailiwick.workload import sources
 from bailiwick.workload.deployment import deployment
-from bailiwick.workload.eligibility import Eligibility
+from bailiwick.workload.eligibility import Eligibility, Need
 from bailiwick.workload.engines import ENGINES
 from bailiwick.workload.networkpolicy import network_policy
+from bailiwick.workload.placing import Placing
 from bailiwick.workload.poddisruptionbudget import pod_disruption_budget
 from bailiwick.workload.service import service
 from bailiwick.workload.serviceaccount import service_account
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from bailiwick.api.acceleratorclass import AcceleratorClass, ServingEngine
+    from bailiwick.api.acceleratorclass import AcceleratorClass
     from bailiwick.api.sovereignmodel import SovereignModel
     from bailiwick.residency.policies import CompiledPolicy
-    from bailiwick.workload.engines import Engine
     from bailiwick.workload.naming import Manifest
 
-    Eligible = Callable[[SovereignModel, Sequence[CompiledPolicy], AcceleratorClass], Eligibility]
+    Eligible = Callable[[SovereignModel, Sequence[CompiledPolicy], Need], Eligibility]
+
+MOST_NAMED_NODES = 500
+"""Nodes that a pod template names one by one, where the model has a residency of its own: about 50 KB of it."""
+
+_BUILDERS = (
+    # The border around a pod is there before the pod.
+    network_policy,
+    service_account,
+    pod_disruption_budget,
+    service,
+    deployment,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,31 +53,13 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placing:
-    """Everything that the pods of a model are made from."""
-
-    model: SovereignModel
-    policies: tuple[str, ...]
-    accelerator: AcceleratorClass
-    serving: ServingEngine
-    engine: Engine
-    engine_image: str
-    gate_image: str
-    devices: int
-    resource: str | None
-    """The extended resource by which devices are asked for; None on a plain CPU."""
-    only_nodes: tuple[str, ...] | None
-    """The nodes that the model's own residency leaves, where it has one; else labels say it all."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadPlan:
     """The decision. ``objects`` is empty when the verdict refuses: what runs is then left as it is."""
 
     verdict: Verdict
     policies: tuple[str, ...] = ()
     plan: Plan | None = None
-    eligibility: Eligibility = field(default_factory=lambda: Eligibility((), ()))
+    eligibility: Eligibility = field(default_factory=Eligibility)
     objects: tuple[Manifest, ...] = ()
 
 
@@ -76,91 +71,94 @@ def plan_workload(
     eligible: Eligible,
     settings: Settings,
 ) -> WorkloadPlan:
-    """Decide. ``eligible`` tells which nodes could run the model on a class.
+    """Decide. ``eligible`` tells which nodes could take a replica; it is asked for one need at a time.
 
-    The first class in the order of preference that has an eligible node is taken, and when none has, the first: the
-    model then waits for a node, and never goes elsewhere.
+    No node being eligible is no refusal: the objects are written, their pods wait, and never go elsewhere.
     """
     names = tuple(policy.name for policy in policies)
-    refusal = _refusal(model, policies, settings)
+    needs = tuple(_needs(model, classes))
+    refusal = _refusal(model, policies, settings) or (None if needs else _no_class(model, classes))
     if refusal:
         return WorkloadPlan(verdict=refusal, policies=names)
     engine = ENGINES[model.spec.engine.name]
-    candidates = [classes[name] for name in model.spec.accelerators.classes if name in classes]
-    serving = {
-        each.metadata.name: offer
-        for each in candidates
-        for offer in each.spec.engines
-        if offer.name is model.spec.engine.name
-    }
-    candidates = [each for each in candidates if each.metadata.name in serving]
-    if not candidates:
-        return WorkloadPlan(verdict=_no_class(model, classes), policies=names)
-    asked = [(each, eligible(model, policies, each)) for each in candidates]
-    accelerator, found = next((each for each in asked if each[1].nodes), asked[0])
-    offer = serving[accelerator.metadata.name]
+    need, found = _choose(model, [(need, eligible(model, policies, need)) for need in needs])
+    refusal = engine.refusal_on(need) or _names_nothing(found)
+    if refusal:
+        return WorkloadPlan(verdict=refusal, policies=names, eligibility=found)
     placing = Placing(
         model=model,
         policies=names,
-        accelerator=accelerator,
-        serving=offer,
+        need=need,
+        parallelism=_parallelism(model, need),
         engine=engine,
-        engine_image=model.spec.engine.image or offer.image,
+        engine_image=model.spec.engine.image or need.serving.image,
         gate_image=settings.gate_image,
-        devices=_devices(model, accelerator),
-        resource=next(iter(accelerator.spec.resources), None),
-        only_nodes=found.nodes if model.spec.residency else None,
+        monitoring_namespace=settings.monitoring_namespace,
+        only_nodes=_named(found) if model.spec.residency else None,
     )
     return WorkloadPlan(
         verdict=ALLOWED,
         policies=names,
         plan=_told(placing),
         eligibility=found,
-        objects=(
-            # The border around a pod is there before the pod.
-            network_policy(model, monitoring_namespace=settings.monitoring_namespace),
-            service_account(model),
-            pod_disruption_budget(model),
-            service(model),
-            deployment(placing),
-        ),
+        objects=tuple(build(placing) for build in _BUILDERS),
     )
 
 
 def _refusal(model: SovereignModel, policies: Sequence[CompiledPolicy], settings: Settings) -> Verdict | None:
-    """What cannot be served at all."""
-    namespace = model.metadata.namespace
+    """What cannot be served at all, whatever the cluster has."""
     if not policies and not settings.serves_ungoverned:
         return refuse(
             Reason.UNGOVERNED,
-            f"no ResidencyPolicy governs namespace {namespace}, so nobody says where the model may run; give the "
-            f"namespace the labels that a policy selects, or ask for a policy",
+            f"no ResidencyPolicy governs namespace {model.metadata.namespace}, so nobody says where the model may run; "
+            f"give the namespace the labels that a policy selects, or ask for a policy",
         )
     name = model.spec.engine.name
     if name not in ENGINES:
         known = ", ".join(str(each) for each in ENGINES)
-        return refuse(Reason.INVALID_MODEL, f"engine {name} is not served by this release; use one of: {known}")
-    told = sources.refusal(model) or ENGINES[name].refusal(model) or _serving(model)
-    return refuse(Reason.INVALID_MODEL, told) if told else None
+        return refuse(
+            Reason.UNSUPPORTED_ENGINE, f"engine {name} is not served by this release; set spec.engine.name to: {known}"
+        )
+    return sources.refusal(model) or ENGINES[name].refusal(model) or _devices_disagree(model) or _serving(model)
 
 
-def _serving(model: SovereignModel) -> str | None:
+def _serving(model: SovereignModel) -> Verdict | None:
     """What a user would believe to be in force, and is not in this release."""
     serving = model.spec.serving
-    asked = [name for name in ("authentication", "tls", "gateway") if getattr(serving, name)]
-    if asked:
-        return f"serving.{asked[0]} is not enforced by this release; leave it out, and guard the Service otherwise"
-    return None
-
-
-def _no_class(model: SovereignModel, classes: Mapping[str, AcceleratorClass]) -> Verdict:
-    asked = ", ".join(model.spec.accelerators.classes)
-    there = ", ".join(sorted(classes)) or "none"
+    asked = next((name for name in ("authentication", "tls", "gateway") if getattr(serving, name)), None)
+    if asked is None:
+        return None
     return refuse(
-        Reason.NO_ACCELERATOR,
-        f"engine {model.spec.engine.name} is served by none of the accelerator classes {asked}; classes of this "
-        f"cluster: {there}",
+        Reason.UNSUPPORTED_FEATURE,
+        f"spec.serving.{asked} is not enforced by this release, and nobody should believe that it is; leave it out, "
+        f"and guard the Service otherwise",
     )
+
+
+def _devices_disagree(model: SovereignModel) -> Verdict | None:
+    asked, parallelism = model.spec.accelerators.per_replica, model.spec.parallelism
+    if not isinstance(asked, int) or not asked or parallelism is None:
+        return None
+    used = parallelism.tensor * parallelism.pipeline
+    if used == asked:
+        return None
+    return refuse(
+        Reason.INVALID_MODEL,
+        f"spec.accelerators.perReplica is {asked}, but spec.parallelism spreads a replica over {used} devices "
+        f"(tensor {parallelism.tensor} x pipeline {parallelism.pipeline}); make them equal, or leave one of them out",
+    )
+
+
+def _needs(model: SovereignModel, classes: Mapping[str, AcceleratorClass]) -> Iterator[Need]:
+    """What a replica could ask for, in the order of preference: of classes, then of a class's resource names."""
+    for accelerator in (classes[name] for name in model.spec.accelerators.classes if name in classes):
+        for serving in (offer for offer in accelerator.spec.engines if offer.name is model.spec.engine.name):
+            devices = _devices(model, accelerator)
+            resources = accelerator.spec.resources if devices else (None,)
+            yield from (
+                Need(accelerator=accelerator, serving=serving, resource=resource, devices=devices)
+                for resource in resources
+            )
 
 
 def _devices(model: SovereignModel, accelerator: AcceleratorClass) -> int:
@@ -174,11 +172,56 @@ def _devices(model: SovereignModel, accelerator: AcceleratorClass) -> int:
     return parallelism.tensor * parallelism.pipeline if parallelism else 1
 
 
+def _parallelism(model: SovereignModel, need: Need) -> Parallelism:
+    """As asked, or one tensor-parallel group over all devices of a replica: they are on one node."""
+    return model.spec.parallelism or Parallelism(tensor=max(need.devices, 1))
+
+
+def _choose(model: SovereignModel, asked: Sequence[tuple[Need, Eligibility]]) -> tuple[Need, Eligibility]:
+    """The preferred need that has a node.
+
+    What runs is not moved because a node restarts or a better one joins: as long as the spec is the one that was
+    planned for, the class of that plan is kept while any node could carry it, in service or not.
+    """
+    current = model.status.plan.accelerator_class if model.status and model.status.plan else None
+    if model.status and model.status.observed_generation == model.metadata.generation:
+        for need, found in asked:
+            if need.accelerator.metadata.name == current and found.capable:
+                return need, found
+    return next((each for each in asked if each[1].nodes), next((each for each in asked if each[1].capable), asked[0]))
+
+
+def _named(found: Eligibility) -> tuple[str, ...]:
+    """The nodes to name in the pod template: all that are inside, so that it changes only when the inside does."""
+    if len(found.inside) <= MOST_NAMED_NODES:
+        return found.inside
+    capable = set(found.capable)
+    return tuple(sorted(sorted(found.inside, key=lambda name: (name not in capable, name))[:MOST_NAMED_NODES]))
+
+
+def _names_nothing(found: Eligibility) -> Verdict | None:
+    """A name in the model's own residency that means nothing would leave it without nodes, or with too few."""
+    if not found.problems:
+        return None
+    problem = found.problems[0]
+    return refuse(problem.reason, f"spec.residency of the model: {problem.message}")
+
+
+def _no_class(model: SovereignModel, classes: Mapping[str, AcceleratorClass]) -> Verdict:
+    asked = ", ".join(model.spec.accelerators.classes)
+    there = ", ".join(sorted(classes)) or "none"
+    return refuse(
+        Reason.NO_ACCELERATOR,
+        f"engine {model.spec.engine.name} is served by none of the accelerator classes {asked}; classes of this "
+        f"cluster: {there}; name one that offers the engine, or add the engine to spec.engines of a class",
+    )
+
+
 def _told(placing: Placing) -> Plan:
     return Plan(
         engine=placing.model.spec.engine.name,
         image=placing.engine_image,
-        accelerator_class=placing.accelerator.metadata.name,
-        devices_per_replica=placing.devices,
+        accelerator_class=placing.need.accelerator.metadata.name,
+        devices_per_replica=placing.need.devices,
         nodes_per_replica=1,
     )

@@ -9,10 +9,16 @@ from bailiwick.workload.naming import Manifest, metadata, selector
 
 if TYPE_CHECKING:
     from bailiwick.api.sovereignmodel import SovereignModel
+    from bailiwick.workload.placing import Placing
 
 
-def service(model: SovereignModel) -> Manifest:
-    """The address clients use: port 80 of the gate, never the engine, and not the metrics."""
+def service(placing: Placing) -> Manifest:
+    """The address clients use: port 80 of the gate, never the engine.
+
+    Not the metrics either: they tell what callers do, and Prometheus reads every pod by itself, not one of many behind
+    an address.
+    """
+    model = placing.model
     return {
         "apiVersion": "v1",
         "kind": "Service",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bailiwick.residency.verdict import Reason, Verdict, refuse
 from bailiwick.workload.layout import ADAPTER_PATH, MODEL_PATH
 
 if TYPE_CHECKING:
@@ -15,45 +16,46 @@ if TYPE_CHECKING:
 Manifest = dict[str, Any]
 
 
-def refusal(model: SovereignModel) -> str | None:
+def refusal(model: SovereignModel) -> Verdict | None:
     """Why a source cannot be mounted, and what to do; None when all can."""
-    for source in _sources(model):
-        if source.s3 or source.hugging_face:
-            return (
-                "s3 and huggingFace are imported by a Job that this release does not make; copy the files into a "
-                "PersistentVolumeClaim or an OCI image, and name that"
+    for where, source in _sources(model):
+        kind = "s3" if source.s3 else "huggingFace" if source.hugging_face else None
+        if kind:
+            return refuse(
+                Reason.UNSUPPORTED_SOURCE,
+                f"{where}.{kind} needs an import, and imports arrive with a later release: an engine that serves never "
+                f"fetches; copy the files into a PersistentVolumeClaim or an OCI image, and name that",
             )
     return None
 
 
 def volumes(model: SovereignModel) -> list[Manifest]:
     """The volumes of the model and its adapters."""
-    return [
-        {"name": "model", **_volume(model.spec.model.source)},
-        *({"name": f"adapter-{adapter.name}", **_volume(adapter.source)} for adapter in model.spec.adapters),
-    ]
+    return [{"name": name, **_volume(source)} for name, _, source in _mounted(model)]
 
 
 def mounts(model: SovereignModel) -> list[Manifest]:
     """Where the engine finds them."""
-    return [
-        _mount("model", MODEL_PATH, model.spec.model.source),
-        *(
-            _mount(f"adapter-{adapter.name}", f"{ADAPTER_PATH}/{adapter.name}", adapter.source)
-            for adapter in model.spec.adapters
-        ),
-    ]
+    return [_mount(name, path, source) for name, path, source in _mounted(model)]
 
 
 def pull_secrets(model: SovereignModel) -> list[Manifest]:
     """Secrets by which the node may pull the images of volumes."""
-    names = {name for source in _sources(model) if source.oci for name in source.oci.pull_secrets}
+    names = {name for _, source in _sources(model) if source.oci for name in source.oci.pull_secrets}
     return [{"name": name} for name in sorted(names)]
 
 
-def _sources(model: SovereignModel) -> Iterator[Source]:
-    yield model.spec.model.source
-    yield from (adapter.source for adapter in model.spec.adapters)
+def _mounted(model: SovereignModel) -> Iterator[tuple[str, str, Source]]:
+    """Name of the volume, path in the engine, source. Adapters have names that a volume could not have."""
+    yield "model", MODEL_PATH, model.spec.model.source
+    for number, adapter in enumerate(model.spec.adapters):
+        yield f"adapter-{number}", f"{ADAPTER_PATH}/{adapter.name}", adapter.source
+
+
+def _sources(model: SovereignModel) -> Iterator[tuple[str, Source]]:
+    yield "spec.model.source", model.spec.model.source
+    for adapter in model.spec.adapters:
+        yield f"spec.adapters[{adapter.name}].source", adapter.source
 
 
 def _volume(source: Source) -> Manifest:

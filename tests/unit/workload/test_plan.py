@@ -96,21 +96,21 @@ def plan(
     [
         (
             {"model": {"name": "a", "source": {"s3": {"endpoint": "https://s3.example", "bucket": "models"}}}},
-            "InvalidModel", "copy the files into a PersistentVolumeClaim or an OCI image",
+            "UnsupportedSource", "copy the files into a PersistentVolumeClaim or an OCI image",
         ),
         (
             {"model": {"name": "a", "source": {"huggingFace": {"repository": "a/b", "revision": "0" * 40}}}},
-            "InvalidModel", "copy the files into a PersistentVolumeClaim or an OCI image",
+            "UnsupportedSource", "copy the files into a PersistentVolumeClaim or an OCI image",
         ),
         (
             {"adapters": [{"name": "x", "source": {"s3": {"endpoint": "https://s3.example", "bucket": "models"}}}]},
-            "InvalidModel", "copy the files into a PersistentVolumeClaim or an OCI image",
+            "UnsupportedSource", "copy the files into a PersistentVolumeClaim or an OCI image",
         ),
-        ({"engine": {"name": "llama.cpp"}}, "InvalidModel", "use one of: vllm"),
-        ({"parallelism": {"data": 2}}, "InvalidModel", "use replicas"),
-        ({"serving": {"authentication": {"apiKeysSecret": "keys"}}}, "InvalidModel", "serving.authentication is not"),
-        ({"serving": {"tls": {"secret": "tls"}}}, "InvalidModel", "serving.tls is not"),
-        ({"serving": {"gateway": {"name": "edge"}}}, "InvalidModel", "serving.gateway is not"),
+        ({"engine": {"name": "llama.cpp"}}, "UnsupportedEngine", "set spec.engine.name to: vllm"),
+        ({"parallelism": {"data": 2}}, "UnsupportedFeature", "raise spec.replicas"),
+        ({"serving": {"authentication": {"apiKeysSecret": "keys"}}}, "UnsupportedFeature", "authentication is not"),
+        ({"serving": {"tls": {"secret": "tls"}}}, "UnsupportedFeature", "serving.tls is not"),
+        ({"serving": {"gateway": {"name": "edge"}}}, "UnsupportedFeature", "serving.gateway is not"),
         ({"accelerators": {"classes": ["gpu"]}}, "NoAccelerator", "classes of this cluster: cpu"),
     ],
 )  # fmt: skip
@@ -180,6 +180,9 @@ def test_the_border_around_a_pod_is_made_before_the_pod() -> None:
     assert kinds[-1] == "Deployment"
 
 
+EIGHT_GPUS: dict[str, Any] = {"labels": {"gpu": "yes"}, "allocatable": {"vendor.example/gpu": "8"}}
+
+
 def judged(
     nodes: Sequence[Any], statements: Sequence[NodeStatement], on: AcceleratorClass | None = None, **place: Any
 ) -> Eligibility:
@@ -191,8 +194,8 @@ def judged(
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (node("n", ready=False), "NotReady"),
-        (node("n", cordoned=True), "Cordoned"),
+        (node("n", ready=False, **EIGHT_GPUS), "NotReady"),
+        (node("n", cordoned=True, **EIGHT_GPUS), "Cordoned"),
         (node("n"), "NoAccelerator"),
         (node("n", labels={"gpu": "yes"}, allocatable={"vendor.example/gpu": "0"}), "NoAccelerator"),
     ],

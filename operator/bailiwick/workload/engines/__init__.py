@@ -10,20 +10,25 @@ from bailiwick.workload.engines import vllm
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bailiwick.api.acceleratorclass import ServingEngine
     from bailiwick.api.sovereignmodel import SovereignModel
+    from bailiwick.residency.verdict import Verdict
+    from bailiwick.workload.eligibility import Need
+    from bailiwick.workload.placing import Placing
 
 
 class Engine(Protocol):
     """What a module of this package provides."""
 
-    def refusal(self, model: SovereignModel) -> str | None:
+    def refusal(self, model: SovereignModel) -> Verdict | None:
         """Why this engine cannot serve the model as it is asked for, and what to do; None when it can."""
 
-    def arguments(self, model: SovereignModel, serving: ServingEngine) -> Sequence[str]:
-        """Arguments of the container."""
+    def refusal_on(self, need: Need) -> Verdict | None:
+        """Why this engine must not be started as an accelerator class says; None when it may."""
 
-    def environment(self, serving: ServingEngine) -> Sequence[Mapping[str, Any]]:
+    def arguments(self, placing: Placing) -> Sequence[str]:
+        """Arguments of the container, behind the entry point of its image."""
+
+    def environment(self, placing: Placing) -> Sequence[Mapping[str, Any]]:
         """Environment of the container."""
 
 

@@ -1,88 +1,196 @@
 """vLLM: offline, on loopback, from safetensors, without any code of the model's.
 
-Sources: vLLM 0.32 `docs/usage/security.md`, `docs/usage/usage_stats.md`, `vllm/envs.py`, and what a loopback-only
-network namespace showed that it tries (docs/serving.md).
+Source: vLLM 0.32, `vllm/entrypoints/launchers/cli_args.py`, `vllm/engine/arg_utils.py`, `vllm/envs.py`; what it tries
+to reach was observed in a network namespace that had loopback only (docs/serving.md).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bailiwick.residency.verdict import Reason, Verdict, refuse
+from bailiwick.workload.arguments import forbidden, stray
 from bailiwick.workload.layout import ADAPTER_PATH, DRAIN_SECONDS, ENGINE_PORT, MODEL_PATH, SCRATCH_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bailiwick.api.acceleratorclass import ServingEngine
     from bailiwick.api.sovereignmodel import SovereignModel
+    from bailiwick.workload.eligibility import Need
+    from bailiwick.workload.placing import Placing
 
-_OFFLINE = {
+_CODE = "it runs code that is not in the engine's image; use an image that contains it"
+_OPENS = "it opens the engine to the network, which only the gate may face; leave it out"
+_CALLS_OUT = "it makes the engine call out, and nothing leaves its pod; leave it out"
+_OURS = "Bailiwick sets it from the model; leave it out"
+_TELLS = "it writes prompts or answers to the log; leave it out"
+FORBIDDEN: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            *("io-processor-plugin", "logits-processors", "middleware", "model-class-overrides", "scheduler-cls"),
+            *("reasoning-parser-plugin", "tool-parser-plugin", "trust-remote-code", "worker-cls"),
+            *("worker-extension-cls",),
+        ),
+        _CODE,
+    ),
+    **dict.fromkeys(
+        (
+            *("allow-credentials", "allowed-headers", "allowed-methods", "allowed-origins", "api-key", "config"),
+            *("data-parallel-address", "data-parallel-external-lb", "data-parallel-hybrid-lb", "data-parallel-rank"),
+            *("data-parallel-multi-port-external-lb", "data-parallel-rpc-port", "enable-scale-out", "grpc"),
+            *("enable-tokenizer-info-endpoint", "grpc-port", "headless", "host", "master-addr", "master-port"),
+            *("nnodes", "node-rank", "port", "root-path", "ssl-ca-certs", "ssl-certfile", "ssl-keyfile"),
+            *("tokens-only", "trust-request-chat-template", "trust-request-mm-kwargs", "uds"),
+        ),
+        _OPENS,
+    ),
+    **dict.fromkeys(
+        (
+            *("allowed-local-media-path", "allowed-media-domains", "download-dir", "ec-transfer-config", "hf-token"),
+            *("kv-events-config", "kv-transfer-config", "otlp-traces-endpoint", "tool-server"),
+            *("weight-transfer-config",),
+        ),
+        _CALLS_OUT,
+    ),
+    **dict.fromkeys(
+        (
+            *("code-revision", "disable-uvicorn-access-log", "enable-lora", "load-format", "lora-modules", "model"),
+            *("pipeline-parallel-size", "revision", "served-model-name", "shutdown-timeout", "tensor-parallel-size"),
+            *("tokenizer-revision", "model-loader-extra-config"),
+        ),
+        _OURS,
+    ),
+    **dict.fromkeys(
+        ("enable-log-outputs", "enable-log-requests", "max-log-len", "no-disable-uvicorn-access-log"), _TELLS
+    ),
+}
+"""Long options that no accelerator class may give, and why. Models may give none but those of `api.arguments`."""
+
+SWITCHES = frozenset(  # one option per word
+    """
+    async-scheduling cudagraph-metrics disable-cascade-attn disable-chunked-mm-input disable-custom-all-reduce
+    disable-hybrid-kv-cache-manager disable-log-stats disable-sliding-window enable-auto-tool-choice
+    enable-chunked-prefill enable-dbo enable-ep-weight-filter enable-eplb enable-force-include-usage enable-mfu-metrics
+    enable-per-request-metrics enable-prefix-caching enable-prompt-tokens-details enable-server-load-tracking
+    enforce-eager exclude-tools-when-tool-choice-none fully-sharded-loras interleave-mm-strings kv-cache-metrics
+    kv-sharing-fast-prefill numa-bind return-tokens-as-token-ids scheduler-reserve-full-isl skip-mm-profiling
+    use-tqdm-on-load
+    """.split()  # noqa: SIM905
+)
+"""Of the options that a model may give, those without a value."""
+LISTS = frozenset({"cudagraph-capture-sizes"})
+"""Of the options that a model may give, those with several values."""
+
+_CLOSED = {
     "VLLM_NO_USAGE_STATS": "1",  # literally 1: "true" does not count
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_UPDATE_CHECK": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+    # Off by default. An image may say otherwise, and what stands here wins.
+    "VLLM_ALLOW_INSECURE_SERIALIZATION": "0",
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "0",
+    "VLLM_SERVER_DEV_MODE": "0",
+    "VLLM_USE_MODELSCOPE": "0",
 }
-_PLUGINS = "VLLM_PLUGINS"
-"""Set to nothing: no plug-in, instead of whatever is installed. A device whose support is one names it."""
 _SCRATCH = {"HOME": SCRATCH_PATH, "TMPDIR": SCRATCH_PATH, "XDG_CACHE_HOME": f"{SCRATCH_PATH}/.cache"}
+_FIXED: Mapping[str, str] = {**_CLOSED, **_SCRATCH}
+_NOT_TO_SET = frozenset({
+    "HF_ENDPOINT", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY", "VLLM_HOST_IP", "VLLM_PORT",
+    "VLLM_USAGE_STATS_SERVER",
+})  # fmt: skip
+_DEFAULTS: Mapping[str, str] = {
+    "VLLM_MAX_N_SEQUENCES": "64",  # answers to one request; 16384 by default, and one caller could fill the queue
+    # No plug-in, instead of whatever is installed. A device whose support is one names it.
+    "VLLM_PLUGINS": "",
+}
+"""What an accelerator class may set otherwise."""
+_NOWHERE = "none.invalid"
+"""No host has this name (RFC 6761). An empty list would allow every host."""
 
 
-def refusal(model: SovereignModel) -> str | None:
-    """What this release cannot start with vLLM yet."""
+def refusal(model: SovereignModel) -> Verdict | None:
+    """What this release cannot start with vLLM, and arguments that mean something else than they seem to."""
     parallelism = model.spec.parallelism
     if parallelism and parallelism.data > 1:
-        return "data parallelism needs a group of pods, which this release does not make; use replicas"
+        return refuse(
+            Reason.UNSUPPORTED_FEATURE,
+            f"spec.parallelism.data is {parallelism.data}; data parallelism needs a group of pods, which this release "
+            f"does not make; leave it at 1 and raise spec.replicas",
+        )
+    if found := stray(model.spec.engine.arguments, switches=SWITCHES, lists=LISTS):
+        return refuse(Reason.FORBIDDEN_ARGUMENT, f"{found.argument!r} in spec.engine.arguments {found.why}")
     return None
 
 
-def arguments(model: SovereignModel, serving: ServingEngine) -> Sequence[str]:
-    """What identifies the model first, then limits, then what the device and the user add."""
+def refusal_on(need: Need) -> Verdict | None:
+    """What an accelerator class must not make of the engine."""
+    where = f"of engine vllm in accelerator class {need.accelerator.metadata.name}"
+    if found := forbidden(need.serving.arguments, FORBIDDEN):
+        return refuse(Reason.FORBIDDEN_ARGUMENT, f"argument {found.argument} {where} is refused: {found.why}")
+    for variable in need.serving.environment:
+        if variable.name in _NOT_TO_SET or variable.value != _FIXED.get(variable.name, variable.value):
+            return refuse(
+                Reason.FORBIDDEN_ARGUMENT,
+                f"variable {variable.name} {where} is refused: Bailiwick keeps the engine offline and closed by it; "
+                f"leave it out",
+            )
+    return None
+
+
+def arguments(placing: Placing) -> Sequence[str]:
+    """What identifies the model first, then limits, then what the device needs, and last what the user tunes.
+
+    Of an option that is given twice the last one counts, so a model's tuning goes before its class's.
+    """
     return [
-        *("--model", MODEL_PATH, "--served-model-name", model.spec.model.name),
+        *("--model", MODEL_PATH, "--served-model-name", placing.model.spec.model.name),
         *("--host", "127.0.0.1", "--port", str(ENGINE_PORT)),
         *("--load-format", "safetensors"),  # "auto" falls back to pickle
+        *("--allowed-media-domains", _NOWHERE),
         *("--shutdown-timeout", str(DRAIN_SECONDS)),
-        *("--disable-access-log-for-endpoints", "/health,/metrics"),
-        *_limits(model),
-        *_adapters(model),
-        *serving.arguments,
-        *model.spec.engine.arguments,
+        # The gate logs every request. A log of paths would hold their queries, and those what a client wrote.
+        *("--disable-uvicorn-access-log", "--fingerprint-mode", "none"),
+        *_limits(placing),
+        *_adapters(placing.model),
+        *placing.need.serving.arguments,
+        *placing.model.spec.engine.arguments,
     ]
 
 
-def environment(serving: ServingEngine) -> Sequence[Mapping[str, Any]]:
-    """Offline by construction; what the device needs can add to it, not change it."""
-    fixed = _OFFLINE | _SCRATCH
-    added = [each for each in serving.environment if each.name not in fixed]
+def environment(placing: Placing) -> Sequence[Mapping[str, Any]]:
+    """Offline by construction; what the device needs adds to it."""
+    variables = {**_DEFAULTS, **{each.name: each.value for each in placing.need.serving.environment}, **_FIXED}
     return [
-        *({"name": name, "value": value} for name, value in sorted(fixed.items())),
-        *([] if any(each.name == _PLUGINS for each in added) else [{"name": _PLUGINS}]),
         # Otherwise the engine finds its own address by asking the network for the way to a public one.
         {"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-        *({"name": each.name, "value": each.value} if each.value else {"name": each.name} for each in added),
+        # An empty value is left out: the API server would drop it, and the object would differ for ever.
+        *({"name": name, **({"value": value} if value else {})} for name, value in sorted(variables.items())),
     ]
 
 
-def _limits(model: SovereignModel) -> Iterator[str]:
-    context, parallelism = model.spec.context, model.spec.parallelism
+def _limits(placing: Placing) -> Iterator[str]:
+    """Each behind ``=``: whatever a user wrote is the option's value then, and never an option."""
+    context, parallelism = placing.model.spec.context, placing.parallelism
     asked = {
         "--max-model-len": context.max_length,
         "--max-num-seqs": context.max_sequences,
         "--kv-cache-dtype": context.kv_cache_type,
         "--quantization": context.quantization,
-        "--tensor-parallel-size": parallelism.tensor if parallelism else None,
-        "--pipeline-parallel-size": parallelism.pipeline if parallelism else None,
+        "--tensor-parallel-size": parallelism.tensor if parallelism.tensor > 1 else None,
+        "--pipeline-parallel-size": parallelism.pipeline if parallelism.pipeline > 1 else None,
     }
-    for flag, value in asked.items():
+    for option, value in asked.items():
         if value is not None:
-            yield from (flag, str(value))
-    if parallelism and parallelism.expert:
+            yield f"{option}={value}"
+    if parallelism.expert:
         yield "--enable-expert-parallel"
 
 
 def _adapters(model: SovereignModel) -> Iterator[str]:
+    """Adapters are loaded at start, from files that are mounted; none can be added to a running engine."""
     if model.spec.adapters:
         yield from ("--enable-lora", "--lora-modules")
         yield from (f"{adapter.name}={ADAPTER_PATH}/{adapter.name}" for adapter in model.spec.adapters)
