@@ -148,7 +148,8 @@ class Operator:
                 await kopf.run(self._stop)
                 await self._queue.stop(DRAIN_SECONDS)
                 await working
-                await lease.release()
+            # Nothing is written any more, so the next leader need not wait for the lease to run out.
+            await lease.release()
             for task in running:
                 task.cancel()
 
