@@ -39,13 +39,12 @@ def deployment(placing: Placing) -> Manifest:
     Nothing in it depends on the operator's version or on time: pods restart only when their model changes.
     """
     model = placing.model
-    replicas = {} if model.spec.autoscaling else {"replicas": model.spec.replicas}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": metadata(model),
         "spec": {
-            **replicas,
+            "replicas": model.spec.replicas,
             "selector": {"matchLabels": selector(model)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "progressDeadlineSeconds": START_SECONDS + 600,

@@ -126,6 +126,11 @@ def _serving(model: SovereignModel) -> Verdict | None:
     """What a user would believe to be in force, and is not in this release."""
     serving = model.spec.serving
     asked = next((name for name in ("authentication", "tls", "gateway") if getattr(serving, name)), None)
+    if model.spec.autoscaling:
+        return refuse(
+            Reason.UNSUPPORTED_FEATURE,
+            "spec.autoscaling is not done by this release; leave it out, and scale the SovereignModel itself",
+        )
     if asked is None:
         return None
     return refuse(
