@@ -33,7 +33,7 @@ def option_of(argument: str) -> str | None:
 
 
 def stray(arguments: Sequence[str], *, switches: Collection[str], lists: Collection[str]) -> Objection | None:
-    """The first value that belongs to no option: an engine may take it for the model that it is to serve.
+    """The first value that no option takes: an engine may read it as the model that it is to serve.
 
     ``switches`` take no value and ``lists`` any number; every other option takes one.
     """
@@ -41,28 +41,38 @@ def stray(arguments: Sequence[str], *, switches: Collection[str], lists: Collect
     for argument in arguments:
         option = option_of(argument)
         if option is not None:
+            switch = option.removeprefix("no-") in switches
+            if switch and ("=" in argument or "." in argument):
+                return Objection(argument, "gives a value to an option that takes none; write the option alone")
             complete = "=" in argument or not argument.startswith("--")  # a short option holds its value: -O2
-            given = complete or option.removeprefix("no-") in switches
-            wanted = 0 if given else float("inf") if option in lists else 1
+            wanted = 0 if switch or complete else float("inf") if option in lists else 1
         elif wanted <= 0:
-            return Objection(argument, "is a value that belongs to no option; write it behind its option")
+            return Objection(argument, "is a value that no option takes; write it behind its option")
         else:
             wanted -= 1
     return None
 
 
-def forbidden(arguments: Sequence[str], reasons: Mapping[str, str]) -> Objection | None:
+def forbidden(
+    arguments: Sequence[str], reasons: Mapping[str, str], *, known: Collection[str], anywhere: Collection[str]
+) -> Objection | None:
     """The first argument that is, or could be a short form of, one of the options in ``reasons``.
 
     Engines take any unambiguous beginning of an option. Which are unambiguous changes with every release, so each
-    beginning of a forbidden option counts; so does every option with one dash, of which several may be one argument.
+    beginning of a forbidden option counts, unless it is itself one of the options ``known`` to be harmless; so does
+    every option with one dash, of which several may be one argument. Those of ``anywhere`` are also keys of structured
+    values, and must not occur at all.
     """
     for argument in arguments:
+        if named := next((name for name in anywhere if name in argument.replace("_", "-")), None):
+            return Objection(argument, reasons[named])
         option = option_of(argument)
         if option is None:
             continue
         if not argument.startswith("--") or not option:
             return Objection(argument, "is a short form; write out an option with two dashes")
+        if option in known:
+            continue
         if why := next((why for name, why in reasons.items() if name.startswith(option)), None):
             return Objection(argument, why)
     return None

@@ -119,18 +119,19 @@ def _refusal(model: SovereignModel, policies: Sequence[CompiledPolicy], settings
         return refuse(
             Reason.UNSUPPORTED_ENGINE, f"engine {name} is not served by this release; set spec.engine.name to: {known}"
         )
-    return sources.refusal(model) or ENGINES[name].refusal(model) or _devices_disagree(model) or _serving(model)
+    return sources.refusal(model) or ENGINES[name].refusal(model) or _devices_disagree(model) or _unenforced(model)
 
 
-def _serving(model: SovereignModel) -> Verdict | None:
+def _unenforced(model: SovereignModel) -> Verdict | None:
     """What a user would believe to be in force, and is not in this release."""
-    serving = model.spec.serving
-    asked = next((name for name in ("authentication", "tls", "gateway") if getattr(serving, name)), None)
     if model.spec.autoscaling:
         return refuse(
             Reason.UNSUPPORTED_FEATURE,
-            "spec.autoscaling is not done by this release; leave it out, and scale the SovereignModel itself",
+            "spec.autoscaling is not done by this release; leave it out, and let an autoscaler of yours scale the "
+            "SovereignModel, which has the scale subresource",
         )
+    serving = model.spec.serving
+    asked = next((name for name in ("authentication", "tls", "gateway") if getattr(serving, name)), None)
     if asked is None:
         return None
     return refuse(
@@ -185,14 +186,13 @@ def _parallelism(model: SovereignModel, need: Need) -> Parallelism:
 def _choose(model: SovereignModel, asked: Sequence[tuple[Need, Eligibility]]) -> tuple[Need, Eligibility]:
     """The preferred need that has a node.
 
-    What runs is not moved because a node restarts or a better one joins: as long as the spec is the one that was
-    planned for, the class of that plan is kept while any node could carry it, in service or not.
+    What runs is not moved because a node restarts, a better one joins or an autoscaler asks for one replica more: the
+    class that was planned is kept while the model still lists it and any node could carry it, in service or not.
     """
     current = model.status.plan.accelerator_class if model.status and model.status.plan else None
-    if model.status and model.status.observed_generation == model.metadata.generation:
-        for need, found in asked:
-            if need.accelerator.metadata.name == current and found.capable:
-                return need, found
+    for need, found in asked:
+        if need.accelerator.metadata.name == current and found.capable:
+            return need, found
     return next((each for each in asked if each[1].nodes), next((each for each in asked if each[1].capable), asked[0]))
 
 

@@ -45,6 +45,16 @@ def pull_secrets(model: SovereignModel) -> list[Manifest]:
     return [{"name": name} for name in sorted(names)]
 
 
+def unverified(model: SovereignModel) -> str:
+    """What of the weights nobody checks in this release, as the middle of a sentence; empty when all is checked."""
+    missing = [
+        *(where for where, source in _sources(model) if not (source.oci and "@sha256:" in source.oci.image)),
+        *(f"spec.model.{name}" for name in ("digest", "manifest", "signature") if getattr(model.spec.model, name)),
+        *(f"spec.adapters[{adapter.name}].digest" for adapter in model.spec.adapters if adapter.digest),
+    ]
+    return ", ".join(missing)
+
+
 def _mounted(model: SovereignModel) -> Iterator[tuple[str, str, Source]]:
     """Name of the volume, path in the engine, source. Adapters have names that a volume could not have."""
     yield "model", MODEL_PATH, model.spec.model.source

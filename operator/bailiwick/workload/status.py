@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from bailiwick.api.conditions import Stated, false, settle, true, unknown
 from bailiwick.residency.facts import Fact
 from bailiwick.residency.verdict import Reason
+from bailiwick.workload import sources
 from bailiwick.workload.naming import selector
 from bailiwick.workload.service import endpoint
-from bailiwick.workload.troubles import trouble_of
+from bailiwick.workload.troubles import is_ready, living, running, stages_of, trouble_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,11 +44,11 @@ class Seen:
 
 
 def summarise(model: SovereignModel, plan: WorkloadPlan, seen: Seen, *, now: datetime) -> Raw:
-    """The whole status, as JSON."""
+    """The whole status, as JSON. Of a refused model, what was planned for the pods that go on is kept."""
     previous = seen.manifest.get("status") or {}
     generation = seen.manifest["metadata"].get("generation", 0)
     told = (seen.deployment or {}).get("status") or {}
-    placements = [_placement(pod, seen.facts) for pod in seen.pods if pod.get("spec", {}).get("nodeName")]
+    placements = [_placement(pod, seen.facts) for pod in running(seen.pods) if _node_of(pod)]
     placements.sort(key=lambda placement: placement["pod"])
     status: Raw = {
         "observedGeneration": generation,
@@ -68,6 +69,8 @@ def summarise(model: SovereignModel, plan: WorkloadPlan, seen: Seen, *, now: dat
     if plan.plan:
         status["plan"] = plan.plan.model_dump(mode="json", by_alias=True, exclude_none=True)
         status["endpoint"] = endpoint(model)
+    elif seen.deployment:
+        status |= {key: previous[key] for key in ("plan", "endpoint") if key in previous}
     return status
 
 
@@ -82,8 +85,14 @@ def summarise_unreadable(manifest: Raw, problem: str, *, now: datetime) -> Raw:
 
 
 def _conditions(model: SovereignModel, plan: WorkloadPlan, seen: Seen) -> tuple[Stated, ...]:
-    aspects = (_planned(plan), _placed(plan, seen), _verified(model), _available(model, seen), _resident(seen))
-    return (*aspects, _ready(aspects))
+    aspects = (
+        _planned(plan),
+        _placed(plan, seen),
+        _verified(model),
+        _available(seen),
+        _resident(plan, seen),
+    )
+    return (*aspects, _ready(aspects, seen))
 
 
 def _planned(plan: WorkloadPlan) -> Stated:
@@ -93,17 +102,27 @@ def _planned(plan: WorkloadPlan) -> Stated:
 
 
 def _placed(plan: WorkloadPlan, seen: Seen) -> Stated:
-    """Every pod has a node. When no node could run the model, that is said first: waiting alone will not help."""
-    waiting = [pod for pod in seen.pods if not pod.get("spec", {}).get("nodeName")]
-    if seen.pods and not waiting:
+    """Every replica has a node. When no node could take one, that is said first: waiting alone will not help."""
+    pods = living(seen.pods)
+    waiting = [pod for pod in pods if not _node_of(pod)]
+    if pods and not waiting:
         return true("Placed", "Placed", "every replica has a node")
     if plan.verdict.allowed and not plan.eligibility.nodes:
-        why = "; ".join(f"{each.count} nodes {each.reason} ({each.message})" for each in plan.eligibility.ineligible)
-        return false("Placed", "NoEligibleNode", f"no node could run the model, and it goes nowhere else: {why}")
+        return false("Placed", "NoEligibleNode", _nowhere(plan))
     if not waiting:
-        return unknown("Placed", "NoPods", "there are no pods yet")
-    told = next((_scheduling(pod) for pod in waiting if _scheduling(pod)), "the scheduler has not looked at it yet")
-    return false("Placed", "Unschedulable", f"{len(waiting)} of {len(seen.pods)} replicas wait for a node: {told}")
+        return unknown("Placed", "NoPods", "there are no pods")
+    told = next((why for pod in waiting if (why := _scheduling(pod))), "the scheduler has not looked at it yet")
+    return false("Placed", "Unschedulable", f"{len(waiting)} of {len(pods)} replicas wait for a node: {told}")
+
+
+def _nowhere(plan: WorkloadPlan) -> str:
+    """Which policies, which rule, how many nodes miss: a model never goes elsewhere silently."""
+    asked = f"policies {', '.join(plan.policies)}" if plan.policies else "no policy"
+    on = f" and class {plan.plan.accelerator_class}" if plan.plan else ""
+    why = "; ".join(f"{each.reason} {each.count} ({each.message})" for each in plan.eligibility.ineligible)
+    return (
+        f"no node can take a replica under {asked}{on}, and the model goes nowhere else: {why or 'there are no nodes'}"
+    )
 
 
 def _scheduling(pod: Raw) -> str:
@@ -113,66 +132,84 @@ def _scheduling(pod: Raw) -> str:
 
 def _verified(model: SovereignModel) -> Stated:
     """An image by digest is checked by the container runtime when it is pulled. Nothing else is checked yet."""
-    oci = model.spec.model.source.oci
-    if oci and "@sha256:" in oci.image:
-        return true("Verified", "DigestPinned", "the weights are an image volume that is named by its digest")
-    return unknown("Verified", "NotVerified", "nobody checked the weights; use an oci source by digest")
+    if missing := sources.unverified(model):
+        return unknown("Verified", "NotVerified", f"nobody checked {missing}; use oci sources by digest")
+    return true("Verified", "DigestPinned", "all weights are image volumes that are named by their digests")
 
 
-def _available(model: SovereignModel, seen: Seen) -> Stated:
-    """As many replicas answer as were asked for, and they are of this generation."""
-    if seen.failure:
-        return false("Available", "NotWritten", f"an object could not be written: {seen.failure}")
+def _available(seen: Seen) -> Stated:
+    """As many replicas answer as were asked for, be they of this generation or the one before."""
     deployment = seen.deployment
+    if deployment is None and seen.failure:
+        return false("Available", "NotWritten", f"an object could not be written: {seen.failure}")
     if deployment is None:
-        return unknown("Available", "NoDeployment", "the Deployment is not there yet")
-    status, wanted = deployment.get("status") or {}, deployment["spec"].get("replicas", model.spec.replicas)
-    trouble = trouble_of(deployment, seen.pods)
-    current = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
-    ready, updated = status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
-    if current and ready >= wanted and updated >= wanted and status.get("replicas", 0) == wanted:
-        return true("Available", "Available", f"{ready} of {wanted} replicas answer")
-    if trouble:
-        return false("Available", trouble.reason, trouble.message)
-    return false("Available", "Progressing", f"{ready} of {wanted} replicas answer; {updated} are up to date")
+        return unknown("Available", "NoDeployment", "there is no Deployment")
+    wanted, ready = deployment["spec"]["replicas"], (deployment.get("status") or {}).get("readyReplicas", 0)
+    told = f"{ready} of {wanted} replicas answer"
+    if ready >= wanted:
+        return true("Available", "Available", told)
+    if trouble := trouble_of(deployment, seen.pods):
+        return false("Available", trouble.reason, f"{told}: {trouble.message}")
+    stages = stages_of(seen.pods)
+    return false("Available", "Progressing", f"{told}: {stages}" if stages else told)
 
 
-def _resident(seen: Seen) -> Stated:
+def _resident(plan: WorkloadPlan, seen: Seen) -> Stated:
     """Every pod is on a node that is inside now: affinity is ignored once a pod runs, this is not."""
-    if not seen.pods:
-        return unknown("Resident", "NoPods", "there are no pods")
-    strays = sorted(
-        (pod["metadata"]["name"], seen.outside[node])
-        for pod in seen.pods
-        if (node := pod.get("spec", {}).get("nodeName")) and node in seen.outside
-    )
+    placed = sorted((node, pod["metadata"]["name"]) for pod in running(seen.pods) if (node := _node_of(pod)))
+    strays = [(name, seen.outside[node]) for node, name in placed if node in seen.outside]
     if strays:
         name, verdict = strays[0]
         return false("Resident", verdict.reason, f"{len(strays)} pods are outside, {name} first: {verdict.message}")
+    if not placed:
+        return unknown("Resident", "NoPods", "no pod has a node")
+    if not plan.policies:
+        return unknown("Resident", Reason.UNGOVERNED, "no policy governs the namespace, so nobody says what is inside")
+    strange = [node for node, _ in placed if node not in seen.facts]
+    if strange:
+        return unknown("Resident", Reason.PLACE_UNKNOWN, f"nothing is known of node {strange[0]}, where a pod runs")
     return true("Resident", "Inside", "every pod with a node is inside")
 
 
-def _ready(aspects: Sequence[Stated]) -> Stated:
-    """The first aspect that is not as it should be, or that all is well."""
+def _ready(aspects: Sequence[Stated], seen: Seen) -> Stated:
+    """The first aspect that is not as it should be, or that all is well and as the spec says now."""
     by_type = {each.type: each for each in aspects}
-    for kind in ("Planned", "Resident", "Placed", "Available"):
-        aspect = by_type[kind]
-        if aspect.status == "False":
-            return false("Ready", aspect.reason, aspect.message)
+    for kind in ("Planned", "Resident"):
+        if by_type[kind].status == "False":
+            return false("Ready", by_type[kind].reason, by_type[kind].message)
+    if seen.failure:
+        return false("Ready", "NotWritten", f"an object could not be written: {seen.failure}")
+    for kind in ("Placed", "Available"):
+        if by_type[kind].status == "False":
+            return false("Ready", by_type[kind].reason, by_type[kind].message)
     available = by_type["Available"]
-    if available.status != "True":
+    if seen.deployment is None:
         return false("Ready", "Progressing", available.message)
+    if unfinished := _unfinished(seen.deployment):
+        trouble = trouble_of(seen.deployment, seen.pods)
+        reason, why = (trouble.reason, trouble.message) if trouble else ("Progressing", stages_of(seen.pods))
+        return false("Ready", reason, f"{available.message}; {unfinished}" + (f": {why}" if why else ""))
     return true("Ready", "Serving", available.message)
+
+
+def _unfinished(deployment: Raw) -> str | None:
+    """What a rollout still has to do; None when every replica is as the Deployment says now."""
+    status, wanted = deployment.get("status") or {}, deployment["spec"]["replicas"]
+    if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
+        return "the change has not been looked at yet"
+    updated, there = status.get("updatedReplicas", 0), status.get("replicas", 0)
+    if updated < wanted or there > wanted:
+        return f"{updated} of them are as the spec says now, {max(there - updated, 0)} older ones are to go"
+    return None
+
+
+def _node_of(pod: Raw) -> str | None:
+    return pod.get("spec", {}).get("nodeName") or None
 
 
 def _placement(pod: Raw, facts: Mapping[str, NodeFacts]) -> Raw:
     node = pod["spec"]["nodeName"]
-    conditions = pod.get("status", {}).get("conditions", ())
-    placement: Raw = {
-        "pod": pod["metadata"]["name"],
-        "node": node,
-        "ready": any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions),
-    }
+    placement: Raw = {"pod": pod["metadata"]["name"], "node": node, "ready": is_ready(pod)}
     if created := pod["metadata"].get("creationTimestamp"):
         placement["since"] = created
     known = facts.get(node)

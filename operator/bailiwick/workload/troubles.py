@@ -1,4 +1,8 @@
-"""What is the matter with pods that do not come up, said so that somebody can act on it. Pure."""
+"""What is the matter with pods that do not come up, said so that somebody can act on it. Pure.
+
+A reason and its message stay the same while a container goes round between waiting, starting and ending, so that a
+status is not written anew at every turn.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,23 @@ if TYPE_CHECKING:
 
 Raw = dict[str, Any]
 
-_REMEDIES = {
-    "ErrImagePull": "check the image's name and the node's access to the registry",
-    "ImagePullBackOff": "check the image's name and the node's access to the registry",
-    "ErrImageNeverPull": "the image is not on the node and may not be pulled; load it, or change the pull policy",
+_LONGEST_MESSAGE = 1024
+_LONGEST_LAST_WORDS = 400
+_OVER = frozenset({"Failed", "Succeeded"})
+_PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed"})
+_WAITING = {
+    "ErrImageNeverPull": "load the image into the node, or let it be pulled (pullPolicy)",
     "InvalidImageName": "correct the name of the image",
     "CreateContainerConfigError": "check that what the pod refers to exists",
     "CreateContainerError": "see the events of the pod",
-    "CrashLoopBackOff": "see the log of the container before its last end",
-    "OOMKilled": "it needs more memory than it may have; raise the class's memory, or serve a shorter context",
+    "RunContainerError": "see the events of the pod",
 }
+"""What a container can wait for in vain, and the remedy."""
+_REFUSALS = {
+    "PodSecurity": "take a source of weights that this level admits, or serve from a namespace that admits it",
+    "exceeded quota": "raise the quota of the namespace, or ask for less",
+}
+"""Words of admission that hold no remedy of their own, and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +43,58 @@ class Trouble:
 
 def trouble_of(deployment: Raw, pods: Sequence[Raw]) -> Trouble | None:
     """The first thing that keeps replicas from answering: refused pods, then containers that cannot run."""
-    for condition in (deployment.get("status") or {}).get("conditions", ()):
-        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-            return Trouble(
-                condition.get("reason", "ReplicaFailure"), f"pods are refused: {condition.get('message', '')}"
-            )
-    for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
-        for container in _containers(pod):
-            if found := _container_trouble(pod["metadata"]["name"], container):
-                return found
+    conditions = {each.get("type"): each for each in (deployment.get("status") or {}).get("conditions", ())}
+    failure = conditions.get("ReplicaFailure", {})
+    if failure.get("status") == "True":
+        return _refused(failure)
+    for pod in sorted(living(pods), key=lambda pod: str(pod["metadata"]["name"])):
+        if not is_ready(pod):
+            for container in _containers(pod):
+                if found := _trouble_with(pod["metadata"]["name"], container):
+                    return found
+    progressing = conditions.get("Progressing", {})
+    if progressing.get("reason") == "ProgressDeadlineExceeded":
+        return Trouble(
+            "ProgressDeadlineExceeded", "no replica came up for longer than loading should take; see the events of pods"
+        )
     return None
+
+
+def stages_of(pods: Sequence[Raw]) -> str:
+    """How far the replicas are that do not answer yet: ``1 loads the model, 2 wait for a node``."""
+    counts: dict[str, int] = {}
+    for pod in living(pods):
+        if not is_ready(pod):
+            stage = _stage_of(pod)
+            counts[stage] = counts.get(stage, 0) + 1
+    return ", ".join(f"{count} {stage}" for stage, count in sorted(counts.items()))
+
+
+def running(pods: Sequence[Raw]) -> list[Raw]:
+    """Pods whose containers run or will run; one that is being deleted runs until it is gone."""
+    return [pod for pod in pods if pod.get("status", {}).get("phase") not in _OVER]
+
+
+def living(pods: Sequence[Raw]) -> list[Raw]:
+    """Pods that count as replicas: they are neither over nor being deleted."""
+    return [pod for pod in running(pods) if not pod["metadata"].get("deletionTimestamp")]
+
+
+def is_ready(pod: Raw) -> bool:
+    """Whether a pod gets requests."""
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
+
+
+def _stage_of(pod: Raw) -> str:
+    if not pod.get("spec", {}).get("nodeName"):
+        return "waiting for a node"
+    states = {container["name"]: container.get("state", {}) for container in _containers(pod)}
+    if "running" in states.get("engine", {}):
+        return "loading the model"
+    if "running" in states.get("seal", {}):
+        return "being sealed off"
+    return "getting images and volumes"
 
 
 def _containers(pod: Raw) -> Iterator[Raw]:
@@ -50,13 +103,58 @@ def _containers(pod: Raw) -> Iterator[Raw]:
     yield from status.get("containerStatuses", ())
 
 
-def _container_trouble(pod: str, container: Raw) -> Trouble | None:
+def _refused(failure: Raw) -> Trouble:
+    message = failure.get("message", "")
+    remedy = next((remedy for words, remedy in _REFUSALS.items() if words in message), None)
+    told = f"pods are refused: {message[:_LONGEST_MESSAGE]}"
+    return Trouble(failure.get("reason", "FailedCreate"), f"{told}; {remedy}" if remedy else told)
+
+
+def _trouble_with(pod: str, container: Raw) -> Trouble | None:
     waiting = container.get("state", {}).get("waiting", {})
-    ended = container.get("lastState", {}).get("terminated", {})
-    reason = waiting.get("reason", "")
-    if reason not in _REMEDIES:
-        return None
+    reason, said = waiting.get("reason", ""), waiting.get("message", "")
+    where = f"container {container['name']} of pod {pod}"
+    if reason in _PULLING:
+        cause = said.rpartition("ErrImagePull: ")[2] or "the registry gave no image"
+        remedy = "check the name of the image, the pull secrets, and the node's way to the registry"
+        return Trouble("ImagePullBackOff", f"{where} has no image: {_short(cause)}; {remedy}")
+    if reason in _WAITING:
+        return Trouble(reason, f"{where} cannot start: {_short(said) or reason}; {_WAITING[reason]}")
+    ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
+    return (
+        _ended(pod, container["name"], ended) if ended.get("exitCode") or ended.get("reason") == "OOMKilled" else None
+    )
+
+
+def _ended(pod: str, container: str, ended: Raw) -> Trouble:
+    """A container that ended in a way that it should not have, and is started again."""
+    where = f"container {container} of pod {pod}"
     if ended.get("reason") == "OOMKilled":
-        reason = "OOMKilled"
-    told = waiting.get("message") or ended.get("message") or f"exit code {ended.get('exitCode', 'unknown')}"
-    return Trouble(reason, f"container {container['name']} of pod {pod}: {told}; {_REMEDIES[reason]}"[:1024])
+        return Trouble(
+            "OOMKilled",
+            f"{where} needed more memory than it may have; raise requests.memory of the accelerator class, or serve a "
+            f"shorter context (spec.context)",
+        )
+    words = f"exit code {ended.get('exitCode')}"
+    if last := _last_words(ended.get("message") or ""):
+        words += f", last words: {last}"
+    if container == "seal":
+        return Trouble(
+            "NotSealed",
+            f"{where} found the way out of the pod open ({words}); the engine does not start before it is shut: run a "
+            f"NetworkPolicy engine on the nodes, and let no NetworkPolicy of the namespace open this pod's egress",
+        )
+    return Trouble(
+        "CrashLoopBackOff", f"{where} ended ({words}); read its log: kubectl logs {pod} -c {container} --previous"
+    )
+
+
+def _last_words(log: str) -> str:
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return _short(lines[-1], _LONGEST_LAST_WORDS) if lines else ""
+
+
+def _short(text: str, most: int = _LONGEST_MESSAGE // 2) -> str:
+    """The text on one line, cut where it is too long."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -2,224 +2,233 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from bailiwick.api.acceleratorclass import AcceleratorClass
-from bailiwick.api.nodestatement import NodeStatement
-from bailiwick.api.residencypolicy import ResidencyPolicy
-from bailiwick.api.sovereignmodel import SovereignModel
-from bailiwick.residency.facts import gather_all
-from bailiwick.residency.jurisdictions import Atlas
-from bailiwick.residency.nodes import read_node
-from bailiwick.residency.policies import compile_policy
-from bailiwick.workload.eligibility import eligibility
-from bailiwick.workload.plan import Settings, plan_workload
+from bailiwick.workload.plan import MOST_NAMED_NODES
+from tests.unit.workload.given import GPU, accelerator, child, engine, gpus, model, node, plan, pod, policy, statement
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bailiwick.residency.policies import CompiledPolicy
-    from bailiwick.workload.eligibility import Eligibility
-    from bailiwick.workload.plan import WorkloadPlan
-
-NOW = datetime(2026, 11, 21, tzinfo=UTC)
-ATLAS = Atlas(())
-IMAGE = {"oci": {"image": "registry.example/tiny@sha256:" + "0" * 64}}
-
-
-def model(**spec: Any) -> SovereignModel:
-    whole = {"model": {"name": "tiny", "source": IMAGE}, **spec}
-    return SovereignModel.read({"metadata": {"name": "chat", "namespace": "clinic", "uid": "u"}, "spec": whole})
-
-
-def accelerator(name: str = "cpu", **spec: Any) -> AcceleratorClass:
-    whole = {"engines": [{"name": "vllm", "image": f"registry.example/{name}"}], **spec}
-    return AcceleratorClass.read({"metadata": {"name": name}, "spec": whole})
-
-
-def policy(**place: Any) -> CompiledPolicy:
-    spec = {"namespaceSelector": {}, "place": {"allow": ["DE"], "assurance": "Declared", **place}}
-    return compile_policy(ResidencyPolicy.read({"metadata": {"name": "health"}, "spec": spec}), ATLAS)
-
-
-def node(name: str, *, ready: bool = True, cordoned: bool = False, **more: Any) -> dict[str, Any]:
-    return {
-        "metadata": {"name": name, "labels": more.get("labels", {})},
-        "spec": {"unschedulable": cordoned},
-        "status": {
-            "conditions": [{"type": "Ready", "status": str(ready)}],
-            "allocatable": more.get("allocatable", {}),
-        },
-    }
-
-
-def statement(name: str, place: str = "DE", *, until: timedelta = timedelta(days=1)) -> NodeStatement:
-    return NodeStatement.read(
-        {
-            "metadata": {"name": f"about-{name}"},
-            "spec": {
-                "node": {"name": name},
-                "place": {"jurisdiction": place},
-                "issuedAt": f"{NOW - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}",
-                "expiresAt": f"{NOW + until:%Y-%m-%dT%H:%M:%SZ}",
-            },
-        }
-    )
-
-
-def plan(
-    of: SovereignModel,
-    *,
-    policies: Sequence[CompiledPolicy] | None = None,
-    classes: Sequence[AcceleratorClass] | None = None,
-    nodes: Sequence[Any] = (),
-    statements: Sequence[NodeStatement] = (),
-    **settings: Any,
-) -> WorkloadPlan:
-    facts = gather_all([read_node(each) for each in nodes], statements, NOW)
-    return plan_workload(
-        of,
-        policies=[policy()] if policies is None else policies,
-        classes={each.metadata.name: each for each in ([accelerator()] if classes is None else classes)},
-        eligible=lambda model, policies, need: eligibility(
-            policies, model.spec.residency, need, facts, atlas=ATLAS, now=NOW
-        ),
-        settings=Settings(gate_image="gate", **settings),
-    )
+S3 = {"s3": {"endpoint": "https://s3.example", "bucket": "models"}}
+HUB = {"huggingFace": {"repository": "a/b", "revision": "0" * 40}}
 
 
 @pytest.mark.parametrize(
     ("spec", "reason", "says"),
     [
-        (
-            {"model": {"name": "a", "source": {"s3": {"endpoint": "https://s3.example", "bucket": "models"}}}},
-            "UnsupportedSource", "copy the files into a PersistentVolumeClaim or an OCI image",
-        ),
-        (
-            {"model": {"name": "a", "source": {"huggingFace": {"repository": "a/b", "revision": "0" * 40}}}},
-            "UnsupportedSource", "copy the files into a PersistentVolumeClaim or an OCI image",
-        ),
-        (
-            {"adapters": [{"name": "x", "source": {"s3": {"endpoint": "https://s3.example", "bucket": "models"}}}]},
-            "UnsupportedSource", "copy the files into a PersistentVolumeClaim or an OCI image",
-        ),
+        ({"model": {"name": "a", "source": S3}}, "UnsupportedSource", "spec.model.source.s3 needs an import"),
+        ({"model": {"name": "a", "source": HUB}}, "UnsupportedSource", "copy the files into a PersistentVolumeClaim"),
+        ({"adapters": [{"name": "x", "source": S3}]}, "UnsupportedSource", "spec.adapters[x].source.s3 needs an"),
         ({"engine": {"name": "llama.cpp"}}, "UnsupportedEngine", "set spec.engine.name to: vllm"),
+        ({"engine": {"name": "external"}}, "UnsupportedEngine", "set spec.engine.name to: vllm"),
         ({"parallelism": {"data": 2}}, "UnsupportedFeature", "raise spec.replicas"),
-        ({"serving": {"authentication": {"apiKeysSecret": "keys"}}}, "UnsupportedFeature", "authentication is not"),
-        ({"serving": {"tls": {"secret": "tls"}}}, "UnsupportedFeature", "serving.tls is not"),
-        ({"serving": {"gateway": {"name": "edge"}}}, "UnsupportedFeature", "serving.gateway is not"),
+        ({"autoscaling": {"maxReplicas": 2}}, "UnsupportedFeature", "spec.autoscaling is not done by"),
+        ({"serving": {"authentication": {"apiKeysSecret": "k"}}}, "UnsupportedFeature", "serving.authentication is"),
+        ({"serving": {"tls": {"secret": "tls"}}}, "UnsupportedFeature", "serving.tls is not enforced"),
+        ({"serving": {"gateway": {"name": "edge"}}}, "UnsupportedFeature", "serving.gateway is not enforced"),
+        ({"engine": {"arguments": ["evil/model"]}}, "ForbiddenArgument", "'evil/model' in spec.engine.arguments is a"),
+        ({"engine": {"arguments": ["--seed", "1", "2"]}}, "ForbiddenArgument", "'2' in spec.engine.arguments is a"),
         ({"accelerators": {"classes": ["gpu"]}}, "NoAccelerator", "classes of this cluster: cpu"),
+        (
+            {"accelerators": {"perReplica": 3}, "parallelism": {"tensor": 2}}, "InvalidModel",
+            "perReplica is 3, but spec.parallelism spreads a replica over 2 devices",
+        ),
+        ({"residency": {"place": {"allow": ["DACH"]}}}, "UnknownJurisdiction", "spec.residency of the model: "),
+        ({"residency": {"place": {"allow": ["DE"], "deny": ["ATLANTIS"]}}}, "UnknownJurisdiction", "ATLANTIS"),
     ],
 )  # fmt: skip
 def test_what_this_release_cannot_serve_is_refused_with_a_remedy(spec: Any, reason: str, says: str) -> None:
     made = plan(model(**spec))
     assert (made.verdict.allowed, made.verdict.reason) == (False, reason)
     assert says in made.verdict.message
+    assert ";" in made.verdict.message, "a remedy follows"
     assert made.objects == ()
+    assert made.plan is None
     assert made.policies == ("health",)
+
+
+@pytest.mark.parametrize(
+    ("offer", "says"),
+    [
+        (
+            {"arguments": ["--trust-remote-code"]},
+            "argument --trust-remote-code of engine vllm in accelerator class cpu",
+        ),
+        ({"environment": [{"name": "HF_HUB_OFFLINE", "value": "0"}]}, "variable HF_HUB_OFFLINE of engine vllm in"),
+        ({"environment": [{"name": "HF_TOKEN", "value": "secret"}]}, "variable HF_TOKEN of engine vllm in"),
+        ({"environment": [{"name": "VLLM_SERVER_DEV_MODE", "value": "1"}]}, "variable VLLM_SERVER_DEV_MODE of"),
+    ],
+)
+def test_a_class_that_would_open_the_engine_is_refused_with_its_name(offer: Any, says: str) -> None:
+    made = plan(model(), classes=[accelerator(offer=offer)])
+    assert (made.verdict.reason, made.objects) == ("ForbiddenArgument", ())
+    assert says in made.verdict.message
 
 
 def test_a_namespace_that_nobody_governs_is_refused_unless_the_installation_says_otherwise() -> None:
     refused = plan(model(), policies=())
     assert (refused.verdict.reason, refused.objects) == ("Ungoverned", ())
     assert "clinic" in refused.verdict.message
-    assert plan(model(), policies=(), serves_ungoverned=True).objects
+    free = plan(model(), policies=(), serves_ungoverned=True)
+    assert free.verdict.allowed
+    assert pod(free)["nodeSelector"] == {}
+
+
+def test_no_eligible_node_is_no_refusal() -> None:
+    made = plan(model(), nodes=[node()], statements=[statement(place="US")])
+    assert made.verdict.allowed
+    assert made.objects
+    assert made.eligibility.nodes == ()
+    assert [each.reason for each in made.eligibility.ineligible] == ["WrongPlace"]
+
+
+# Which class
 
 
 def test_a_class_without_the_engine_is_no_candidate() -> None:
     other = accelerator("npu", engines=[{"name": "furiosa-llm", "image": "registry.example/furiosa"}])
-    asked = model(accelerators={"classes": ["npu", "cpu"]})
-    made = plan(asked, classes=[other, accelerator()])
+    made = plan(model(accelerators={"classes": ["npu", "cpu"]}), classes=[other, accelerator()])
     assert made.plan
     assert made.plan.accelerator_class == "cpu"
     assert plan(model(accelerators={"classes": ["npu"]}), classes=[other]).verdict.reason == "NoAccelerator"
 
 
-GPU = {"vendor.example/gpu": "8"}
+PLANNED_ON_CPU = {"plan": {
+    "engine": "vllm", "image": "i", "acceleratorClass": "cpu", "devicesPerReplica": 0, "nodesPerReplica": 1,
+}}  # fmt: skip
+PLANNED_ELSEWHERE = {"plan": {**PLANNED_ON_CPU["plan"], "acceleratorClass": "npu"}}
+PLANNED_ON_GPU = {"plan": {**PLANNED_ON_CPU["plan"], "acceleratorClass": "gpu"}}
 
 
 @pytest.mark.parametrize(
-    ("nodes", "chosen"),
+    ("nodes", "status", "chosen"),
     [
-        ([node("a", allocatable=GPU), node("b")], "gpu"),
-        ([node("b")], "cpu"),
-        ([], "gpu"),
+        ([node("a", gpu="8"), node("b")], {}, "gpu"),
+        ([node("b")], {}, "cpu"),
+        ([], {}, "gpu"),
+        ([node("a", gpu="8", cordoned=True), node("b")], {}, "cpu"),
+        ([node("a", gpu="8", cordoned=True)], {}, "gpu"),
+        ([node("a", gpu="8", ready=False), node("b")], PLANNED_ON_GPU, "gpu"),
+        ([node("a", gpu="0"), node("b")], PLANNED_ON_GPU, "gpu"),
+        ([node("b")], PLANNED_ON_GPU, "cpu"),
+        ([node("a", gpu="8"), node("b")], PLANNED_ON_CPU, "cpu"),
+        ([node("a", gpu="8"), node("b")], PLANNED_ON_CPU | {"observedGeneration": 1}, "cpu"),
+        ([node("a", gpu="8"), node("b")], PLANNED_ELSEWHERE, "gpu"),
     ],
-    ids=["the preferred one", "the next that has a node", "the preferred one waits"],
-)
-def test_the_first_class_with_a_node_is_taken(nodes: Any, chosen: str) -> None:
-    asked = model(accelerators={"classes": ["gpu", "cpu"]})
-    classes = [accelerator("gpu", resources=["vendor.example/gpu"]), accelerator()]
-    made = plan(asked, classes=classes, nodes=nodes, statements=[statement("a"), statement("b")])
+    ids=[
+        "the preferred one", "the next that has a node", "the preferred one waits", "a cordoned node gets nobody new",
+        "a cordoned node is better than none", "a node that restarts keeps its models",
+        "a device plug-in that restarts does too", "devices that are gone do not", "a better one is no reason to move",
+        "nor is a change of the model", "a class that the model no longer lists is left",
+    ],
+)  # fmt: skip
+def test_a_class_is_chosen_by_preference_and_kept(nodes: Any, status: Any, chosen: str) -> None:
+    asked = model(
+        generation=2,
+        status={"observedGeneration": 2, **status} if status else None,
+        accelerators={"classes": ["gpu", "cpu"]},
+    )
+    made = plan(asked, classes=[gpus(), accelerator()], nodes=nodes)
     assert made.plan
     assert made.plan.accelerator_class == chosen
 
 
-@pytest.mark.parametrize(
-    ("spec", "devices"),
-    [
-        ({}, 1),
-        ({"parallelism": {"tensor": 4, "pipeline": 2}}, 8),
-        ({"accelerators": {"classes": ["gpu"], "perReplica": 3}}, 3),
-    ],
-)
-def test_a_replica_asks_for_as_many_devices_as_it_needs(spec: Any, devices: int) -> None:
-    asked = model(**{"accelerators": {"classes": ["gpu"]}, **spec})
-    made = plan(asked, classes=[accelerator("gpu", resources=["vendor.example/gpu"])])
-    (deployment,) = (each for each in made.objects if each["kind"] == "Deployment")
-    (engine,) = deployment["spec"]["template"]["spec"]["containers"]
-    assert engine["resources"]["limits"]["vendor.example/gpu"] == str(devices)
-
-
-def test_the_border_around_a_pod_is_made_before_the_pod() -> None:
-    kinds = [each["kind"] for each in plan(model()).objects]
-    assert kinds[0] == "NetworkPolicy"
-    assert kinds[-1] == "Deployment"
-
-
-EIGHT_GPUS: dict[str, Any] = {"labels": {"gpu": "yes"}, "allocatable": {"vendor.example/gpu": "8"}}
-
-
-def judged(
-    nodes: Sequence[Any], statements: Sequence[NodeStatement], on: AcceleratorClass | None = None, **place: Any
-) -> Eligibility:
-    accelerators = [on or accelerator()]
-    asked = model(accelerators={"classes": [accelerators[0].metadata.name]})
-    return plan(asked, policies=[policy(**place)], classes=accelerators, nodes=nodes, statements=statements).eligibility
+def test_devices_are_asked_for_by_the_name_that_the_nodes_have() -> None:
+    renamed = gpus(resources=["new.example/gpu", GPU])
+    asked = model(accelerators={"classes": ["gpu"]})
+    assert engine(plan(asked, classes=[renamed], nodes=[node(gpu="8")]))["resources"]["limits"] == {GPU: "1"}
+    assert engine(plan(asked, classes=[renamed]))["resources"]["limits"] == {"new.example/gpu": "1"}
 
 
 @pytest.mark.parametrize(
-    ("raw", "reason"),
+    ("spec", "devices", "tensor", "pipeline"),
     [
-        (node("n", ready=False, **EIGHT_GPUS), "NotReady"),
-        (node("n", cordoned=True, **EIGHT_GPUS), "Cordoned"),
-        (node("n"), "NoAccelerator"),
-        (node("n", labels={"gpu": "yes"}, allocatable={"vendor.example/gpu": "0"}), "NoAccelerator"),
+        ({}, 1, None, None),
+        ({"parallelism": {"tensor": 4, "pipeline": 2}}, 8, 4, 2),
+        ({"accelerators": {"classes": ["gpu"], "perReplica": 3}}, 3, 3, None),
+        ({"accelerators": {"classes": ["gpu"], "perReplica": 8}, "parallelism": {"tensor": 4, "pipeline": 2}}, 8, 4, 2),
+        ({"accelerators": {"classes": ["gpu"], "perReplica": 0}}, 0, None, None),
     ],
 )
-def test_a_node_inside_that_cannot_carry_the_model_says_why(raw: Any, reason: str) -> None:
-    gpu = accelerator("gpu", resources=["vendor.example/gpu"], nodeSelector={"matchLabels": {"gpu": "yes"}})
-    found = judged([raw], [statement("n")], gpu)
-    assert found.nodes == ()
-    assert [(each.reason, each.count, each.examples) for each in found.ineligible] == [(reason, 1, ("n",))]
+def test_a_replica_asks_for_as_many_devices_as_it_needs_and_uses_all(
+    spec: Any, devices: int, tensor: int | None, pipeline: int | None
+) -> None:
+    made = plan(model(**{"accelerators": {"classes": ["gpu"]}, **spec}), classes=[gpus()])
+    assert made.plan
+    assert made.plan.devices_per_replica == devices
+    container = engine(made)
+    asked = container["resources"].get("limits", {})
+    assert asked == ({GPU: str(devices)} if devices else {})
+    given = [each for each in container["args"] if "parallel-size" in each]
+    wanted = [("tensor", tensor), ("pipeline", pipeline)]
+    assert given == [f"--{kind}-parallel-size={size}" for kind, size in wanted if size]
 
 
-def test_residency_is_told_before_anything_that_hardware_could_mend() -> None:
-    found = judged([node("n", ready=False)], [statement("n", "US")])
-    assert [each.reason for each in found.ineligible] == ["WrongPlace"]
+# Which nodes, where the model has a residency of its own
 
 
-def test_an_answer_says_until_when_it_holds() -> None:
-    soon = statement("a", until=timedelta(hours=2))
-    assert judged([node("a")], [soon]).until == NOW + timedelta(hours=2)
-    assert judged([node("a")], [soon], maxAge="25h").until == NOW + timedelta(hours=1)
-    assert judged([node("a")], []).until is None
+def named(made: Any) -> list[str]:
+    affinity = pod(made)["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    return [value for term in affinity["nodeSelectorTerms"] for each in term["matchFields"] for value in each["values"]]
+
+
+TIGHT = {"place": {"allow": ["DE"], "assurance": "Declared"}}
+WIDE = policy(allow=["DE", "FR"])
+
+
+def test_a_model_without_a_residency_of_its_own_names_no_nodes() -> None:
+    assert "affinity" not in pod(plan(model(), nodes=[node()]))
+
+
+def test_a_tighter_model_names_the_nodes_that_are_left_and_still_selects_every_policy() -> None:
+    made = plan(
+        model(residency=TIGHT), policies=[WIDE, policy("company", allow=["DE", "FR"])], nodes=[node("a"), node("b")],
+        statements=[statement("a"), statement("b", "FR")],
+    )  # fmt: skip
+    assert named(made) == ["a"]
+    assert set(pod(made)["nodeSelector"]) == {
+        "bailiwick.dev.node-restriction.kubernetes.io/company", "bailiwick.dev.node-restriction.kubernetes.io/health",
+    }  # fmt: skip
 
 
 def test_a_model_can_only_tighten() -> None:
     wide = model(residency={"place": {"allow": ["DE", "FR", "US"], "assurance": "Declared"}})
     made = plan(wide, nodes=[node("a"), node("b")], statements=[statement("a"), statement("b", "FR")])
     assert made.eligibility.nodes == ("a",)
+    assert named(made) == ["a"]
+
+
+def test_pods_are_not_replaced_because_a_node_restarts() -> None:
+    asked = model(residency=TIGHT)
+    calm = plan(asked, nodes=[node("a"), node("b")])
+    restless = plan(asked, nodes=[node("a", ready=False), node("b", cordoned=True)])
+    assert restless.eligibility.nodes == ()
+    assert child(restless, "Deployment") == child(calm, "Deployment")
+
+
+def test_a_tighter_model_without_a_node_goes_nowhere() -> None:
+    made = plan(model(residency=TIGHT), policies=[WIDE], nodes=[node()], statements=[statement(place="FR")])
+    affinity = pod(made)["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    (term,) = affinity["nodeSelectorTerms"]
+    assert [(each["key"], each["operator"]) for each in term["matchExpressions"]] == [
+        ("bailiwick.dev/nowhere", "Exists"), ("bailiwick.dev/nowhere", "DoesNotExist"),
+    ]  # fmt: skip
+
+
+def test_a_pod_names_no_more_nodes_than_it_can_and_first_those_with_the_devices() -> None:
+    many = [node(f"n{number:04}", gpu="8") if number % 2 else node(f"n{number:04}") for number in range(900)]
+    made = plan(
+        model(residency=TIGHT, accelerators={"classes": ["gpu"]}), classes=[gpus()], nodes=many,
+    )  # fmt: skip
+    found = named(made)
+    assert len(found) == MOST_NAMED_NODES
+    assert found == sorted(found)
+    assert {f"n{number:04}" for number in range(1, 900, 2)} < set(found)
+
+
+# In which order
+
+
+def test_the_border_around_a_pod_is_made_before_the_pod() -> None:
+    kinds = [each["kind"] for each in plan(model()).objects]
+    assert kinds == ["NetworkPolicy", "ServiceAccount", "PodDisruptionBudget", "Service", "Deployment"]

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bailiwick.api.modelstatus import Plan
+from bailiwick.api.modelstatus import Plan, SovereignModelStatus
+from bailiwick.api.resource import Count
 from bailiwick.api.sovereignmodel import SovereignModel
+from bailiwick.residency.facts import gather_all
+from bailiwick.residency.nodes import read_node
 from bailiwick.residency.verdict import ALLOWED, Reason, refuse
 from bailiwick.workload.eligibility import Eligibility
 from bailiwick.workload.plan import WorkloadPlan
 from bailiwick.workload.status import Seen, summarise, summarise_unreadable
 from bailiwick.workload.troubles import trouble_of
+from tests.unit.workload.given import DIGEST, NOW, model, node, statement
 
-NOW = datetime(2026, 11, 21, tzinfo=UTC)
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bailiwick.residency.facts import NodeFacts
+
 MANIFEST: dict[str, Any] = {
     "metadata": {"name": "chat", "namespace": "clinic", "uid": "u", "generation": 3},
     "spec": {"replicas": 2, "model": {"name": "tiny", "source": {"oci": {"image": "registry.example/tiny:1"}}}},
@@ -34,47 +43,83 @@ REFUSED = WorkloadPlan(verdict=refuse(Reason.UNGOVERNED, "nobody governs clinic;
 OUTSIDE = {"n": refuse(Reason.WRONG_PLACE, "n stands in US")}
 
 
-def pod(name: str = "a", node: str | None = "n", **status: Any) -> dict[str, Any]:
-    return {"metadata": {"name": name}, "spec": {"nodeName": node} if node else {}, "status": status}
+def pod(name: str = "a", node: str | None = "n", *, deleted: bool = False, **status: Any) -> dict[str, Any]:
+    metadata = {"name": name} | ({"deletionTimestamp": "2026-11-21T00:00:00Z"} if deleted else {})
+    return {"metadata": metadata, "spec": {"nodeName": node} if node else {}, "status": status}
 
 
-def deployment(ready: int = 2, **status: Any) -> dict[str, Any]:
-    counts = {"observedGeneration": 1, "replicas": 2, "readyReplicas": ready, "updatedReplicas": 2}
-    return {"metadata": {"generation": 1}, "spec": {"replicas": 2}, "status": {**counts, **status}}
+def deployment(ready: int = 2, *, wanted: int = 2, **status: Any) -> dict[str, Any]:
+    counts = {"observedGeneration": 1, "replicas": wanted, "readyReplicas": ready, "updatedReplicas": wanted}
+    return {"metadata": {"generation": 1}, "spec": {"replicas": wanted}, "status": {**counts, **status}}
+
+
+def node_facts(name: str) -> NodeFacts:
+    (facts,) = gather_all([read_node(node(name))], [statement(name)], NOW)
+    return facts
+
+
+FACTS = {"n": node_facts("n")}
+CRASHED: Any = {"containerStatuses": [{"name": "engine", "state": {"terminated": {"exitCode": 1}}}]}
 
 
 def told(plan: WorkloadPlan = PLANNED, *, before: Any = None, now: datetime = NOW, **seen: Any) -> dict[str, Any]:
     known: dict[str, Any] = {
-        "deployment": deployment(), "pods": [pod("a"), pod("b")], "facts": {}, "outside": {}, "failure": None,
+        "deployment": deployment(), "pods": [pod("a"), pod("b")], "facts": FACTS, "outside": {}, "failure": None,
     }  # fmt: skip
     manifest = {**MANIFEST, "status": before} if before else MANIFEST
     return summarise(MODEL, plan, Seen(manifest=manifest, **(known | seen)), now=now)
 
 
+def conditions(status: dict[str, Any]) -> dict[str, Any]:
+    return {each["type"]: each for each in status["conditions"]}
+
+
+STUCK = deployment(1, conditions=[{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}])
+
 ROWS: dict[str, tuple[dict[str, Any], str, str, str]] = {
-    # what is seen → the aspect that is wrong, its reason, and what Ready says
+    # what is seen → an aspect, its reason, and what Ready says
     "all is well": (told(), "Available", "Available", "Serving"),
+    "all is well with the place": (told(), "Resident", "Inside", "Serving"),
+    "none are wanted": (told(deployment=deployment(0, wanted=0), pods=[]), "Available", "Available", "Serving"),
     "refused": (told(REFUSED), "Planned", "Ungoverned", "Ungoverned"),
+    "refused, so nobody says what is inside": (told(REFUSED), "Resident", "Ungoverned", "Ungoverned"),
     "a pod is outside": (told(outside=OUTSIDE), "Resident", "WrongPlace", "WrongPlace"),
+    "a pod that ends is outside": (
+        told(outside=OUTSIDE, pods=[pod("a", deleted=True)]), "Resident", "WrongPlace", "WrongPlace",
+    ),
+    "a pod that is over is not": (
+        told(outside=OUTSIDE, pods=[pod("a", phase="Failed")]), "Resident", "NoPods", "Serving",
+    ),
+    "a node that nobody knows": (told(facts={}), "Resident", "PlaceUnknown", "Serving"),
     "no node": (told(NOWHERE, pods=[pod(node=None)]), "Placed", "NoEligibleNode", "NoEligibleNode"),
     "no room": (told(pods=[pod(node=None)]), "Placed", "Unschedulable", "Unschedulable"),
-    "not written": (told(failure="409"), "Available", "NotWritten", "NotWritten"),
+    "a pod that ends needs no node": (told(pods=[pod(node=None, deleted=True)]), "Placed", "NoPods", "Serving"),
+    "not written": (told(failure="409"), "Available", "Available", "NotWritten"),
+    "never written": (told(failure="409", deployment=None), "Available", "NotWritten", "NotWritten"),
     "no deployment": (told(deployment=None, pods=[]), "Available", "NoDeployment", "Progressing"),
     "starting": (told(deployment=deployment(1)), "Available", "Progressing", "Progressing"),
-    "an old generation": (told(deployment=deployment(observedGeneration=0)), "Available", "Progressing", "Progressing"),
-    "a rollout": (told(deployment=deployment(replicas=3)), "Available", "Progressing", "Progressing"),
+    "for too long": (told(deployment=STUCK), "Available", "ProgressDeadlineExceeded", "ProgressDeadlineExceeded"),
+    "crashing": (
+        told(deployment=deployment(1), pods=[pod(**CRASHED)]), "Available", "CrashLoopBackOff", "CrashLoopBackOff",
+    ),
+    "an old generation": (told(deployment=deployment(observedGeneration=0)), "Available", "Available", "Progressing"),
+    "a rollout": (told(deployment=deployment(replicas=3, updatedReplicas=1)), "Available", "Available", "Progressing"),
+    "a rollout that fails": (
+        told(deployment=deployment(replicas=3, updatedReplicas=1), pods=[pod("a"), pod("b"), pod("c", **CRASHED)]),
+        "Available", "Available", "CrashLoopBackOff",
+    ),
     "refused, and outside": (told(REFUSED, outside=OUTSIDE), "Planned", "Ungoverned", "Ungoverned"),
     "outside, and not written": (told(outside=OUTSIDE, failure="409"), "Resident", "WrongPlace", "WrongPlace"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_ready_is_the_first_aspect_that_is_wrong(row: str) -> None:
     status, aspect, reason, ready = ROWS[row]
-    conditions = {each["type"]: each for each in status["conditions"]}
-    assert conditions[aspect]["reason"] == reason
-    assert conditions["Ready"]["reason"] == ready
-    assert conditions["Ready"]["status"] == str(ready == "Serving")
+    said = conditions(status)
+    assert said[aspect]["reason"] == reason
+    assert said["Ready"]["reason"] == ready
+    assert said["Ready"]["status"] == str(ready == "Serving")
     assert {each["observedGeneration"] for each in status["conditions"]} == {3}
 
 
@@ -98,30 +143,144 @@ def test_a_model_that_cannot_be_read_keeps_what_was_said_of_it() -> None:
     assert {each["type"]: each["reason"] for each in status["conditions"]}["Ready"] == "InvalidModel"
 
 
-def waiting(why: str, **last: Any) -> dict[str, Any]:
-    state = {"name": "engine", "state": {"waiting": {"reason": why}}}
+def waiting(why: str, told: str = "", **last: Any) -> dict[str, Any]:
+    state = {"name": "engine", "state": {"waiting": {"reason": why, "message": told}}}
     return {**state, "lastState": {"terminated": last}} if last else state
 
 
+def again(name: str = "engine", **last: Any) -> dict[str, Any]:
+    return {"name": name, "state": {"running": {}}, "lastState": {"terminated": last}}
+
+
+TRACE = "Traceback (most recent call last):\n  File x\nValueError: the model has 8 heads\n\n"
+TROUBLES: dict[str, tuple[dict[str, Any], str | None, str]] = {
+    "a failing pull": (waiting("ErrImagePull", "not found"), "ImagePullBackOff", "has no image: not found; check"),
+    "a failing pull, later": (
+        waiting("ImagePullBackOff", 'Back-off pulling image "x": ErrImagePull: not found'), "ImagePullBackOff",
+        "has no image: not found; check the name",
+    ),
+    "a crash": (waiting("CrashLoopBackOff", "back-off", exitCode=1), "CrashLoopBackOff", "ended (exit code 1); read"),
+    "started again": (again(exitCode=1), "CrashLoopBackOff", "ended (exit code 1); read its log: kubectl logs a -c"),
+    "last words": (again(exitCode=1, message=TRACE), "CrashLoopBackOff", "last words: ValueError: the model has 8"),
+    "out of memory": (again(reason="OOMKilled", exitCode=137), "OOMKilled", "raise requests.memory of the accelerator"),
+    "not sealed": (again("seal", exitCode=1, message="egress is open"), "NotSealed", "run a NetworkPolicy engine"),
+    "never pulled": (waiting("ErrImageNeverPull", "absent"), "ErrImageNeverPull", "load the image into the node"),
+    "a wrong name": (waiting("InvalidImageName"), "InvalidImageName", "correct the name"),
+    "starting": (waiting("ContainerCreating"), None, ""),
+    "running": ({"name": "engine", "state": {"running": {}}}, None, ""),
+    "a restart of its node": (again(exitCode=0, reason="Completed"), None, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", TROUBLES)
+@pytest.mark.parametrize("kind", ["containerStatuses", "initContainerStatuses"])
+def test_a_container_that_cannot_run_is_told_with_a_remedy(row: str, kind: str) -> None:
+    container, reason, says = TROUBLES[row]
+    found = trouble_of(deployment(), [{**pod(), "status": {kind: [container]}}])
+    assert (found.reason if found else None) == reason
+    assert says in (found.message if found else "")
+
+
+def test_what_is_told_stays_the_same_while_a_container_goes_round() -> None:
+    ended: Any = {"exitCode": 1, "message": TRACE}
+    turns = [
+        again(**ended), {"name": "engine", "state": {"terminated": ended}},
+        waiting("CrashLoopBackOff", "back-off 10s", **ended), waiting("CrashLoopBackOff", "back-off 5m0s", **ended),
+    ]  # fmt: skip
+    assert len({trouble_of(deployment(), [pod(containerStatuses=[each])]) for each in turns}) == 1
+
+
+def test_a_pod_that_answers_or_ends_is_no_trouble() -> None:
+    ready = [{"type": "Ready", "status": "True"}]
+    fine = pod("a", conditions=ready, containerStatuses=[again(exitCode=137)])
+    ends = pod("b", deleted=True, **CRASHED)
+    assert trouble_of(deployment(), [fine, ends, pod("c", phase="Failed", **CRASHED)]) is None
+
+
 @pytest.mark.parametrize(
-    ("containers", "reason", "says"),
+    ("message", "says"),
     [
-        ([waiting("ImagePullBackOff")], "ImagePullBackOff", "the node's access to the registry"),
-        ([waiting("CrashLoopBackOff", exitCode=1)], "CrashLoopBackOff", "exit code 1; see the log"),
-        ([waiting("CrashLoopBackOff", reason="OOMKilled")], "OOMKilled", "raise the class's memory"),
-        ([waiting("ContainerCreating")], None, ""),
-        ([{"name": "engine", "state": {"running": {}}}], None, ""),
+        ("WrongPlace: no", "pods are refused: WrongPlace: no"),
+        ('violates PodSecurity "restricted:latest": hostPath', "; take a source of weights that this level admits"),
+        ("exceeded quota: small", "; raise the quota of the namespace"),
     ],
 )
-def test_a_container_that_cannot_run_is_told_with_a_remedy(containers: Any, reason: str | None, says: str) -> None:
-    for kind in ("containerStatuses", "initContainerStatuses"):
-        found = trouble_of(deployment(), [pod(**{kind: containers})])
-        assert (found.reason if found else None) == reason
-        assert says in (found.message if found else "")
-
-
-def test_refused_pods_are_told_before_anything_else() -> None:
-    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "WrongPlace: no"}
-    found = trouble_of(deployment(conditions=[failure]), [pod(containerStatuses=[waiting("ImagePullBackOff")])])
+def test_refused_pods_are_told_before_anything_else(message: str, says: str) -> None:
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
+    found = trouble_of(deployment(conditions=[failure]), [pod(**CRASHED)])
     assert found
-    assert (found.reason, found.message) == ("FailedCreate", "pods are refused: WrongPlace: no")
+    assert found.reason == "FailedCreate"
+    assert says in found.message
+
+
+def test_progress_is_told_stage_by_stage() -> None:
+    states: dict[str, Any] = {
+        "a": {"containerStatuses": [{"name": "engine", "state": {"running": {}}}]},
+        "b": {"initContainerStatuses": [{"name": "seal", "state": {"running": {}}}]},
+        "c": {"initContainerStatuses": [{"name": "seal", "state": {"waiting": {"reason": "PodInitializing"}}}]},
+        "d": {"conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    pods = [pod(name, **status) for name, status in states.items()]
+    said = conditions(told(deployment=deployment(1), pods=pods))["Available"]["message"]
+    assert said == ("1 of 2 replicas answer: 1 being sealed off, 1 getting images and volumes, 1 loading the model")
+
+
+def test_nowhere_names_policies_rules_and_how_many_nodes_miss() -> None:
+    count = Count(reason="WrongPlace", count=12, message="node a stands in US, but policy health allows DE")
+    nowhere = replace(NOWHERE, eligibility=Eligibility(ineligible=(count,)))
+    said = conditions(told(nowhere, pods=[pod(node=None)]))["Ready"]["message"]
+    assert said == (
+        "no node can take a replica under policies health and class cpu, and the model goes nowhere else: "
+        "WrongPlace 12 (node a stands in US, but policy health allows DE)"
+    )
+
+
+BY_DIGEST = {"oci": {"image": f"registry.example/tiny@{DIGEST}"}}
+BY_TAG = {"oci": {"image": "registry.example/tiny:1"}}
+CLAIM = {"persistentVolumeClaim": {"claimName": "weights"}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "unchecked"),
+    [
+        ({"model": {"name": "a", "source": BY_DIGEST}}, None),
+        ({"model": {"name": "a", "source": BY_TAG}}, "spec.model.source"),
+        ({"model": {"name": "a", "source": CLAIM}}, "spec.model.source"),
+        ({"model": {"name": "a", "source": CLAIM, "digest": DIGEST}}, "spec.model.source, spec.model.digest"),
+        ({"model": {"name": "a", "source": BY_DIGEST, "signature": {"authority": "us"}}}, "spec.model.signature"),
+        ({"adapters": [{"name": "x", "source": BY_DIGEST}]}, None),
+        ({"adapters": [{"name": "x", "source": BY_TAG}]}, "spec.adapters[x].source"),
+        ({"adapters": [{"name": "x", "source": BY_DIGEST, "digest": DIGEST}]}, "spec.adapters[x].digest"),
+    ],
+)
+def test_only_what_somebody_checked_is_verified(spec: Any, unchecked: str | None) -> None:
+    of = model(**spec)
+    seen = Seen(manifest=MANIFEST, deployment=None, pods=[], facts={}, outside={}, failure=None)
+    verified = conditions(summarise(of, PLANNED, seen, now=NOW))["Verified"]
+    if unchecked is None:
+        assert (verified["status"], verified["reason"]) == ("True", "DigestPinned")
+    else:
+        assert (verified["status"], verified["reason"]) == ("Unknown", "NotVerified")
+        assert verified["message"] == f"nobody checked {unchecked}; use oci sources by digest"
+
+
+def test_placements_tell_where_every_pod_runs() -> None:
+    ready = pod("a", conditions=[{"type": "Ready", "status": "True"}])
+    status = told(pods=[pod("b"), ready, pod("c", node="m"), pod("d", node=None), pod("e", phase="Failed")])
+    assert status["placements"] == [
+        {"pod": "a", "node": "n", "ready": True, "jurisdiction": "DE", "assurance": "Declared"},
+        {"pod": "b", "node": "n", "ready": False, "jurisdiction": "DE", "assurance": "Declared"},
+        {"pod": "c", "node": "m", "ready": False},
+    ]
+    assert status["jurisdictions"] == ["DE"]
+
+
+def test_a_refused_model_that_still_runs_keeps_its_plan() -> None:
+    kept = told(REFUSED, before=told())
+    assert (kept["plan"], kept["endpoint"]) == (told()["plan"], "http://chat.clinic.svc/v1")
+    assert "plan" not in told(REFUSED, before=told(), deployment=None)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_the_schema_takes_every_status(row: str) -> None:
+    SovereignModelStatus.model_validate(ROWS[row][0])

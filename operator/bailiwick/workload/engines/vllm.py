@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bailiwick.api.arguments import TUNING
 from bailiwick.residency.verdict import Reason, Verdict, refuse
 from bailiwick.workload.arguments import forbidden, stray
 from bailiwick.workload.layout import ADAPTER_PATH, DRAIN_SECONDS, ENGINE_PORT, MODEL_PATH, SCRATCH_PATH
@@ -19,50 +20,36 @@ if TYPE_CHECKING:
     from bailiwick.workload.eligibility import Need
     from bailiwick.workload.placing import Placing
 
-_CODE = "it runs code that is not in the engine's image; use an image that contains it"
-_OPENS = "it opens the engine to the network, which only the gate may face; leave it out"
-_CALLS_OUT = "it makes the engine call out, and nothing leaves its pod; leave it out"
-_OURS = "Bailiwick sets it from the model; leave it out"
-_TELLS = "it writes prompts or answers to the log; leave it out"
+_FOREIGN_CODE = """
+    io-processor-plugin logits-processors middleware model-class-overrides reasoning-parser-plugin scheduler-cls
+    tool-parser-plugin trust-remote-code worker-cls worker-extension-cls
+"""
+_OPENS = """
+    allow-credentials allowed-headers allowed-methods allowed-origins api-key config data-parallel-address
+    data-parallel-external-lb data-parallel-hybrid-lb data-parallel-multi-port-external-lb data-parallel-rank
+    data-parallel-rpc-port enable-scale-out enable-tokenizer-info-endpoint grpc grpc-port headless host master-addr
+    master-port nnodes node-rank port root-path ssl-ca-certs ssl-certfile ssl-keyfile tokens-only
+    trust-request-chat-template trust-request-mm-kwargs uds
+"""
+_CALLS_OUT = """
+    allowed-local-media-path allowed-media-domains download-dir ec-transfer-config hf-token kv-events-config
+    kv-transfer-config otlp-traces-endpoint tool-server weight-transfer-config
+"""
+_OURS = """
+    code-revision disable-uvicorn-access-log enable-lora load-format lora-modules model model-loader-extra-config
+    pipeline-parallel-size revision served-model-name shutdown-timeout tensor-parallel-size tokenizer-revision
+"""
+_TELLS = "enable-log-outputs enable-log-requests max-log-len no-disable-uvicorn-access-log"
 FORBIDDEN: Mapping[str, str] = {
-    **dict.fromkeys(
-        (
-            *("io-processor-plugin", "logits-processors", "middleware", "model-class-overrides", "scheduler-cls"),
-            *("reasoning-parser-plugin", "tool-parser-plugin", "trust-remote-code", "worker-cls"),
-            *("worker-extension-cls",),
-        ),
-        _CODE,
-    ),
-    **dict.fromkeys(
-        (
-            *("allow-credentials", "allowed-headers", "allowed-methods", "allowed-origins", "api-key", "config"),
-            *("data-parallel-address", "data-parallel-external-lb", "data-parallel-hybrid-lb", "data-parallel-rank"),
-            *("data-parallel-multi-port-external-lb", "data-parallel-rpc-port", "enable-scale-out", "grpc"),
-            *("enable-tokenizer-info-endpoint", "grpc-port", "headless", "host", "master-addr", "master-port"),
-            *("nnodes", "node-rank", "port", "root-path", "ssl-ca-certs", "ssl-certfile", "ssl-keyfile"),
-            *("tokens-only", "trust-request-chat-template", "trust-request-mm-kwargs", "uds"),
-        ),
-        _OPENS,
-    ),
-    **dict.fromkeys(
-        (
-            *("allowed-local-media-path", "allowed-media-domains", "download-dir", "ec-transfer-config", "hf-token"),
-            *("kv-events-config", "kv-transfer-config", "otlp-traces-endpoint", "tool-server"),
-            *("weight-transfer-config",),
-        ),
-        _CALLS_OUT,
-    ),
-    **dict.fromkeys(
-        (
-            *("code-revision", "disable-uvicorn-access-log", "enable-lora", "load-format", "lora-modules", "model"),
-            *("pipeline-parallel-size", "revision", "served-model-name", "shutdown-timeout", "tensor-parallel-size"),
-            *("tokenizer-revision", "model-loader-extra-config"),
-        ),
-        _OURS,
-    ),
-    **dict.fromkeys(
-        ("enable-log-outputs", "enable-log-requests", "max-log-len", "no-disable-uvicorn-access-log"), _TELLS
-    ),
+    option: why
+    for options, why in (
+        (_FOREIGN_CODE, "it runs code that is not in the engine's image; use an image that contains it"),
+        (_OPENS, "it opens the engine to the network, which only the gate may face; leave it out"),
+        (_CALLS_OUT, "it makes the engine call out, and nothing leaves its pod; leave it out"),
+        (_OURS, "Bailiwick sets it from the model; leave it out"),
+        (_TELLS, "it writes prompts or answers to the log; leave it out"),
+    )
+    for option in options.split()
 }
 """Long options that no accelerator class may give, and why. Models may give none but those of `api.arguments`."""
 
@@ -128,7 +115,7 @@ def refusal(model: SovereignModel) -> Verdict | None:
 def refusal_on(need: Need) -> Verdict | None:
     """What an accelerator class must not make of the engine."""
     where = f"of engine vllm in accelerator class {need.accelerator.metadata.name}"
-    if found := forbidden(need.serving.arguments, FORBIDDEN):
+    if found := forbidden(need.serving.arguments, FORBIDDEN, known=TUNING, anywhere=_FOREIGN_CODE.split()):
         return refuse(Reason.FORBIDDEN_ARGUMENT, f"argument {found.argument} {where} is refused: {found.why}")
     for variable in need.serving.environment:
         if variable.name in _NOT_TO_SET or variable.value != _FIXED.get(variable.name, variable.value):
