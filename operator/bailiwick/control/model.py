@@ -15,12 +15,14 @@ from bailiwick.workload.plan import plan_workload
 from bailiwick.workload.status import Seen, summarise, summarise_unreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bailiwick.cluster.api import Raw
     from bailiwick.cluster.store import Key
     from bailiwick.control.status import StatusWriter
     from bailiwick.control.world import World
     from bailiwick.control.writer import Writer
-    from bailiwick.residency.policies import CompiledPolicy
+    from bailiwick.residency.policies import Limits
     from bailiwick.workload.plan import Settings, WorkloadPlan
 
 
@@ -58,7 +60,8 @@ class ModelLoop:
             settings=self._settings,
         )
         failure = await self._make(plan)
-        status = summarise(model, plan, self._seen(key, manifest, policies, failure), now=now)
+        limits = self._world.limits(model, policies)
+        status = summarise(model, plan, self._seen(key, manifest, limits, failure), now=now)
         await self._status.write(resources.SOVEREIGN_MODELS, manifest, status)
         if failure:
             raise failure
@@ -74,12 +77,12 @@ class ModelLoop:
             return error
         return None
 
-    def _seen(self, key: Key, manifest: Raw, policies: tuple[CompiledPolicy, ...], failure: ApiError | None) -> Seen:
+    def _seen(self, key: Key, manifest: Raw, limits: Sequence[Limits], failure: ApiError | None) -> Seen:
         stores, facts = self._world.stores, self._world.facts()
         pods = [pod for each in stores.pods.find(BY_MODEL, key) if (pod := stores.pods.get(each))]
         nodes = {pod["spec"]["nodeName"] for pod in pods if pod["spec"].get("nodeName")}
         now = self._world.clock()
-        verdicts = {name: judge_all(policies, facts[name], now) for name in nodes if name in facts}
+        verdicts = {name: judge_all(limits, facts[name], now) for name in nodes if name in facts}
         return Seen(
             manifest=manifest,
             deployment=stores.deployments.get(key),

@@ -19,7 +19,7 @@ from bailiwick.api.resource import Resource
 from bailiwick.residency.facts import gather_all
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.nodes import read_node
-from bailiwick.residency.policies import compile_policy, governing
+from bailiwick.residency.policies import compile_policy, compile_residency, governing
 from bailiwick.workload.eligibility import eligibility
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bailiwick.cluster.store import Store
     from bailiwick.control.stores import Stores
     from bailiwick.residency.facts import NodeFacts
-    from bailiwick.residency.policies import CompiledPolicy
+    from bailiwick.residency.policies import CompiledPolicy, Limits
     from bailiwick.workload.eligibility import Eligibility, Need
 
 T = TypeVar("T")
@@ -102,6 +102,11 @@ class World:
             for (_, name), manifest in self.stores.namespaces.items()
             if policy.governs(name, manifest["metadata"].get("labels", {}), exempt=self.exempt)
         ]
+
+    def limits(self, model: SovereignModel, policies: Sequence[CompiledPolicy]) -> tuple[Limits, ...]:
+        """Everything that a model's nodes are judged by: the policies, and its own residency."""
+        own = model.spec.residency
+        return (*policies, compile_residency(own, self.atlas(), by="the model")) if own else tuple(policies)
 
     def eligible(self, model: SovereignModel, policies: Sequence[CompiledPolicy], need: Need) -> Eligibility:
         """Which nodes could take a replica. Models that ask the same share one answer."""

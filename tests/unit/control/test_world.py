@@ -12,6 +12,7 @@ from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.control.stores import Stores
 from bailiwick.control.territory import TerritoryLoop
 from bailiwick.control.world import World
+from bailiwick.residency.rules import judge_all
 from bailiwick.residency.territories import label_of
 from bailiwick.workload.plan import Settings, plan_workload
 
@@ -126,6 +127,20 @@ def test_a_jurisdiction_changes_the_policies_that_name_it(ground: Ground) -> Non
     spec = {"members": ["DE"], "asOf": "2026-01-01", "source": "a test"}
     ground.put("jurisdictions", "nowhere", spec=spec)
     assert ground.eligible() == ("n",)
+
+
+def test_the_pods_of_a_model_are_judged_by_its_own_residency_too(ground: Ground) -> None:
+    ground.statement()
+    facts = ground.world.facts()["n"]
+    policies = ground.world.governing("clinic")
+    tight = {"residency": {"place": {"allow": ["FR"], "assurance": "Declared"}}}
+    strict = SovereignModel.read(
+        {"metadata": {"name": "chat", "namespace": "clinic"}, "spec": MODEL.spec.model_dump(by_alias=True) | tight}
+    )
+    assert judge_all(ground.world.limits(MODEL, policies), facts, START).allowed
+    refused = judge_all(ground.world.limits(strict, policies), facts, START)
+    assert refused.reason == "WrongPlace"
+    assert "the model allows FR" in refused.message
 
 
 def test_what_cannot_be_read_counts_for_nothing(ground: Ground) -> None:
