@@ -5,30 +5,16 @@
 
 from __future__ import annotations
 
+import json
 import os
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import subprocess
+import sys
 
 import pytest
 import yaml
 
-from bailiwick.api.acceleratorclass import AcceleratorClass
-from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.sovereignmodel import SovereignModel
-from bailiwick.residency.facts import gather_all
-from bailiwick.residency.jurisdictions import Atlas
-from bailiwick.residency.nodes import read_node
-from bailiwick.residency.policies import compile_policy
-from bailiwick.workload.eligibility import eligibility
-from bailiwick.workload.plan import Settings, plan_workload
-
-if TYPE_CHECKING:
-    from bailiwick.workload.plan import WorkloadPlan
-
-GOLDEN = Path(__file__).parent.parent.parent / "golden/workload"
-NOW = datetime(2026, 11, 21, tzinfo=UTC)
-CASES = sorted(path.name.removesuffix(".input.yaml") for path in GOLDEN.glob("*.input.yaml"))
+from tests.unit.workload.golden import CASES, GOLDEN, given, planned
 
 
 class _Plain(yaml.SafeDumper):
@@ -36,27 +22,6 @@ class _Plain(yaml.SafeDumper):
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the base class's
         return True
-
-
-def planned(case: str) -> WorkloadPlan:
-    given: dict[str, list[dict[str, Any]]] = {}
-    for document in yaml.safe_load_all((GOLDEN / f"{case}.input.yaml").read_text()):
-        given.setdefault(document["kind"], []).append(document)
-    atlas = Atlas(())
-    facts = gather_all([read_node(raw) for raw in given["Node"]], (), NOW)
-
-    (model,) = given["SovereignModel"]
-    model["metadata"]["uid"] = "00000000-0000-0000-0000-000000000001"
-    classes = [AcceleratorClass.read(raw) for raw in given["AcceleratorClass"]]
-    return plan_workload(
-        SovereignModel.read(model),
-        policies=[compile_policy(ResidencyPolicy.read(raw), atlas) for raw in given["ResidencyPolicy"]],
-        classes={each.metadata.name: each for each in classes},
-        eligible=lambda model, policies, need: eligibility(
-            policies, model.spec.residency, need, facts, atlas=atlas, now=NOW
-        ),
-        settings=Settings(gate_image="registry.example/gate:1", monitoring_namespace="monitoring"),
-    )
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -74,8 +39,20 @@ def test_there_are_golden_pairs_and_no_strays() -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_same_model_becomes_the_same_bytes(case: str) -> None:
-    assert yaml.safe_dump_all(planned(case).objects) == yaml.safe_dump_all(planned(case).objects)
+def test_inputs_are_what_the_api_takes(case: str) -> None:
+    for model in given(case)["SovereignModel"]:
+        SovereignModel.read(model)
+
+
+def test_another_process_makes_the_same_bytes() -> None:
+    """Sets and hashes differ from process to process; pods must not."""
+    program = (
+        "import json; from tests.unit.workload.golden import CASES, planned; "
+        "print(json.dumps([planned(case).objects for case in CASES]))"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    other = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True)
+    assert other.stdout.strip() == json.dumps([planned(case).objects for case in CASES])
 
 
 @pytest.mark.parametrize("case", CASES)
