@@ -406,6 +406,10 @@ class Policy:
         assert status.get("observedGeneration") == found["metadata"]["generation"], status
         return status
 
+    def outside(self) -> dict[str, list[str]]:
+        """By reason, nodes that its status names as outside."""
+        return {each["reason"]: each["examples"] for each in self.status().get("outside") or []}
+
     def condition(self, aspect: str) -> Manifest:
         """One condition of it."""
         return next(each for each in self.status()["conditions"] if each["type"] == aspect)

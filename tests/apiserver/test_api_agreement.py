@@ -171,6 +171,10 @@ FIELDS: Mapping[str, tuple[str, str, st.SearchStrategy[Any]]] = {
         values(
             "0123456789eEimkKMG+",
             "80Gi",
+            "Gi",
+            "E",
+            "e5",
+            ".",
             "500m",
             "1e3",
             "1E",

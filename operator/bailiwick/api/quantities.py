@@ -49,7 +49,9 @@ Quantity = Annotated[
     Field(max_length=32),
     IntOrString,
     Rule(
-        "isQuantity(string(self)) && !quantity(string(self)).isLessThan(quantity('0'))",
+        # isQuantity alone takes a bare suffix: "Gi" would be an amount of 0.
+        "string(self).matches('^[+-]?[.]?[0-9]') && isQuantity(string(self))"
+        " && !quantity(string(self)).isLessThan(quantity('0'))",
         "must be a quantity such as 80Gi, 500m or 4, and not negative",
         holds=_is_amount,
     ),
