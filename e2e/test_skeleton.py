@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.cluster import cluster, kind
+from e2e.cluster import cluster
 from e2e.cluster.steps import ClusterError
 from e2e.demo import scenes
 from e2e.demo.attacks import ABROAD, ATTEMPTS, INNOCENT, INSIDE, LABEL, NAMESPACE, OR_TERMS, Attempt
@@ -30,14 +30,15 @@ def test_the_model_answers_through_its_service(
     assert "Paris" in scenes.ask(kubectl, model, installed.engine_image)
 
 
-def test_the_status_says_where_the_model_runs_and_why_not_elsewhere(model: Mapping[str, Any]) -> None:
+def test_the_status_says_where_the_model_runs_and_why_not_elsewhere(kubectl: Kubectl, model: Mapping[str, Any]) -> None:
     status = model["status"]
     placements = {(each["node"], each["jurisdiction"], each["assurance"]) for each in status["placements"]}
     assert placements == {(INSIDE, "DE", "Declared")}
     assert status["policies"] == ["health"]
     assert status["nodes"]["eligible"] == 1
     reasons = {count["reason"]: count["examples"] for count in status["nodes"]["ineligible"]}
-    assert reasons == {"WrongPlace": [ABROAD], "PlaceUnknown": [kind.CONTROL_PLANE]}
+    unknown = sorted({node["metadata"]["name"] for node in kubectl.items("nodes")} - {INSIDE, ABROAD})
+    assert reasons == {"WrongPlace": [ABROAD], "PlaceUnknown": unknown}
     assert scenes.condition(model, "Resident")["status"] == "True"
     assert scenes.condition(model, "Verified")["reason"] == "DigestPinned"
 

@@ -75,6 +75,16 @@ def external() -> Path | None:
     return path
 
 
+def site(which: str, ours: str) -> str:
+    """The node that stands ``inside`` or ``abroad``: ours, or the one that NODE_INSIDE or NODE_ABROAD names."""
+    return os.environ.get(f"NODE_{which.upper()}", ours)
+
+
+def repository() -> str:
+    """What the names of our images begin with: `localhost/bailiwick`, or what IMAGES says."""
+    return os.environ.get("IMAGES", "localhost/bailiwick").rstrip("/")
+
+
 def kubeconfig() -> Path:
     """The kubeconfig of the cluster, which must be up. Raises ClusterError."""
     path = external() or places.KUBECONFIG

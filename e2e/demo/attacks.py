@@ -1,7 +1,7 @@
 """Attempts to cross the border, each as the person or machine that would make it.
 
 An attempt is what somebody types; ``stopped_by`` and ``reason`` are what must refuse it, so that nothing counts as
-refused for the wrong reason. The demo prints them, ``e2e/test_border.py`` proves them.
+refused for the wrong reason. The demo prints them, ``e2e/test_skeleton.py`` proves them.
 """
 
 import json
@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from e2e.cluster import cluster, kind
+
 Manifest = Mapping[str, Any]
 
 NAMESPACE = "clinic"
-INSIDE = "bailiwick-worker"
-ABROAD = "bailiwick-worker2"
+INSIDE = cluster.site("inside", kind.INSIDE)
+ABROAD = cluster.site("abroad", kind.ABROAD)
 LABEL = "bailiwick.dev.node-restriction.kubernetes.io/health"
-IMAGE = "localhost/bailiwick/gate:dev"
+IMAGE = f"{cluster.repository()}/gate:dev"
 """Any program that keeps running; this one is on both workers."""
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from e2e.cluster import cluster, images, kind
 from e2e.cluster.binaries import binary
 from e2e.cluster.load import load_image
+from e2e.cluster.steps import ClusterError
 from e2e.demo import terminal
-from e2e.demo.attacks import INSIDE
+from e2e.demo.attacks import ABROAD, INSIDE
 from e2e.kubectl import Kubectl
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +36,8 @@ def install() -> Installed:
     """Have everything there that a policy and a model need. What is there already is left as it is."""
     with terminal.step("a cluster of three nodes: a control plane, a worker inside, a worker abroad"):
         kubeconfig = cluster.up()
+    if cluster.external():
+        _check_given(Kubectl(binary("kubectl"), kubeconfig))
     with terminal.step("images on the nodes: operator, gate, engine (vLLM on CPU), model (SmolLM2-135M-Instruct)"):
         references = _images()
     with terminal.step("helm install bailiwick charts/bailiwick"):
@@ -48,8 +51,23 @@ def install() -> Installed:
     )
 
 
+def _check_given(kubectl: Kubectl) -> None:
+    """A given cluster must have the two nodes of the demo. Raises ClusterError."""
+    for variable, node in (("NODE_INSIDE", INSIDE), ("NODE_ABROAD", ABROAD)):
+        if not kubectl.get("node", node):
+            raise ClusterError(
+                f"CLUSTER=external: the cluster has no node {node}. Set {variable} to one of its workers; "
+                "docs/cluster.md says what else the demo needs there."
+            )
+
+
 def _images() -> dict[str, str]:
-    """Small images go to both workers, large ones only to the worker where they can run."""
+    """References by digest. Small images go to both workers, large ones only to the one inside.
+
+    A given cluster has them already.
+    """
+    if cluster.external():
+        return {name: f"{cluster.repository()}/{name}@{images.digest(name)}" for name in (*SMALL, *LARGE)}
     work: list[tuple[str, tuple[str, ...]]] = [(name, WORKERS) for name in SMALL] + [
         (name, (INSIDE,)) for name in LARGE
     ]
@@ -60,8 +78,8 @@ def _images() -> dict[str, str]:
 
 def _helm(kubeconfig: Path, references: dict[str, str]) -> None:
     values = {
+        "image.repository": references["operator"].partition("@")[0],
         "image.digest": references["operator"].partition("@")[2],
-        "image.pullPolicy": "Never",
         "gate.image": references["gate"],
         "acceleratorClasses.cpu.image": references["vllm-cpu"],
     }

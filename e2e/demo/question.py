@@ -25,7 +25,7 @@ def asking(*, endpoint: str, model: str, image: str) -> Mapping[str, Any]:
     container = {
         "name": "ask",
         "image": image,
-        "imagePullPolicy": "Never",
+        "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-c", _ASK],
         "env": [
             {"name": "ENDPOINT", "value": endpoint},

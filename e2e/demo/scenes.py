@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from e2e.demo import terminal
-from e2e.demo.attacks import INNOCENT, NAMESPACE, Attempt, Manifest
+from e2e.demo.attacks import ABROAD, INNOCENT, INSIDE, NAMESPACE, Attempt, Manifest
 from e2e.demo.install import SYSTEM, Installed
 from e2e.demo.question import asking
 from e2e.kubectl import Answer, Kubectl, wait_until
@@ -41,7 +41,8 @@ def clear(kubectl: Kubectl) -> None:
 
 def govern(kubectl: Kubectl) -> None:
     """Statements and the policy; returns when the namespace is governed and the border active."""
-    for statement in _objects("2-statements.yaml"):
+    for statement, node in zip(_objects("2-statements.yaml"), (INSIDE, ABROAD), strict=True):
+        statement["metadata"]["name"] = statement["spec"]["node"]["name"] = node
         kubectl.apply(statement)
     namespace, policy = _objects("1-policy.yaml")
     kubectl.apply(namespace, policy)

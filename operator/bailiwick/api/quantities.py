@@ -50,7 +50,7 @@ Quantity = Annotated[
     IntOrString,
     Rule(
         # isQuantity alone takes a bare suffix: "Gi" would be an amount of 0.
-        "string(self).matches('^[+-]?[.]?[0-9]') && isQuantity(string(self))"
+        "string(self).matches('^[+-]?[.]?[0-9].*$') && isQuantity(string(self))"
         " && !quantity(string(self)).isLessThan(quantity('0'))",
         "must be a quantity such as 80Gi, 500m or 4, and not negative",
         holds=_is_amount,

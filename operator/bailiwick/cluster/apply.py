@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from bailiwick.cluster.drift import Drift, adopt_fields, drift
 from bailiwick.cluster.errors import Conflict, NotFound, Terminal
-from bailiwick.cluster.resources import SERVICE_ACCOUNTS, SERVICES
 from bailiwick.cluster.trim import is_ours
 
 if TYPE_CHECKING:
@@ -18,9 +17,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MERGED_UNSEEN = frozenset({SERVICE_ACCOUNTS, SERVICES})
-"""Kinds of which ours and somebody else's object can be merged without a conflict: a ServiceAccount has no fields that
-anybody must set, and the ports of a Service that selects nothing are owned one by one."""
+_NOT_THERE = "1"
+"""A resourceVersion that no object has: with it an apply makes a new object, or conflicts with any that is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +72,9 @@ async def _make(api: Api, resource: Resource, desired: Raw) -> Raw:
     The store may lag, or the object lost the label that we watch: then it is ours and is reclaimed. Otherwise somebody
     has an object of this name, and it stays theirs.
     """
-    if resource in _MERGED_UNSEEN:
-        live = await _find(api, resource, desired)
-        if live is not None and not _is_ours(live, desired):
-            raise _taken(resource, desired)
+    new = {**desired, "metadata": {**desired["metadata"], "resourceVersion": _NOT_THERE}}
     try:
-        return await api.apply(resource, desired, force=False)
+        return await api.apply(resource, new)
     except Conflict as conflict:
         live = await _find(api, resource, desired)
         if live is None:
