@@ -7,6 +7,7 @@ from pydantic import Field
 
 from bailiwick.api.markers import Atomic, AtomicMap, Rule
 from bailiwick.api.names import LABEL_KEYS, NODE_NAMES, LabelValue, named
+from bailiwick.api.residencypolicy import Permission
 from bailiwick.api.resource import Column, Kind, Part, Resource
 
 # The operator has judged these places. The full rule, for each of 20000 nodes, would exceed the API server's budget.
@@ -39,10 +40,22 @@ class TerritoryStorage(Part):
     classes: _Names = Field(max_length=64, description="Allowed StorageClasses.")
 
 
-class TerritoryServices(Part):
-    """Which Services the policy allows."""
+class TerritoryNetwork(Part):
+    """What the policy lets cross the edge of its namespaces."""
 
-    types: _Names = Field(max_length=4, description="Allowed Service types.")
+    services: _Names = Field(max_length=4, description="Allowed Service types.")
+    ingress_classes: _Names = Field(max_length=32, description="Allowed IngressClasses.")
+    gateway_classes: _Names = Field(max_length=32, description="Allowed GatewayClasses.")
+
+
+class TerritoryAccess(Part):
+    """Which ways into a running pod the policy opens."""
+
+    exec: Permission = Field(description="kubectl exec.")
+    attach: Permission = Field(description="kubectl attach.")
+    port_forward: Permission = Field(description="kubectl port-forward.")
+    proxy: Permission = Field(description="The API server's proxy to pods and Services.")
+    ephemeral_containers: Permission = Field(description="kubectl debug.")
 
 
 class TerritorySpec(Part):
@@ -59,10 +72,12 @@ class TerritorySpec(Part):
     namespace_labels: _Names = Field(
         max_length=64, description="Namespace labels that decide whether the policy applies."
     )
+    schedulers: _Names = Field(max_length=64, description="Schedulers that may place pods.")
     models: TerritoryModels | None = Field(default=None, description="Allowed models. Absent: any.")
     images: TerritoryImages | None = Field(default=None, description="Allowed images. Absent: any.")
     storage: TerritoryStorage | None = Field(default=None, description="Allowed StorageClasses. Absent: any.")
-    services: TerritoryServices | None = Field(default=None, description="Allowed Service types. Absent: any.")
+    network: TerritoryNetwork | None = Field(default=None, description="Allowed data paths. Absent: any.")
+    access: TerritoryAccess | None = Field(default=None, description="Open ways into pods. Absent: all.")
 
 
 class Territory(Resource):

@@ -35,7 +35,7 @@ class Routes:
             id(stores.statements): self._everything,
             id(stores.nodes): self._everything,
             id(stores.namespaces): self._everything,
-            id(stores.classes): self._all_models,
+            id(stores.classes): self._everything,
             id(stores.territories): self._territory,
             id(stores.validating_bindings): self._binding,
             id(stores.mutating_bindings): self._binding,
@@ -67,9 +67,6 @@ class Routes:
 
     def _everything(self, _: Change, priority: Priority) -> None:
         self._queue.add(SPREAD, TERRITORY, priority=priority)
-        self._queue.add(SPREAD, MODEL, priority=priority)
-
-    def _all_models(self, _: Change, priority: Priority) -> None:
         self._queue.add(SPREAD, MODEL, priority=priority)
 
     def _model(self, change: Change, priority: Priority) -> None:

@@ -46,7 +46,8 @@ class TerritoryLoop:
             if ("", name) not in self._world.stores.policies:
                 await self._withdraw(name)
             return None
-        territory = compile_territory(policy, self._world.facts().values(), self._world.clock())
+        schedulers = {each.spec.scheduler_name or "" for each in self._world.classes().values()} - {""}
+        territory = compile_territory(policy, self._world.facts().values(), self._world.clock(), schedulers=schedulers)
         try:
             await self._enforce(policy, territory)
             await self._mark_namespaces()

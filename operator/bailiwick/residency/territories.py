@@ -10,9 +10,10 @@ from typing import Any
 
 from bailiwick.api.resource import API_VERSION, Count
 from bailiwick.api.territory import (
+    TerritoryAccess,
     TerritoryImages,
     TerritoryModels,
-    TerritoryServices,
+    TerritoryNetwork,
     TerritorySpec,
     TerritoryStorage,
 )
@@ -35,6 +36,9 @@ MANAGED_LABELS: Mapping[str, str] = {"app.kubernetes.io/managed-by": "bailiwick"
 
 MOST_NODES = 20_000
 """What a Territory can hold: the bound in its schema."""
+
+DEFAULT_SCHEDULER = "default-scheduler"
+"""Kubernetes' own, which a pod means that names none."""
 
 _MOST_EXAMPLES = 5
 _LONGEST_MESSAGE = 1024
@@ -80,8 +84,13 @@ class CompiledTerritory:
         }
 
 
-def compile_territory(policy: CompiledPolicy, nodes: Iterable[NodeFacts], now: datetime) -> CompiledTerritory:
-    """The territory of a policy as of ``now``. It does not depend on the order of nodes."""
+def compile_territory(
+    policy: CompiledPolicy, nodes: Iterable[NodeFacts], now: datetime, *, schedulers: Iterable[str] = ()
+) -> CompiledTerritory:
+    """The territory of a policy as of ``now``. It does not depend on the order of nodes.
+
+    ``schedulers`` may place pods besides Kubernetes' own: those that AcceleratorClasses name.
+    """
     inside: dict[str, str] = {}
     outside: list[tuple[str, Verdict]] = []
     doubts: list[tuple[str, Verdict]] = []
@@ -98,7 +107,7 @@ def compile_territory(policy: CompiledPolicy, nodes: Iterable[NodeFacts], now: d
                 doubts.append((facts.name, verdict))
         moments.extend(changes(policy, facts, now))
     return CompiledTerritory(
-        spec=_spec(policy, inside),
+        spec=_spec(policy, inside, schedulers),
         outside=_counts(outside),
         doubts=_counts(doubts),
         look_again_in=(min(moments) - now).total_seconds() if moments else None,
@@ -138,7 +147,7 @@ def _counts(verdicts: Iterable[tuple[str, Verdict]]) -> tuple[Count, ...]:
     )
 
 
-def _spec(policy: CompiledPolicy, nodes: Mapping[str, str]) -> TerritorySpec:
+def _spec(policy: CompiledPolicy, nodes: Mapping[str, str], schedulers: Iterable[str]) -> TerritorySpec:
     asked = policy.spec
     spec = TerritorySpec(
         policy=policy.name,
@@ -146,12 +155,19 @@ def _spec(policy: CompiledPolicy, nodes: Mapping[str, str]) -> TerritorySpec:
         nodes=nodes,
         node_selector={label_of(policy.name): RESIDENT},
         namespace_labels=_listed(asked.namespace_selector.keys()),
+        schedulers=_listed({DEFAULT_SCHEDULER, *schedulers}),
         models=asked.models
         and TerritoryModels(sources=_listed(asked.models.sources), require_digest=asked.models.require_digest),
         images=asked.images
         and TerritoryImages(registries=_listed(asked.images.registries), require_digest=asked.images.require_digest),
         storage=asked.storage and TerritoryStorage(classes=_listed(asked.storage.classes)),
-        services=asked.network and TerritoryServices(types=_listed(asked.network.services)),
+        network=asked.network
+        and TerritoryNetwork(
+            services=_listed(asked.network.services),
+            ingress_classes=_listed(asked.network.ingress_classes),
+            gateway_classes=_listed(asked.network.gateway_classes),
+        ),
+        access=asked.access and TerritoryAccess(**asked.access.model_dump()),
     )
     return spec.model_copy(update={"digest": digest_of(spec)})
 
