@@ -1,4 +1,4 @@
-"""Everything that the objects of one model are made from: what builders and engines are given, and what engines give."""
+"""What the objects of one model are made from: what builders and engines are given, and what an engine gives."""
 
 from __future__ import annotations
 
