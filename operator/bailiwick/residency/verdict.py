@@ -35,6 +35,7 @@ class Reason(StrEnum):
     NOT_PINNED = "NotPinned"
     PROTECTED_LABEL = "ProtectedLabel"
     OPERATOR_ONLY = "OperatorOnly"
+    DRY_RUN_ONLY = "DryRunOnly"
     SOURCE_NOT_ALLOWED = "SourceNotAllowed"
     DIGEST_REQUIRED = "DigestRequired"
     IMAGE_NOT_ALLOWED = "ImageNotAllowed"
