@@ -120,15 +120,15 @@ def _times(
     previous: Mapping[str, Any], enforced: Stated, proof: Proof | None, *, generation: int, now: datetime
 ) -> Mapping[str, str]:
     """When the canary last proved enforcement, to the minute or so, and since when it has."""
+    before = _condition(previous, "Enforced")
+    goes_on = before.get("status") == "True" and before.get("observedGeneration") == generation
     last, since = previous.get("lastProof"), None
     if proof and proof.outcome is Outcome.HELD and proof.generation == generation:
-        known, turned = _moment(last), _condition(previous, "Enforced").get("status") != "True"
-        if turned or known is None or proof.at - known >= BETWEEN:
+        known = _moment(last)
+        if not goes_on or known is None or proof.at - known >= BETWEEN:
             last = _stamp(proof.at)
     if enforced.status == "True":
-        before = _condition(previous, "Enforced")
-        went_on = before.get("status") == "True" and before.get("observedGeneration") == generation
-        since = (went_on and previous.get("enforcedSince")) or last or _stamp(now)
+        since = (goes_on and previous.get("enforcedSince")) or last or _stamp(now)
     times = {"enforcedSince": since, "lastProof": last}
     return {key: value for key, value in times.items() if value}
 
