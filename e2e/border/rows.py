@@ -269,19 +269,24 @@ def _paths() -> Iterable[Row]:
 
 
 def _access() -> Iterable[Row]:
-    """Connections into a pod: as administrator, for a tenant may not even have the verb."""
-    urls = ("exec?command=ls", "attach", "portforward", "proxy/")
+    """Connections into a pod, by an administrator: a tenant may not even have the verb."""
     path = f"/api/v1/namespaces/{NAMESPACE}/pods/open"
+    ways = (
+        ("exec", "open", "-n", NAMESPACE, "--", "true"),
+        ("attach", "open", "-n", NAMESPACE),
+        ("port-forward", "pod/open", "-n", NAMESPACE, ":80"),
+        ("get", "--raw", f"{path}/proxy/"),
+    )
     yield Row(
         45, "a terminal from abroad",
         tuple(
             Attempt(
-                name=url, who="admin", command=("get", "--raw", f"{path}/{url}"), stopped_by="bailiwick-access",
-                reason="AccessDenied", prepare=(pod("open"),),
+                name=way[0], who="admin", command=way, stopped_by="bailiwick-access", reason="AccessDenied",
+                prepare=(pod("open"),),
             )
-            for url in urls
+            for way in ways
         ),
-        (Attempt(name="its log", who="admin", command=("get", "--raw", path), stopped_by="", reason=""),),
+        (Attempt(name="the pod itself", who="admin", command=("get", "--raw", path), stopped_by="", reason=""),),
     )  # fmt: skip
 
 
