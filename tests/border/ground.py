@@ -185,6 +185,7 @@ def territory(governed: Governed, **spec: Any) -> Manifest:
             "nodes": {governed.inside: "DE"},
             "nodeSelector": governed.selector,
             "namespaceLabels": [governed.policy],
+            "schedulers": ["default-scheduler"],
         }
         | spec,
     }

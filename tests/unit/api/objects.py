@@ -262,7 +262,15 @@ TERRITORY: Manifest = {
         "models": {"sources": ["oci://registry.example/"], "requireDigest": True},
         "images": {"registries": ["registry.example/"], "requireDigest": True},
         "storage": {"classes": ["frankfurt"]},
-        "services": {"types": ["ClusterIP"]},
+        "schedulers": ["default-scheduler"],
+        "network": {"services": ["ClusterIP"], "ingressClasses": ["inside"], "gatewayClasses": ["inside"]},
+        "access": {
+            "exec": "Deny",
+            "attach": "Deny",
+            "portForward": "Allow",
+            "proxy": "Deny",
+            "ephemeralContainers": "Deny",
+        },
     },
 }
 

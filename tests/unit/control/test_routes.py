@@ -43,7 +43,7 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
     ("statements", manifest("s"), BOTH),
     ("nodes", manifest("n"), BOTH),
     ("namespaces", manifest("clinic"), BOTH),
-    ("classes", manifest("cpu"), {(SPREAD, MODEL)}),
+    ("classes", manifest("cpu"), BOTH),
     ("models", manifest("chat", "clinic"), {(MODEL, ("clinic", "chat"))}),
     ("validating_bindings", BINDING, {(TERRITORY, "health")}),
     ("mutating_bindings", BINDING, {(TERRITORY, "health")}),
