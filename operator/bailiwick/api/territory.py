@@ -52,7 +52,7 @@ class TerritoryAccess(Part):
     """Which ways into a running pod the policy opens."""
 
     exec: Permission = Field(description="Running a command in a container.")
-    attach: Permission = Field(description="A terminal of a container.")
+    attach: Permission = Field(description="Reading and writing a container's terminal.")
     port_forward: Permission = Field(description="Tunnels into a pod.")
     proxy: Permission = Field(description="The API server's proxy to pods and Services.")
     ephemeral_containers: Permission = Field(description="Containers that are added to a running pod.")

@@ -3,10 +3,10 @@
 Several policies on one namespace need no code: the API server evaluates every binding, and all must agree.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from bailiwick.api.residencypolicy import Mode
+from bailiwick.api.residencypolicy import Mode, ResidencyPolicySpec
 from bailiwick.residency.policies import CompiledPolicy
 from bailiwick.residency.territories import MANAGED_LABELS
 
@@ -22,8 +22,19 @@ _API_VERSION = "admissionregistration.k8s.io/v1"
 _VALIDATING = "ValidatingAdmissionPolicyBinding"
 _MUTATING = "MutatingAdmissionPolicyBinding"
 # The API server activates bindings in the order of their creation. Whoever sees pods judged knows that the rest is, and
-# pods are pinned only when they are also judged.
-_GUARDS = ("bailiwick-models", "bailiwick-bindings", "bailiwick-pods")
+# pods are pinned only when they are also judged. What a policy does not ask costs its namespaces nothing.
+_GUARDS: tuple[tuple[str, Callable[[ResidencyPolicySpec], bool]], ...] = (
+    ("bailiwick-models", lambda _: True),
+    ("bailiwick-propagation", lambda _: True),
+    ("bailiwick-claims", lambda _: True),
+    ("bailiwick-storage", lambda spec: spec.storage is not None),
+    ("bailiwick-services", lambda spec: spec.network is not None),
+    ("bailiwick-endpoints", lambda spec: spec.network is not None),
+    ("bailiwick-ingresses", lambda spec: spec.network is not None),
+    ("bailiwick-access", lambda spec: spec.access is not None),
+    ("bailiwick-bindings", lambda _: True),
+    ("bailiwick-pods", lambda _: True),
+)
 _PIN = "bailiwick-pin"
 _ACTIONS: Mapping[Mode, tuple[str, ...]] = {
     Mode.AUDIT: ("Audit",),
@@ -39,7 +50,7 @@ def bindings(policy: CompiledPolicy, *, exempt: Collection[str]) -> tuple[Manife
     nothing either: what they report is what Enforce would refuse or pin. ``unknown`` plays no role here, for it decides
     which nodes are in the Territory.
     """
-    guards = tuple(_validating(guard, policy, exempt) for guard in _GUARDS)
+    guards = tuple(_validating(guard, policy, exempt) for guard, asked in _GUARDS if asked(policy.spec))
     return (*guards, _mutating(policy, exempt)) if policy.mode is Mode.ENFORCE else guards
 
 

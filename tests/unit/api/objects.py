@@ -267,9 +267,9 @@ TERRITORY: Manifest = {
         "access": {
             "exec": "Deny",
             "attach": "Deny",
-            "portForward": "Deny",
+            "portForward": "Allow",
             "proxy": "Deny",
-            "ephemeralContainers": "Allow",
+            "ephemeralContainers": "Deny",
         },
     },
 }
