@@ -47,8 +47,16 @@ _VALUES = [
 _OPTIONS = [
     *("--trust-remote-code", "--trust_remote_code", "--trust-rem", "--trust-re", "--no-trust-remote-code", "--trust"),
     *("--trust-remote-code=1", "-trust-remote-code", "--middleware", "--mi", "--mid=a.b", "--middlewares", "--model"),
-    *("--tool-server", "--tool_s", "--tool-call-parser", "--tool", "--allowed-media-domains", "--allowed-m=a.example"),
-    *("--allowed-media-domains=none.invalid", "--allowed-origins", "--allowed-local-media-path", "none.invalid"),
+    *(
+        "--tool-server",
+        "--tool_s",
+        "--tool-call-parser",
+        "--tool",
+        "--allowed-media-domains",
+        "--allowed-med=a.example",
+        "--allowed-m=x",
+    ),
+    *("--allowed-media-domains=none.invalid", "--allowed-methods", "--allowed-local-media-path", "none.invalid"),
     *("a.example", "x", "-O2", "sh", "-c", "vllm serve x --trust-remote-code;", "echo '--trust-remote-code'", ""),
     *(
         "exec vllm --seed=1 --mid a",

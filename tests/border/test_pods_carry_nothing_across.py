@@ -224,3 +224,22 @@ def test_every_subresource_of_pods_is_accounted_for(ground: Ground) -> None:
     resources = ground.admin.request("GET", "/api/v1").json()["resources"]
     found = {name.partition("/")[2] for name in (each["name"] for each in resources) if name.startswith("pods/")}
     assert found == JUDGED | ELSEWHERE.keys()
+
+
+# What it costs
+
+
+def test_a_pod_of_many_containers_is_judged_within_the_budget(ground: Ground, strict: Governed) -> None:
+    """An expression that exceeds the API server's budget refuses, so the largest pods that people have must fit."""
+    variables = [{"name": f"VARIABLE_{number}", "value": "-Dkey=value --flag=" + "x" * 200} for number in range(100)]
+    arguments = [f"--option-{number}=" + "x" * 50 for number in range(60)]
+    ports = [{"containerPort": 1000 + number} for number in range(10)]
+    many = [
+        CONTAINER | {"name": f"c{number}", "env": variables, "args": arguments, "ports": ports} for number in range(30)
+    ]
+    tolerations = [{"key": f"example.com/{number}", "operator": "Exists"} for number in range(100)]
+    large = {"containers": many, "tolerations": tolerations}
+    ground.editor.create(carrying(strict, large), dry_run=True)
+    many[-1]["args"] = [*arguments, "--trust-remote-code"]
+    with refused(PODS, "ForbiddenArgument", by(strict)):
+        ground.editor.create(carrying(strict, large), dry_run=True)
