@@ -287,6 +287,7 @@ OPEN = status(proof(BREACHED))
         (status(None, PROVED, seconds=181), ("Unknown", "NotProved")),
         (status(None, PROVED, seconds=1, generation=4), ("Unknown", "NotProved")),
         (status(None, OPEN, seconds=999), ("False", "NotEnforced")),
+        (status(None, status(proof(UNCLEAR))), ("Unknown", "NotProved")),
         (status(None, OPEN, generation=4), ("Unknown", "NotProved")),
         (status(proof(HELD, seconds=60), OPEN, seconds=60), ("True", "Proved")),
     ],
@@ -305,6 +306,12 @@ def test_an_unclear_answer_is_told_once_the_proof_is_too_old() -> None:
     told = status(proof(UNCLEAR, seconds=200), PROVED, seconds=200)
     assert next(each for each in told["conditions"] if each["type"] == "Enforced")["message"] == "it is unclear"
     assert told["lastProof"] == "2026-11-21T12:00:00Z"
+
+
+def test_a_new_operator_says_what_was_said_until_it_knows_better() -> None:
+    before = status(proof(UNCLEAR))
+    assert status(None, before, seconds=5) == before
+    assert status(None, status(), seconds=5) == status()
 
 
 @pytest.mark.parametrize(("seconds", "last"), [(10, "12:00:00"), (58, "12:00:00"), (60, "12:01:00")])
