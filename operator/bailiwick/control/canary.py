@@ -14,19 +14,8 @@ from bailiwick.cluster import resources
 from bailiwick.cluster.api import Person
 from bailiwick.cluster.errors import ApiError
 from bailiwick.residency import border
-from bailiwick.residency.probes import (
-    NAME,
-    Finding,
-    Identity,
-    Outcome,
-    Probe,
-    Proof,
-    Refused,
-    Setting,
-    conclude,
-    judge,
-    probes,
-)
+from bailiwick.residency.probes import NAME, Identity, Probe, Setting, probes
+from bailiwick.residency.proofs import Finding, Outcome, Proof, Refused, conclude, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

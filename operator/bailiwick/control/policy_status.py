@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bailiwick.api.conditions import Stated, false, settle, true, unknown
 from bailiwick.api.residencypolicy import Mode
-from bailiwick.residency.probes import Outcome
+from bailiwick.residency.proofs import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bailiwick.cluster.api import Raw
     from bailiwick.cluster.errors import ApiError
     from bailiwick.residency.policies import CompiledPolicy
-    from bailiwick.residency.probes import Proof
+    from bailiwick.residency.proofs import Proof
     from bailiwick.residency.territories import CompiledTerritory
 
 GOOD_FOR = timedelta(minutes=3)

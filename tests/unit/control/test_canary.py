@@ -15,7 +15,8 @@ from bailiwick.control.stores import Stores
 from bailiwick.control.world import World
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.policies import compile_policy
-from bailiwick.residency.probes import Attempt, Identity, Outcome, Proof
+from bailiwick.residency.probes import Attempt, Identity
+from bailiwick.residency.proofs import Outcome, Proof
 from bailiwick.residency.territories import GOVERNED_LABEL, compile_territory
 
 if TYPE_CHECKING:
