@@ -73,9 +73,21 @@ def _placeholder(name: str) -> Manifest:
 
 
 @pytest.fixture(scope="module")
-def granted(cleared: Realm, tmp_path_factory: pytest.TempPathFactory) -> Realm:
-    grant(cleared, tmp_path_factory.mktemp("helm"))
-    return cleared
+def granted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
+    """A server of its own: nobody else wants its policies to go, nor to be proved."""
+    realm = Realm.start()
+    try:
+        grant(realm, tmp_path_factory.mktemp("helm"))
+        yield realm
+    finally:
+        realm.server.stop()
+
+
+@pytest.fixture
+def realm(granted: Realm) -> Iterator[Realm]:
+    """The same, and what a test makes there goes when the test is over."""
+    yield granted
+    granted.clear()
 
 
 @pytest.fixture(scope="module")

@@ -124,6 +124,14 @@ def test_a_restart_with_nothing_to_change_writes_nothing(realm: Realm, start: Ca
     namespace = realm.namespace(policy.selects)
     eventually(lambda: realm.model(namespace, replicas=2), what="the model is admitted")
     realm.served(namespace)
+    # Nobody granted the canary anything here: it looks some seconds later, and says that it cannot.
+    eventually(
+        lambda: (
+            (told := policy.condition("Enforced"))["reason"] != "NothingGoverned"
+            and "has not tried" not in told["message"]
+        ),
+        what="the canary looked",
+    )
     before = realm.settled()
     assert first.stop() == 0
     second = start("second").until_leading()

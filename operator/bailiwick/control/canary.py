@@ -7,26 +7,15 @@ status would undo each other's work.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bailiwick.api.residencypolicy import Mode
 from bailiwick.cluster import resources
 from bailiwick.cluster.api import Person
 from bailiwick.cluster.errors import ApiError
 from bailiwick.residency import border
-from bailiwick.residency.probes import (
-    NAME,
-    Finding,
-    Identity,
-    Outcome,
-    Probe,
-    Proof,
-    Refused,
-    Setting,
-    conclude,
-    judge,
-    probes,
-)
+from bailiwick.residency.probes import NAME, Identity, Probe, Setting, probes
+from bailiwick.residency.proofs import Finding, Outcome, Proof, Refused, conclude, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +32,8 @@ APART_SECONDS: Final = 10.0
 CONFIRM_SECONDS: Final = 2.0
 """A breach is looked at twice: what was tried may have become legal, or guarded, at that very moment."""
 CALL_SECONDS: Final = 5.0
+MOST_NAMESPACES: Final = 32
+"""Among so many the one with the fewest other policies is looked for; each costs a look at every policy."""
 _OURS: Final = "app.kubernetes.io/part-of=bailiwick"
 
 
@@ -144,30 +135,30 @@ class CanaryLoop:
         policy, manifest = self._world.policies().get(name), stores.policies.get(("", name))
         if policy is None or manifest is None or policy.mode is not Mode.ENFORCE:
             return None
-        known = {
-            namespace: (stores.namespaces.get(("", namespace)) or {"metadata": {}})["metadata"]
-            for namespace in self._world.governed(policy)
-        }
-        others = {
-            namespace: self._others(policy, namespace)
-            for namespace, metadata in known.items()
-            if not metadata.get("deletionTimestamp")
-        }
-        if not others:
+        living = [
+            namespace
+            for namespace in sorted(self._world.governed(policy))
+            if not self._metadata(namespace).get("deletionTimestamp")
+        ]
+        if not living:
             return None
+        others = {namespace: self._others(policy, namespace) for namespace in living[:MOST_NAMESPACES]}
         namespace = min(others, key=lambda each: (len(others[each]), each))
+        asked = (policy.name, *(other.name for other in others[namespace]))
+        territories = {each: stores.territories.get(("", each)) or {"spec": {}} for each in asked}
         return Setting(
             policy=policy,
             generation=manifest["metadata"].get("generation", 0),
             others=others[namespace],
             namespace=namespace,
-            namespace_labels=known[namespace].get("labels", {}),
-            nodes={node: manifest["metadata"].get("labels", {}) for (_, node), manifest in stores.nodes.items()},
-            inside={
-                each: frozenset(territory["spec"].get("nodes") or ())
-                for (_, each), territory in stores.territories.items()
-            },
+            namespace_labels=self._metadata(namespace).get("labels", {}),
+            nodes={node: labelled["metadata"].get("labels", {}) for (_, node), labelled in stores.nodes.items()},
+            inside={each: territory["spec"].get("nodes") or {} for each, territory in territories.items()},
         )
+
+    def _metadata(self, namespace: str) -> Mapping[str, Any]:
+        found = self._world.stores.namespaces.get(("", namespace))
+        return found["metadata"] if found else {}
 
     def _others(self, policy: CompiledPolicy, namespace: str) -> tuple[CompiledPolicy, ...]:
         governing = self._world.governing(namespace)

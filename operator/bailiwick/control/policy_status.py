@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bailiwick.api.conditions import Stated, false, settle, true, unknown
 from bailiwick.api.residencypolicy import Mode
-from bailiwick.residency.probes import Outcome
+from bailiwick.residency.proofs import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bailiwick.cluster.api import Raw
     from bailiwick.cluster.errors import ApiError
     from bailiwick.residency.policies import CompiledPolicy
-    from bailiwick.residency.probes import Proof
+    from bailiwick.residency.proofs import Proof
     from bailiwick.residency.territories import CompiledTerritory
 
 GOOD_FOR = timedelta(minutes=3)
@@ -90,11 +90,10 @@ def _enforced(  # noqa: PLR0913 - by keyword
         said = "the policy governs no namespace, so nothing can be tried; label one as its namespaceSelector asks"
         return unknown("Enforced", "NothingGoverned", said)
     current = proof if proof and proof.generation == generation else None
-    said = current.message if current else "the border is written, but the canary has not tried to cross it yet"
     return (
         (current and _found(current, now))
         or _known(previous, generation=generation, now=now)
-        or unknown("Enforced", "NotProved", said)
+        or unknown("Enforced", "NotProved", current.message if current else _unproved(previous, generation=generation))
     )
 
 
@@ -114,6 +113,14 @@ def _known(previous: Mapping[str, Any], *, generation: int, now: datetime) -> St
     if before["status"] == "True" and proved and now - proved <= GOOD_FOR:
         return true("Enforced", before["reason"], before["message"])
     return false("Enforced", before["reason"], before["message"]) if before["status"] == "False" else None
+
+
+def _unproved(previous: Mapping[str, Any], *, generation: int) -> str:
+    """What an operator that began just now says: what was said before it, or that nobody tried."""
+    before = _condition(previous, "Enforced")
+    if before.get("observedGeneration") == generation and before["reason"] == "NotProved":
+        return str(before["message"])
+    return "the border is written, but the canary has not tried to cross it yet"
 
 
 def _times(

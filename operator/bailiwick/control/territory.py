@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bailiwick.control.world import World
     from bailiwick.control.writer import Writer
     from bailiwick.residency.policies import CompiledPolicy
-    from bailiwick.residency.probes import Proof
+    from bailiwick.residency.proofs import Proof
     from bailiwick.residency.territories import CompiledTerritory
 
 

@@ -15,7 +15,8 @@ from bailiwick.control.stores import Stores
 from bailiwick.control.world import World
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.policies import compile_policy
-from bailiwick.residency.probes import Attempt, Identity, Outcome, Proof
+from bailiwick.residency.probes import Attempt, Identity
+from bailiwick.residency.proofs import Outcome, Proof
 from bailiwick.residency.territories import GOVERNED_LABEL, compile_territory
 
 if TYPE_CHECKING:
@@ -287,6 +288,7 @@ OPEN = status(proof(BREACHED))
         (status(None, PROVED, seconds=181), ("Unknown", "NotProved")),
         (status(None, PROVED, seconds=1, generation=4), ("Unknown", "NotProved")),
         (status(None, OPEN, seconds=999), ("False", "NotEnforced")),
+        (status(None, status(proof(UNCLEAR))), ("Unknown", "NotProved")),
         (status(None, OPEN, generation=4), ("Unknown", "NotProved")),
         (status(proof(HELD, seconds=60), OPEN, seconds=60), ("True", "Proved")),
     ],
@@ -305,6 +307,12 @@ def test_an_unclear_answer_is_told_once_the_proof_is_too_old() -> None:
     told = status(proof(UNCLEAR, seconds=200), PROVED, seconds=200)
     assert next(each for each in told["conditions"] if each["type"] == "Enforced")["message"] == "it is unclear"
     assert told["lastProof"] == "2026-11-21T12:00:00Z"
+
+
+def test_a_new_operator_says_what_was_said_until_it_knows_better() -> None:
+    before = status(proof(UNCLEAR))
+    assert status(None, before, seconds=5) == before
+    assert status(None, status(), seconds=5) == status()
 
 
 @pytest.mark.parametrize(("seconds", "last"), [(10, "12:00:00"), (58, "12:00:00"), (60, "12:01:00")])

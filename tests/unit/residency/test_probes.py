@@ -6,19 +6,8 @@ from typing import Any
 
 import pytest
 
-from bailiwick.residency.probes import (
-    NAME,
-    NOWHERE,
-    Attempt,
-    Identity,
-    Outcome,
-    Probe,
-    Refused,
-    Setting,
-    conclude,
-    judge,
-    probes,
-)
+from bailiwick.residency.probes import NAME, NOWHERE, Attempt, Identity, Probe, Setting, probes
+from bailiwick.residency.proofs import Outcome, Refused, conclude, judge
 from bailiwick.residency.territories import GOVERNED_LABEL, RESIDENT, label_of
 from tests.unit.residency.given import NOW, policy
 
