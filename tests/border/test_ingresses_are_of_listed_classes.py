@@ -68,6 +68,16 @@ def test_an_ingress_of_a_listed_class_passes_and_stays(ground: Ground, closed: G
             )
 
 
+def test_a_status_carries_no_other_class(ground: Ground, closed: Governed) -> None:
+    ground.editor.apply(ingress(closed.namespace, ingressClassName="inside"))
+    overridden = {"metadata": {"annotations": {"kubernetes.io/ingress.class": "abroad"}}}
+    where = ("networking.k8s.io/v1", "Ingress", "probe")
+    with refused(*by(closed)):
+        ground.lite.patch(*where, overridden, closed.namespace, subresource="status", how="merge", dry_run=True)
+    given = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
+    ground.lite.patch(*where, given, closed.namespace, subresource="status", how="merge", dry_run=True)
+
+
 def test_a_gateway_of_another_class_is_refused(ground: Ground, closed: Governed) -> None:
     for spec in ({}, {"gatewayClassName": "abroad"}, {"gatewayClassName": "inside"}):
         with refused(*by(closed)):

@@ -66,8 +66,9 @@ def test_one_without_a_namespace_is_refused_while_any_policy_is_in_force(
 @pytest.mark.parametrize("label", ["liqo.io/scheduling-enabled", "multicluster-scheduler"])
 def test_a_governed_namespace_is_not_offered(ground: Ground, closed: Governed, free: str, label: str) -> None:
     offered = {"metadata": {"labels": {label: "true"}}}
-    with refused(*by(closed)):
-        ground.tenant.patch("v1", "Namespace", closed.namespace, offered, dry_run=True)
+    for url in ("", "status"):
+        with refused(*by(closed)):
+            ground.tenant.patch("v1", "Namespace", closed.namespace, offered, subresource=url, dry_run=True)
     ground.tenant.patch("v1", "Namespace", closed.namespace, {"metadata": {"labels": {"team": "a"}}}, dry_run=True)
     ground.tenant.patch("v1", "Namespace", free, offered, dry_run=True)
 

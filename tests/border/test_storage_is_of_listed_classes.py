@@ -81,6 +81,10 @@ def test_only_kubernetes_binds_a_claim(ground: Ground, closed: Governed) -> None
     bound = {"spec": {"volumeName": "pv-1"}}
     with refused(*by(closed)):
         ground.lite.patch(*CLAIM, "probe", bound, closed.namespace, dry_run=True)
+    for url in ("", "status"):
+        selected = {"metadata": {"annotations": {"volume.kubernetes.io/selected-node": closed.abroad}}}
+        with refused(*by(closed, "WrongPlace")):
+            ground.lite.patch(*CLAIM, "probe", selected, closed.namespace, subresource=url, dry_run=True)
     binder = ground.person("system:serviceaccount:kube-system:persistent-volume-binder", ["system:masters"])
     binder.patch(*CLAIM, "probe", bound, closed.namespace, dry_run=True)
 
