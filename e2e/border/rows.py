@@ -274,7 +274,7 @@ def _access() -> Iterable[Row]:
     ways = (
         ("exec", "open", "-n", NAMESPACE, "--", "true"),
         ("attach", "open", "-n", NAMESPACE),
-        ("port-forward", "pod/open", "-n", NAMESPACE, ":80"),
+        ("get", "--raw", f"{path}/portforward"),  # kubectl itself waits for a pod that runs
         ("get", "--raw", f"{path}/proxy/"),
     )
     yield Row(
