@@ -6,8 +6,9 @@ import pytest
 
 from bailiwick.api.resource import Assurance
 from bailiwick.residency.dimensions import Dimension
-from bailiwick.residency.facts import Fact, NodeFacts, Unknown, declared, gather, gather_all, with_provenance
+from bailiwick.residency.facts import Fact, NodeFacts, Standing, Unknown, declared, gather, gather_all
 from bailiwick.residency.nodes import read_node
+from bailiwick.residency.provenance import with_provenance
 from bailiwick.residency.verdict import Reason
 from tests.unit.residency.given import FRANKFURT, NOW, VIRGINIA, accelerator, day, facts, node, statement
 
@@ -72,8 +73,10 @@ class TestWhoSaysSo:
             },
         )
         assert known(gather(node(), [signed], NOW).place)[1] is DECLARED
-        assert declared(signed, Dimension.PLACE) is DECLARED
-        assert known(gather(node(), [signed], NOW, vouching=lambda *_: VERIFIED).place)[1] is VERIFIED
+        assert declared(signed, Dimension.PLACE).assurance is DECLARED
+        assert (
+            known(gather(node(), [signed], NOW, vouching=lambda *_: Standing(VERIFIED, "a key")).place)[1] is VERIFIED
+        )
 
     def test_topology_labels_say_nothing(self) -> None:
         labelled = {"topology.kubernetes.io/region": "eu-central-1", "topology.kubernetes.io/zone": "eu-central-1a"}
@@ -253,38 +256,38 @@ class TestProvenance:
     CLASS = accelerator(brand=(["KR"], "Documented"), manufacture=(["TW"], "Reported"), design=(["KR"], "Unchecked"))
 
     def test_it_fills_in_what_nobody_ever_said(self) -> None:
-        filled = with_provenance(facts(), self.CLASS)
+        filled = with_provenance(facts(), [self.CLASS])
         assert known(filled.brand) == ("KR", DECLARED, "AcceleratorClass rngd (Documented: a datasheet)")
         assert known(filled.manufacture)[0] == "TW"
 
     def test_what_nobody_checked_is_not_known(self) -> None:
-        assert unknown(with_provenance(facts(), self.CLASS).design) is Reason.ORIGIN_UNKNOWN
+        assert unknown(with_provenance(facts(), [self.CLASS]).design) is Reason.ORIGIN_UNKNOWN
 
     def test_it_says_nothing_of_place_and_control(self) -> None:
         before = facts(provider_id=FRANKFURT)
-        after = with_provenance(before, self.CLASS)
+        after = with_provenance(before, [self.CLASS])
         assert (after.place, after.control) == (before.place, before.control)
 
     def test_an_empty_class_changes_nothing(self) -> None:
         before = facts(statement(origin={"brand": ["KR"]}))
-        assert with_provenance(before, accelerator()) == before
+        assert with_provenance(before, [accelerator()]) == before
 
     def test_it_joins_those_who_agree(self) -> None:
-        both = with_provenance(facts(statement(origin={"brand": ["KR"]})), self.CLASS)
+        both = with_provenance(facts(statement(origin={"brand": ["KR"]})), [self.CLASS])
         assert isinstance(both.brand, Fact)
         assert len(both.brand.vouchers) == 2
 
     def test_a_statement_of_the_same_weight_that_differs_leaves_it_unknown(self) -> None:
-        disputed = with_provenance(facts(statement(origin={"brand": ["CN"]})), self.CLASS)
+        disputed = with_provenance(facts(statement(origin={"brand": ["CN"]})), [self.CLASS])
         assert unknown(disputed.brand) is Reason.STATEMENTS_DISAGREE
         assert Reason.STATEMENTS_DISAGREE in {problem.reason for problem in disputed.problems}
 
     def test_a_better_statement_prevails(self) -> None:
-        verified = with_provenance(facts(statement("verified", origin={"brand": ["CN"]})), self.CLASS)
+        verified = with_provenance(facts(statement("verified", origin={"brand": ["CN"]})), [self.CLASS])
         assert known(verified.brand)[0] == "CN"
         assert verified.problems
 
     @pytest.mark.parametrize("said", [{"expires": 5}, {"issued": 30}, {"identity": {"machineID": "m9"}}])
     def test_it_does_not_replace_a_statement_that_no_longer_counts(self, said: dict[str, object]) -> None:
         before: NodeFacts = facts(statement(origin={"brand": ["CN"]}, **said))  # type: ignore[arg-type]
-        assert unknown(with_provenance(before, self.CLASS).brand) is not Reason.ORIGIN_UNKNOWN
+        assert unknown(with_provenance(before, [self.CLASS]).brand) is not Reason.ORIGIN_UNKNOWN
