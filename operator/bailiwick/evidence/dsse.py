@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from pydantic import ValidationError
 
 from bailiwick.api.nodestatement import Envelope, Signature
 
@@ -77,14 +78,17 @@ def verifies(key: VerifyingKey, message: bytes, signature: bytes) -> bool:
 
 
 def seal(payload_type: str, payload: bytes, key: SigningKey, *, keyid: str = "") -> Envelope:
-    """The envelope of a payload, signed by one key."""
+    """The envelope of a payload, signed by one key; raises EvidenceError for what is too long for one."""
     message = pre_authentication_encoding(payload_type, payload)
     signature = key.sign(message) if isinstance(key, Ed25519PrivateKey) else key.sign(message, ECDSA(SHA256()))
-    return Envelope(
-        payload_type=payload_type,
-        payload=b64encode(payload).decode(),
-        signatures=(Signature(keyid=keyid, sig=b64encode(signature).decode()),),
-    )
+    try:
+        return Envelope(
+            payload_type=payload_type,
+            payload=b64encode(payload).decode(),
+            signatures=(Signature(keyid=keyid, sig=b64encode(signature).decode()),),
+        )
+    except ValidationError as error:
+        raise EvidenceError("the envelope would be longer than a NodeStatement can hold; shorten it") from error
 
 
 def payload_of(envelope: Envelope) -> bytes:

@@ -153,7 +153,10 @@ class Authorities:
         if digest not in self._known:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            self._known[digest] = verifies(public_key(pem), message, signature)
+            try:
+                self._known[digest] = verifies(public_key(pem), message, signature)
+            except EvidenceError:  # a point off the curve: it has the form of a key, and signed nothing
+                self._known[digest] = False
         return self._known[digest]
 
     def _overstepped(self, authority: Authority, statement: NodeStatement, dimension: Dimension) -> str:
