@@ -186,7 +186,9 @@ def test_an_authority_counts_from_when_it_is_there_until_it_goes(ground: Ground)
     assert ground.eligible() == ()
     ground.put("authorities", "site", spec=authority())
     assert ground.eligible() == ("n",)
-    ground.stores.authorities.apply_event("DELETED", {"metadata": {"name": "site", "resourceVersion": "99"}})
+    ground.stores.authorities.apply_event(
+        "DELETED", {"metadata": {"name": "site", "uid": "site", "resourceVersion": "99"}}
+    )
     assert ground.eligible() == ()
 
 

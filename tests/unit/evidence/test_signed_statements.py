@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -355,3 +357,16 @@ def test_no_envelope_raises_anything(kind: str, text: str) -> None:
         envelope = Envelope.model_construct(payload_type=payload_type, payload=text, signatures=())
         strange = with_envelope(SIGNED["ed25519"], envelope)
         assert AUTHORITIES.vouching(NOW)(strange, Dimension.PLACE).assurance is None
+
+
+def test_the_sample_is_signed_as_it_says() -> None:
+    samples = Path(__file__).parents[3] / "samples"
+    by = Authority.read(yaml.safe_load((samples / "authority.yaml").read_text("utf-8")))
+    said = NodeStatement.read(yaml.safe_load((samples / "nodestatement-signed.yaml").read_text("utf-8")))
+    for dimension in (Dimension.PLACE, Dimension.CONTROL):
+        found = standing(said, by, dimension=dimension)
+        assert (found.assurance, found.until, found.problem) == (
+            Assurance.VERIFIED,
+            by.spec.public_keys[0].not_after,
+            None,
+        )
