@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from bailiwick.api.codes import JurisdictionName
-from bailiwick.api.markers import Atomic, MapSet
-from bailiwick.api.names import named
+from bailiwick.api.markers import Atomic, MapSet, Rule
+from bailiwick.api.names import whole
 from bailiwick.api.resource import Assurance, Column, Kind, Part, Resource
 from bailiwick.api.timestamps import Timestamp
 
@@ -19,13 +19,7 @@ _P256 = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE[A-Za-z0-9+/]{28}[^!-~]{1,2}[A-Za-z
 _PEM = (
     f"^-----BEGIN PUBLIC KEY-----[^!-~]{{1,2}}({_ED25519}|{_P256})[^!-~]{{1,2}}-----END PUBLIC KEY-----[^!-~]{{0,2}}$"
 )
-
-PublicKeyPem = Annotated[
-    str,
-    Field(min_length=1, max_length=1024),
-    named(_PEM, "must be a public key, ed25519 or ECDSA P-256, in PEM: -----BEGIN PUBLIC KEY----- and so on"),
-]
-"""A public key as SubjectPublicKeyInfo in PEM, as `openssl pkey -pubout` writes it."""
+_is_public_key = whole(_PEM)
 
 
 class Question(StrEnum):
@@ -39,10 +33,23 @@ class Question(StrEnum):
 class PublicKey(Part):
     """A key that may have signed."""
 
-    pem: PublicKeyPem = Field(description="The key in PEM: ed25519 or ECDSA P-256.")
+    pem: str = Field(
+        min_length=1,
+        max_length=2048,
+        description="The key in PEM, as `openssl pkey -pubout` writes it: ed25519 or ECDSA P-256.",
+    )
     keyid: str = Field(default="", max_length=256, description="Name by which signatures may hint at the key.")
     not_after: Timestamp | None = Field(
         default=None, description="When everything that the key signed stops counting. Absent: while it is listed."
+    )
+    rules = (
+        # Stands here and not on the field, so that the answer to somebody's private key does not repeat it.
+        Rule(
+            f"self.pem.matches('{_PEM}')",
+            "must be a public key, ed25519 or ECDSA P-256, in PEM: -----BEGIN PUBLIC KEY----- and so on",
+            holds=lambda self: _is_public_key(self.pem),
+            path=".pem",
+        ),
     )
 
 

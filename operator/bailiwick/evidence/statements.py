@@ -30,6 +30,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = f"https://{GROUP}/NodeStatement/{VERSION}"
 
 _MOST_KNOWN = 50_000
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _IDENTITIES = ("machineID", "systemUUID", "providerID")
 _QUESTIONS: Mapping[Dimension, Question] = {
     Dimension.PLACE: Question.PLACE,
@@ -85,8 +86,8 @@ class Authorities:
 
     by_name: Mapping[str, Authority]
     atlas: Atlas
-    _known: dict[bytes, bool] = field(default_factory=dict)
-    """Whether a signature is a key's, by the SHA-256 of all three: facts are gathered again for every change."""
+    _known: dict[bytes, PublicKey | Problem] = field(default_factory=dict)
+    """What became of statements, by their SHA-256: facts are gathered again for every change of a node."""
 
     @classmethod
     def of(cls, authorities: Iterable[Authority], atlas: Atlas) -> "Authorities":
@@ -113,50 +114,22 @@ class Authorities:
                 f"{by} is signed in the name of Authority {spec.authority}, which does not exist, so it counts for "
                 f"nothing; create the Authority, or have somebody else sign",
             )
-        try:
-            key = self._signer(authority, spec.envelope, now)
-            payload = _parsed(payload_of(spec.envelope))
-        except EvidenceError as error:
-            return _nothing(by, Reason.SIGNATURE_INVALID, f"{by} counts for nothing: {error}; have it signed again")
-        if payload != in_toto(spec):
-            return _nothing(
-                by,
-                Reason.PAYLOAD_DIFFERS,
-                f"{by} says something else than what Authority {spec.authority} signed, so it counts for nothing; "
-                f"restore its spec, or have the new one signed",
-            )
+        key = self._signer(authority, statement, spec.envelope)
+        if isinstance(key, Problem):
+            return Standing(None, by, problem=key)
         refused = self._overstepped(authority, statement, dimension)
         if refused:
             return _nothing(by, Reason.AUTHORITY_NOT_ALLOWED, refused)
         return _worth(authority, spec, key, by, now)
 
-    def _signer(self, authority: Authority, envelope: Envelope, now: datetime) -> PublicKey:
-        """The key that signed, of several the one that counts longest; raises EvidenceError."""
-        name = authority.metadata.name
-        if envelope.payload_type != PAYLOAD_TYPE:
-            raise EvidenceError(f"its envelope holds {envelope.payload_type}, not {PAYLOAD_TYPE}")
-        message = pre_authentication_encoding(envelope.payload_type, payload_of(envelope))
-        found = [
-            key
-            for keyid, signature in signatures_of(envelope)
-            for key in authority.spec.public_keys
-            # The hint is not signed. It spares attempts, and excludes no key that has no name.
-            if (not keyid or not key.keyid or keyid == key.keyid) and self._verifies(key.pem, message, signature)
-        ]
-        if not found:
-            raise EvidenceError(f"no key that Authority {name} has now made its signature")
-        return max(found, key=lambda key: (key.not_after is None, key.not_after or now))
-
-    def _verifies(self, pem: str, message: bytes, signature: bytes) -> bool:
-        parts = (sha256(part).digest() for part in (pem.encode(), message, signature))
-        digest = sha256(b"".join(parts)).digest()
+    def _signer(self, authority: Authority, statement: NodeStatement, envelope: Envelope) -> PublicKey | Problem:
+        """The key that signed exactly what a statement says, or why there is none. Time does not matter."""
+        content = f"{statement.metadata.name}\n{statement.spec.model_dump_json()}"
+        digest = sha256(content.encode()).digest()
         if digest not in self._known:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            try:
-                self._known[digest] = verifies(public_key(pem), message, signature)
-            except EvidenceError:  # a point off the curve: it has the form of a key, and signed nothing
-                self._known[digest] = False
+            self._known[digest] = _checked(authority, statement, envelope)
         return self._known[digest]
 
     def _overstepped(self, authority: Authority, statement: NodeStatement, dimension: Dimension) -> str:
@@ -176,6 +149,46 @@ class Authorities:
                     f"{name} may only vouch for {', '.join(sorted(spec.jurisdictions))}; have somebody else sign that"
                 )
         return ""
+
+
+def _checked(authority: Authority, statement: NodeStatement, envelope: Envelope) -> PublicKey | Problem:
+    by = f"NodeStatement {statement.metadata.name}"
+    try:
+        key = _key_of(authority, envelope)
+        payload = _parsed(payload_of(envelope))
+    except EvidenceError as error:
+        return Problem(Reason.SIGNATURE_INVALID, f"{by} counts for nothing: {error}; have it signed again")
+    if payload != in_toto(statement.spec):
+        return Problem(
+            Reason.PAYLOAD_DIFFERS,
+            f"{by} says something else than what Authority {authority.metadata.name} signed, so it counts for nothing; "
+            f"restore its spec, or have the new one signed",
+        )
+    return key
+
+
+def _key_of(authority: Authority, envelope: Envelope) -> PublicKey:
+    """The key that signed, of several the one that counts longest; raises EvidenceError."""
+    if envelope.payload_type != PAYLOAD_TYPE:
+        raise EvidenceError(f"its envelope holds {envelope.payload_type}, not {PAYLOAD_TYPE}")
+    message = pre_authentication_encoding(envelope.payload_type, payload_of(envelope))
+    found = [
+        key
+        for keyid, signature in signatures_of(envelope)
+        for key in authority.spec.public_keys
+        # The hint is not signed. It spares attempts, and excludes no key that has no name.
+        if (not keyid or not key.keyid or keyid == key.keyid) and _signed_by(key, message, signature)
+    ]
+    if not found:
+        raise EvidenceError(f"no key that Authority {authority.metadata.name} has now made its signature")
+    return max(found, key=lambda key: key.not_after or _NEVER)
+
+
+def _signed_by(key: PublicKey, message: bytes, signature: bytes) -> bool:
+    try:
+        return verifies(public_key(key.pem), message, signature)
+    except EvidenceError:  # a point off the curve: it has the form of a key, and signed nothing
+        return False
 
 
 def _worth(authority: Authority, spec: NodeStatementSpec, key: PublicKey, by: str, now: datetime) -> Standing:
