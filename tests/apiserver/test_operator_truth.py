@@ -9,9 +9,9 @@ import pytest
 
 from bailiwick.api.nodestatement import NodeStatement
 from bailiwick.evidence.statements import sign
-from e2e.client import eventually
+from e2e.client import ApiError, eventually
 from tests.apiserver.realm import OURS, Realm, fresh, stamp
-from tests.unit.evidence.keys import EDWARDS, P256, pem_of
+from tests.unit.evidence.keys import EDWARDS, P256, pem_of, written
 
 if TYPE_CHECKING:
     from tests.apiserver.realm import OperatorProcess
@@ -96,3 +96,11 @@ def test_a_revoked_key_a_changed_spec_and_another_machine_put_the_node_out(realm
     realm.client.patch("v1", "Node", node, {"status": {"nodeInfo": {"machineID": "m2"}}}, subresource="status")
     policy.holds()
     eventually(lambda: policy.outside() == {"IdentityMismatch": [node]}, what="the machine was replaced")
+
+
+def test_a_private_key_given_by_mistake_is_refused_and_not_repeated(realm: Realm) -> None:
+    for key in (EDWARDS, P256):
+        pem = written(key).decode()
+        with pytest.raises(ApiError, match="must be a public key, ed25519 or ECDSA P-256, in PEM") as refused:
+            authority(realm, publicKeys=[{"pem": pem}])
+        assert pem.splitlines()[1] not in str(refused.value)
