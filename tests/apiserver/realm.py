@@ -330,7 +330,7 @@ class Realm:
     def everything(self) -> dict[tuple[str, str, str], str]:
         """resourceVersions of whatever the operator could have written, but its lease and Events."""
         kinds = {
-            **dict.fromkeys(("ResidencyPolicy", "SovereignModel", "Territory", "NodeStatement"), OURS),
+            **dict.fromkeys(("ResidencyPolicy", "SovereignModel", "Territory", "NodeStatement", "Authority"), OURS),
             **CHILDREN,
             "Node": "v1",
             "Namespace": "v1",

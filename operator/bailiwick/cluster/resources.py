@@ -55,6 +55,7 @@ SOVEREIGN_MODELS = _bailiwick("sovereignmodels", "SovereignModel", namespaced=Tr
 JURISDICTIONS = _bailiwick("jurisdictions", "Jurisdiction")
 TERRITORIES = _bailiwick("territories", "Territory")
 ACCELERATOR_CLASSES = _bailiwick("acceleratorclasses", "AcceleratorClass")
+AUTHORITIES = _bailiwick("authorities", "Authority")
 NODE_STATEMENTS = _bailiwick("nodestatements", "NodeStatement")
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)

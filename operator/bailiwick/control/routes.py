@@ -34,6 +34,7 @@ class Routes:
         self._by_store: dict[int, Callable[[Change, Priority], None]] = {
             id(stores.policies): self._policy,
             id(stores.jurisdictions): self._everything,
+            id(stores.authorities): self._everything,
             id(stores.statements): self._everything,
             id(stores.nodes): self._everything,
             id(stores.namespaces): self._namespace,

@@ -46,6 +46,7 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
     ("policies", manifest("health"), {(TERRITORY, "health"), (SPREAD, MODEL)}),
     ("territories", manifest("health"), {(TERRITORY, "health")}),
     ("jurisdictions", manifest("eu"), BOTH),
+    ("authorities", manifest("a"), BOTH),
     ("statements", manifest("s"), BOTH),
     ("nodes", manifest("n"), BOTH),
     ("namespaces", manifest("clinic"), BOTH),
