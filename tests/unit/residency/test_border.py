@@ -57,8 +57,8 @@ def test_what_a_policy_does_not_ask_costs_its_namespaces_nothing() -> None:
     }
     always = {binding["spec"]["policyName"] for binding in bindings(policy(), exempt=EXEMPT)}
     for field, (value, guards) in asked.items():
-        asking: dict[str, Any] = {field: value}
-        bound = {binding["spec"]["policyName"] for binding in bindings(policy(**asking), exempt=EXEMPT)}
+        spec: dict[str, Any] = {field: value}
+        bound = {binding["spec"]["policyName"] for binding in bindings(policy(**spec), exempt=EXEMPT)}
         assert bound - always == guards
 
 
