@@ -98,8 +98,8 @@ def _placement() -> Iterable[Row]:
         _pods("nodeName", "WrongPlace", [pod(nodeName=ABROAD), pod(nodeName="laptop")]),
         (_passes("nodeName inside", pod(nodeName=INSIDE, nodeSelector={LABEL: "resident"})),),
     )  # fmt: skip
-    for number, url in ((2, "pods/held/binding"), (3, "bindings")):
-        yield Row(number, f"binding through {url.rpartition('/')[0] or url}", (_bind(url, ABROAD),), compliant)
+    for number, through, url in ((2, "pods/binding", "pods/held/binding"), (3, "bindings", "bindings")):
+        yield Row(number, f"a binding through {through}", (_bind(url, ABROAD),), compliant)
     leads_out = [
         pod(nodeSelector=outside, affinity=_affinity(*terms, preferred=preferred))
         for terms, preferred in (
@@ -120,14 +120,11 @@ def _placement() -> Iterable[Row]:
         _pods("tolerations", "ForbiddenToleration", [pod(tolerations=[each]) for each in (wildcard, quarantine)]),
         (_passes("one taint by name", pod(tolerations=[{"key": "example.com/gpu", "operator": "Exists"}])),),
     )  # fmt: skip
-    mirror = pod(nodeName=ABROAD)
+    mirror = pod(nodeName=INSIDE)
     mirror["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "0" * 32}
     yield Row(
-        12, "a mirror pod",
-        (Attempt(
-            name="by the kubelet abroad", who=f"system:node:{ABROAD}", groups=("system:nodes", "system:authenticated"),
-            command=CREATE, manifest=mirror, stopped_by="forbidden", reason="",
-        ),),
+        12, "the mirror of a static pod",
+        (_refused("a mirror", mirror, "bailiwick-pods", "MirrorPod", who=ADMINISTRATOR),),
         compliant,
     )  # fmt: skip
     yield Row(
