@@ -186,7 +186,7 @@ def territory(governed: Governed, **spec: Any) -> Manifest:
             "nodes": {governed.inside: "DE"},
             "nodeSelector": governed.selector,
             "namespaceLabels": [governed.policy],
-            "schedulers": ["default-scheduler"],
+            "schedulers": ["default-scheduler", "nobody"],
         }
         | spec,
     }
