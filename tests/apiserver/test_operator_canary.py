@@ -7,10 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bailiwick.api.residencypolicy import ResidencyPolicy
-from bailiwick.residency import border
-from bailiwick.residency.jurisdictions import Atlas
-from bailiwick.residency.policies import compile_policy
 from bailiwick.residency.probes import Attempt
 from e2e.client import ApiError, eventually
 from e2e.cluster.apiserver import ApiServer
@@ -42,34 +38,10 @@ class WithoutNodeRestriction(ApiServer):
 
 
 def grant(realm: Realm, folder: Any) -> None:
-    """Give operator and canary what the chart gives them; and stand for in-tree policies that the chart lacks."""
+    """Give operator and canary what the chart gives them."""
     helm = Helm(binary("helm"), folder)
     for right in helm.template("--show-only=templates/rbac.yaml", "--show-only=templates/canary.yaml"):
         realm.client.apply(right)
-    there = {each["metadata"]["name"] for each in realm.client.list(ADMISSION, POLICY)}
-    for name in _bound() - there:
-        realm.client.create(_placeholder(name))
-
-
-def _bound() -> set[str]:
-    """The in-tree policies that the operator binds for a policy such as those here."""
-    law = {"metadata": {"name": "any"}, "spec": {"namespaceSelector": {}, "place": {"allow": ["DE"]}}}
-    made = border.bindings(compile_policy(ResidencyPolicy.read(law), Atlas()), exempt=())
-    return {each["spec"]["policyName"] for each in made if each["kind"] == f"{POLICY}Binding"}
-
-
-def _placeholder(name: str) -> Manifest:
-    rule = {"apiGroups": ["absent.invalid"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["*"]}
-    return {
-        "apiVersion": ADMISSION,
-        "kind": POLICY,
-        "metadata": {"name": name, "labels": {"app.kubernetes.io/part-of": "bailiwick"}},
-        "spec": {
-            "paramKind": {"apiVersion": OURS, "kind": "Territory"},
-            "matchConstraints": {"resourceRules": [rule]},
-            "validations": [{"expression": "true"}],
-        },
-    }
 
 
 @pytest.fixture(scope="module")

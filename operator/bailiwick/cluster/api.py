@@ -150,16 +150,14 @@ class Api:
         manifest: Raw,
         *,
         subresource: str | None = None,
-        force: bool = True,
         dry_run: bool = False,
     ) -> Raw:
-        """Server-side apply: what we stop setting is removed; what others own is ours after it, with ``force``.
+        """Server-side apply: what we stop setting is removed; what others own is ours after it.
 
-        Without ``force`` a field that somebody else set otherwise is a Conflict (reason Conflict, with causes).
-        With a metadata.resourceVersion that is not the current one: Conflict too.
+        With a metadata.resourceVersion that is not the current one: Conflict.
         """
         metadata = manifest["metadata"]
-        params = {**_write(dry_run=dry_run), "force": str(force).lower()}
+        params = {**_write(dry_run=dry_run), "force": "true"}
         where = (resource, metadata.get("namespace"), metadata["name"], subresource)
         return await self._caller.object(Call("apply", "PATCH", *where, params, manifest, _APPLY))
 
