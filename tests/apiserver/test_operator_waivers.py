@@ -91,9 +91,13 @@ def stated(realm: Realm, waiver: Manifest) -> dict[str, tuple[str, str]]:
 
 def says(realm: Realm, waiver: Manifest, **conditions: tuple[str, str]) -> None:
     """Wait until these conditions of a waiver are so."""
-    eventually(
-        lambda: conditions.items() <= stated(realm, waiver).items(), what=f"{waiver['metadata']} is {conditions}"
-    )
+
+    def so() -> bool:
+        seen = stated(realm, waiver)
+        assert conditions.items() <= seen.items(), seen
+        return True
+
+    eventually(so, what=f"{waiver['metadata']['name']} says {conditions}")
 
 
 def bind(realm: Realm, policy: Policy, namespace: str, node: str) -> None:

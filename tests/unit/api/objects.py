@@ -317,7 +317,11 @@ RESIDENCY_WAIVER: Manifest = {
         "notBefore": TIME,
         "expiresAt": "2026-11-01T12:00:00Z",
     },
-    "status": {"observedGeneration": 1, "conditions": [CONDITION], "approvers": ["bert", "cleo"]},
+    "status": {
+        "observedGeneration": 1,
+        "conditions": [CONDITION, {**CONDITION, "type": "Approved"}, {**CONDITION, "type": "Active"}],
+        "approvers": ["bert", "cleo"],
+    },
 }
 
 WAIVER_APPROVAL: Manifest = {
