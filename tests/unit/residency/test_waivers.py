@@ -219,6 +219,14 @@ def test_the_territory_is_looked_at_again_when_a_waiver_begins_and_when_it_ends(
     assert (over.look_again_in, dict(over.nodes)) == (None, {})
 
 
+def test_of_several_that_would_do_the_first_by_name_is_told() -> None:
+    two = [waiver("w2", "place"), waiver("w1", "place", "assurance")]
+    for order in (two, two[::-1]):
+        by = waived_by(asked(*order), machine(), NOW)
+        assert by
+        assert by.name == "w1"
+
+
 def test_a_waiver_of_one_policy_is_nothing_to_another() -> None:
     other = with_waivers(policy("tax", waivers=TERMS), [waiver()], approved(waiver()), ATLAS)
     assert judge(asked(waiver()), machine(), NOW).allowed
