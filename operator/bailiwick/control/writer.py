@@ -67,5 +67,7 @@ class Writer:
         if manifest.get("status") == status:
             return False
         written = await self._api.patch_status(resource, manifest, dict(status))
-        self._stores.of(resource).apply_event("MODIFIED", written)
+        # A spec that somebody changed meanwhile must come as an event, or nobody would look at it.
+        if written["metadata"].get("generation") == manifest["metadata"].get("generation"):
+            self._stores.of(resource).apply_event("MODIFIED", written)
         return True

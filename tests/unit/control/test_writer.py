@@ -111,3 +111,22 @@ async def test_a_status_that_says_nothing_new_is_not_written(stores: Stores) -> 
     held = stores.policies.get(("", "health"))
     assert held
     assert held["status"] == {"digest": "b"}
+
+
+async def test_a_spec_that_somebody_changed_while_we_wrote_a_status_still_comes_as_an_event(stores: Stores) -> None:
+    """Otherwise the store would know it already when the event comes, and no loop would look at it."""
+    read: Raw = {"metadata": {"name": "health", "uid": "u", "generation": 1, "resourceVersion": "1"}, "spec": {}}
+    stores.policies.apply_event("ADDED", read)
+    metadata = {**read["metadata"], "generation": 2, "resourceVersion": "8"}
+    changed: Raw = {"metadata": metadata, "spec": {"mode": "Warn"}}
+
+    class Meanwhile(Server):
+        async def patch_status(self, resource: object, manifest: Raw, status: Raw) -> Raw:
+            assert manifest is read
+            return await super().patch_status(resource, changed, status)
+
+    assert await writer(stores, Meanwhile()).status(resources.RESIDENCY_POLICIES, read, {"observedGeneration": 1})
+    change = stores.policies.apply_event("MODIFIED", changed)
+    assert change
+    assert change.after
+    assert change.after["spec"] == {"mode": "Warn"}
