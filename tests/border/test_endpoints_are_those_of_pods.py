@@ -99,7 +99,7 @@ def test_a_pod_does_not_claim_an_address(ground: Ground, closed: Governed, free:
 
 
 @pytest.mark.parametrize(
-    ("group", "kind", "plural"),
+    "adder",
     [
         ("networking.istio.io", "WorkloadEntry", "workloadentries"),
         ("networking.istio.io", "ServiceEntry", "serviceentries"),
@@ -107,10 +107,10 @@ def test_a_pod_does_not_claim_an_address(ground: Ground, closed: Governed, free:
         ("consul.hashicorp.com", "ServiceResolver", "serviceresolvers"),
         ("cilium.io", "CiliumEnvoyConfig", "ciliumenvoyconfigs"),
     ],
+    ids="/".join,
 )
-def test_a_mesh_adds_no_endpoints(
-    ground: Ground, closed: Governed, free: str, group: str, kind: str, plural: str
-) -> None:
+def test_a_mesh_adds_no_endpoints(ground: Ground, closed: Governed, free: str, adder: tuple[str, str, str]) -> None:
+    group, kind, plural = adder
     serve(ground, group, kind, plural)
     with refused(ENDPOINTS, "EndpointNotAllowed", f"{ENDPOINTS}.{closed.policy}"):
         ground.lite.create(thing(f"{group}/v1", kind, closed.namespace, spec={"address": "192.0.2.1"}), dry_run=True)
