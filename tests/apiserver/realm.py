@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 SYSTEM = "bailiwick-system"
+POLICIES = sorted((ROOT / "charts/bailiwick/policies").glob("*.yaml"))
 IDENTITY = f"system:serviceaccount:{SYSTEM}:bailiwick-operator"
 OURS = "bailiwick.dev/v1alpha1"
 ADMISSION = "admissionregistration.k8s.io/v1"
@@ -157,11 +158,12 @@ class Realm:
         server = kind.start()
         try:
             server.install_crds(sorted((ROOT / "crds").glob("*.yaml")))
-            for file in sorted((ROOT / "charts/bailiwick/policies").glob("*.yaml")):
+            for file in POLICIES:
                 server.client.apply_file(file)
             server.start_controller_manager(CONTROLLERS)
             client = server.client
             client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
+            client.apply(border())
             offer = {"name": "vllm", "image": ENGINE, "requests": {"cpu": "1", "memory": "3Gi"}}
             client.create(
                 {
@@ -444,6 +446,13 @@ class Policy:
             lambda: not self.realm.find("Territory", self.name) and not self.bindings() and not self.labelled(),
             what=f"nothing is left of the border of {self.name}",
         )
+
+
+def border() -> Manifest:
+    """The ConfigMap from which the operator puts the chart's policies back."""
+    metadata = {"name": "bailiwick-border", "namespace": SYSTEM}
+    data = {file.name: file.read_text() for file in POLICIES}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
 def fresh(what: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bailiwick.cluster import resources
 from bailiwick.cluster.errors import ApiError
+from bailiwick.cluster.exact import Fault
 from bailiwick.control.policy_status import summarise
 from bailiwick.residency import border
 from bailiwick.residency.territories import GOVERNED_LABEL, RESIDENT, compile_territory, label_of
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from bailiwick.cluster.api import Raw
+    from bailiwick.control.alarm import Alarm
     from bailiwick.control.status import StatusWriter
     from bailiwick.control.world import World
     from bailiwick.control.writer import Writer
@@ -26,13 +28,21 @@ class TerritoryLoop:
     """Reconciles one policy by name. Keys are names of policies, of those that are gone too.
 
     ``proof`` is what the canary found last about a policy. Only this loop writes the status of policies.
+    ``alarm`` is raised when somebody took something of a border away that stood, or changed it.
     """
 
     def __init__(
-        self, *, world: World, writer: Writer, status: StatusWriter, proof: Callable[[str], Proof | None]
+        self,
+        *,
+        world: World,
+        writer: Writer,
+        status: StatusWriter,
+        proof: Callable[[str], Proof | None],
+        alarm: Alarm,
     ) -> None:
         self._world = world
         self._proof = proof
+        self._alarm = alarm
         self._writer = writer
         self._status = status
 
@@ -71,12 +81,26 @@ class TerritoryLoop:
         inside, labelled = territory.nodes.keys(), self._nodes_with(label)
         pinned = {name for name, value in labelled.items() if value == RESIDENT}
         await self._writer.label(resources.NODES, inside - pinned, label, RESIDENT)
-        await self._writer.apply(territory.manifest)
+        stood = self._stood(policy.name)
+        written = await self._writer.apply(territory.manifest)
+        if written and written.drift.editors:
+            self._alarm.repaired(territory.manifest, Fault.CHANGED, [policy.name])
         await self._writer.label(resources.NODES, labelled.keys() - inside, label, None)
         wanted = border.bindings(policy, exempt=self._world.exempt)
-        for binding in (*wanted, border.namespaces_binding(exempt=self._world.exempt)):
-            await self._writer.apply(binding)
+        for binding in wanted:
+            if (fault := await self._writer.keep(binding)) and stood:
+                self._alarm.repaired(binding, fault, [policy.name])
+        every = border.namespaces_binding(exempt=self._world.exempt)
+        if (fault := await self._writer.keep(every)) and stood:
+            self._alarm.repaired(every, fault, list(self._world.policies()))
         await self._remove_bindings(policy.name, keep={_identity(binding) for binding in wanted})
+
+    def _stood(self, name: str) -> bool:
+        """Whether we were done with this version of the policy before: what is missing now was taken away since."""
+        manifest = self._world.stores.policies.get(("", name)) or {"metadata": {}}
+        return bool(
+            (manifest.get("status") or {}).get("observedGeneration", 0) == manifest["metadata"].get("generation")
+        )
 
     async def _withdraw(self, name: str) -> None:
         # Namespaces first: without any Territory their guard refuses every change of a label. Then the reverse of
