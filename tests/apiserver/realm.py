@@ -26,7 +26,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from bailiwick.residency.territories import label_of
 from e2e.client import eventually
 from e2e.cluster.apiserver import ApiServer, free_ports
+from e2e.cluster.binaries import binary
 from e2e.cluster.steps import log_file, tail
+from tests.chart.helm import Helm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -177,6 +179,12 @@ class Realm:
             server.stop()
             raise
         return cls(server)
+
+    def grant(self, folder: Path) -> None:
+        """Give operator and canary what the chart gives them. ``folder`` is for Helm's own files."""
+        helm = Helm(binary("helm"), folder)
+        for right in helm.template("--show-only=templates/rbac.yaml", "--show-only=templates/canary.yaml"):
+            self.client.apply(right)
 
     @property
     def client(self) -> Client:

@@ -87,13 +87,24 @@ class TerritoryLoop:
             self._alarm.repaired(territory.manifest, Fault.CHANGED, [policy.name])
         await self._writer.label(resources.NODES, labelled.keys() - inside, label, None)
         wanted = border.bindings(policy, exempt=self._world.exempt)
-        for binding in wanted:
-            if (fault := await self._writer.keep(binding)) and stood:
-                self._alarm.repaired(binding, fault, [policy.name])
-        every = border.namespaces_binding(exempt=self._world.exempt)
-        if (fault := await self._writer.keep(every)) and stood:
-            self._alarm.repaired(every, fault, list(self._world.policies()))
+        await self._bind(policy.name, wanted, stood=stood)
         await self._remove_bindings(policy.name, keep={_identity(binding) for binding in wanted})
+
+    async def _bind(self, name: str, wanted: Iterable[Raw], *, stood: bool) -> None:
+        """Write bindings in their order. One that is refused (as while its policy is gone) holds up no other."""
+        errors: list[ApiError] = []
+        every = border.namespaces_binding(exempt=self._world.exempt)
+        for binding in (*wanted, every):
+            try:
+                fault = await self._writer.keep(binding)
+            except ApiError as error:
+                errors.append(error)
+                continue
+            if fault and stood:
+                concerned = [name] if border.policy_of(binding) else list(self._world.policies())
+                self._alarm.repaired(binding, fault, concerned)
+        if errors:
+            raise errors[0]
 
     def _stood(self, name: str) -> bool:
         """Whether we were done with this version of the policy before: what is missing now was taken away since."""
