@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _DEFAULTS: Final = {"matchPolicy": "Equivalent", "scope": "*", "failurePolicy": "Fail"}
 """What the API server adds to policies and bindings where nothing is said."""
+HAND_OVERS: Final = 5
 _NOT_THERE: Final = "1"
 """A resourceVersion that no object has: with it an apply makes a new object, or conflicts with any that is there."""
 
@@ -52,7 +53,7 @@ async def put(api: Api, resource: Resource, wanted: Raw, live: Raw | None, *, ma
     """Make a cluster-scoped object what is wanted, given how a store knows it.
 
     ``manager`` is left as the one that applied the spec: that of whoever installs the object, so that its next upgrade
-    meets nobody else's fields. Raises Conflict when the object changed while it was read, and what `Api.apply` raises.
+    meets nobody else's fields. Raises what `Api.apply` raises.
     """
     name = wanted["metadata"]["name"]
     if live is None:
@@ -64,13 +65,24 @@ async def put(api: Api, resource: Resource, wanted: Raw, live: Raw | None, *, ma
     live = await api.get(resource, name)
     if same(live, wanted):
         return Put(live, None)
-    written = await api.patch_json(resource, name, None, [_unmoved(live), *_changes(live, wanted)])
-    managed_fields = written["metadata"].get("managedFields") or []
-    adopted = adopt_fields(managed_fields, manager)
-    if adopted != managed_fields:
+    written = await api.patch_json(resource, name, None, _changes(live, wanted))
+    return Put(await _hand_over(api, resource, written, manager), Fault.CHANGED)
+
+
+async def _hand_over(api: Api, resource: Resource, written: Raw, manager: str) -> Raw:
+    """Make ``manager`` the owner of the spec. Kubernetes tells by then in the status what it thinks of a new policy."""
+    name = written["metadata"]["name"]
+    for _ in range(HAND_OVERS):
+        managed_fields = written["metadata"].get("managedFields") or []
+        adopted = adopt_fields(managed_fields, manager)
+        if adopted == managed_fields:
+            break
         owned = {"op": "replace", "path": "/metadata/managedFields", "value": adopted}
-        written = await api.patch_json(resource, name, None, [_unmoved(written), owned])
-    return Put(written, Fault.CHANGED)
+        try:
+            return await api.patch_json(resource, name, None, [_unmoved(written), owned])
+        except Conflict:
+            written = await api.get(resource, name)
+    return written
 
 
 def _changes(live: Raw, wanted: Raw) -> list[Raw]:
