@@ -25,6 +25,7 @@ from tests.apiserver.realm import (
     MUTATING,
     OURS,
     POLICIES,
+    ROOT,
     SYSTEM,
     VALIDATING,
     OperatorProcess,
@@ -470,3 +471,34 @@ def test_no_pod_leaks_after_enforced_since(scene: Scene) -> None:
     assert leaks, "it takes a moment until the border stands, or nothing was raced"
     assert max(leaks) < since, f"{len(leaks)} pods, the last one after {max(leaks):.2f} s; enforced after {since:.2f} s"
     policy.delete()
+
+
+def test_without_the_kind_of_territories_governed_namespaces_are_closed(
+    scene: Scene, rows: Rows, almighty: Any
+) -> None:
+    """Its deletion is refused to all but the operator; and then it is closed, not open."""
+    proved(scene.policy)
+    row = rows["the CRD of Territory"]
+    row.holds, row.says = "everything in governed namespaces; others do not notice", "NotProved, as above"
+    crd = ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "territories.bailiwick.dev")
+    almighty.delete(*crd)
+    try:
+        eventually(lambda: scene.realm.client.find(*crd) is None, what="the kind is gone")
+        time.sleep(TICK)
+        bad, good = scene.pod(nodeName=scene.abroad), scene.pod()
+        for pod in (bad, good):
+            said = refusal(lambda pod=pod: scene.somebody.create(pod)) or ""  # type: ignore[misc]
+            assert re.fullmatch("bailiwick-[a-z]+ failed", said), f"no parameters: {said}"
+        elsewhere = {**good, "metadata": {"name": "free", "namespace": scene.free}}
+        assert scene.somebody.create(elsewhere, dry_run=True)
+    finally:
+        scene.realm.server.install_crds([ROOT / "crds/bailiwick.dev_territories.yaml"])
+    begun = time.monotonic()
+
+    def whole() -> bool:
+        assert scene.policy.inside() == {scene.inside}
+        return refusal(lambda: scene.somebody.create(scene.pod(), dry_run=True)) is None
+
+    eventually(whole, what="the Territory is back, and counts", seconds=90)
+    row.took(whole=time.monotonic() - begun)
+    eventually(lambda: None not in scene.refusals().values(), what="every deed is refused", seconds=10)
