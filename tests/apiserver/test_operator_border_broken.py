@@ -85,9 +85,8 @@ class Row:
 
     def text(self) -> str:
         """A line of the table."""
-        times = ["at once" if each is not None and each < 0.1 else f"{each:.1f} s" if each else "" for each in
-                 (self.noticed, self.whole)]  # fmt: skip
-        opened = ", ".join(f"`{each}`" for each in sorted(self.opened)) or "nothing"
+        times = ["" if each is None else f"{each:.2f} s" for each in (self.noticed, self.whole)]
+        opened = ", ".join(sorted(self.opened)) or "nothing"
         return f"| {self.what} | {opened} | {self.holds} | {self.says} | {times[0]} | {times[1]} |\n"
 
 
@@ -100,7 +99,10 @@ class Rows(defaultdict[str, Row]):
 
     def text(self) -> str:
         """As Markdown."""
-        head = "| taken away or edited | open meanwhile, while nothing mends it | still refused | the canary says | "
+        head = (
+            "| taken away or edited (a policy; each of its bindings) | open meanwhile, while nothing mends it "
+            "| still refused | the canary says | "
+        )
         lines = [f"{head}told after | whole after |\n", "|---|---|---|---|---|---|\n"]
         return "".join([*lines, *(row.text() for row in self.values())])
 
@@ -223,7 +225,7 @@ def test_bindings_are_put_back_and_put_right(scene: Scene, rows: Rows, mute: boo
         noticed = time.monotonic() - begun
         found = client.get(ADMISSION, VALIDATING, name)
         assert found["spec"]["validationActions"] == ["Deny", "Audit"], name
-        rows[f"a binding of `{guard}`"].took(noticed=noticed, whole=time.monotonic() - begun)
+        rows[f"`{guard}`"].took(noticed=noticed, whole=time.monotonic() - begun)
     eventually(lambda: None not in scene.refusals().values(), what="every deed is refused again", seconds=5)
 
 
@@ -306,7 +308,7 @@ def test_an_operator_that_may_not_mend_names_what_is_gone(scene: Scene, rows: Ro
             known |= opened
             assert opened == {guard}
             what = rows[f"`{guard}`"]
-            what.opened, what.says = {f"{guard}"}, "NotEnforced"
+            what.opened, what.says = {f"what `{guard}` refuses"}, "NotEnforced"
             what.holds = "the rest"
             assert all(refused.startswith(f"{each} ") for each, refused in refusals.items() if refused), refusals
 
