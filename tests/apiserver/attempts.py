@@ -79,6 +79,7 @@ class Scene:
             "bailiwick-services": lambda: create(self._thing("v1", "Service", type="NodePort", ports=[{"port": 80}])),
             "bailiwick-endpoints": lambda: create(self._slice()),
             "bailiwick-ingresses": lambda: create(self._ingress()),
+            "bailiwick-networks": lambda: create(self._way_out()),
             "bailiwick-access": self._exec,
             "bailiwick-nodes": lambda: self._label("Node", self.abroad, self.policy.label, "resident"),
             "bailiwick-namespaces": lambda: self._label("Namespace", self.governed, "data", None),
@@ -148,6 +149,12 @@ class Scene:
     def _ingress(self) -> Manifest:
         backend = {"service": {"name": "chat", "port": {"number": 80}}}
         return self._thing("networking.k8s.io/v1", "Ingress", ingressClassName="abroad", defaultBackend=backend)
+
+    def _way_out(self) -> Manifest:
+        anywhere = [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]
+        return self._thing(
+            "networking.k8s.io/v1", "NetworkPolicy", podSelector={}, policyTypes=["Egress"], egress=anywhere
+        )
 
     def _operators_pod(self) -> Manifest:
         made = self.pod(serviceAccountName="bailiwick-operator")

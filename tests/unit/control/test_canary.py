@@ -29,7 +29,7 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SPEC = {"namespaceSelector": {"matchLabels": {"data": "health"}}, "place": {"allow": ["DE"]}}
 GUARDS = (
     "pods", "bindings", "nodes", "namespaces", "namespaces-governed", "territories", "canary", "models", "propagation",
-    "claims",
+    "claims", "networks",
 )  # fmt: skip
 STATIC = ("nodes", "namespaces-governed", "territories", "canary")
 ADMISSION = "admissionregistration.k8s.io/v1"

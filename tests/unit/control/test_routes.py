@@ -57,6 +57,8 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
     ("validating_bindings", manifest("bailiwick-namespaces"), {(SPREAD, TERRITORY), (KEEPER, KEEPER)}),
     ("validating_policies", manifest("bailiwick-pods"), {(KEEPER, KEEPER)}),
     ("mutating_policies", manifest("bailiwick-pin"), {(KEEPER, KEEPER)}),
+    ("network_policies", manifest("bailiwick-closed", "clinic"), {(SPREAD, TERRITORY)}),
+    ("network_policies", manifest("bailiwick-egress", "clinic"), {(SPREAD, TERRITORY)}),
     *((name, CHILD, {(MODEL, ("clinic", "chat"))}) for name in (
         "deployments", "services", "service_accounts", "network_policies", "budgets", "pods",
     )),
