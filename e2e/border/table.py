@@ -37,10 +37,15 @@ class Table:
         return "".join(lines)
 
     def write(self) -> None:
-        """Put the table into the document, between its marks. Raises ValueError when they are gone."""
-        document = DOCUMENT.read_text()
-        before, _, rest = document.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        if not after:
-            raise ValueError(f"{DOCUMENT.name} has lost its marks {BEGIN.strip()} and {END.strip()}")
-        DOCUMENT.write_text(f"{before}{BEGIN}{self.text()}{END}{after}")
+        """Put the table into the document. Raises ValueError when its marks are gone."""
+        put_between(BEGIN, END, self.text())
+
+
+def put_between(begin: str, end: str, text: str) -> None:
+    """Put a text into the document, between two marks (whole lines). Raises ValueError when they are gone."""
+    document = DOCUMENT.read_text()
+    before, _, rest = document.partition(begin)
+    _, _, after = rest.partition(end)
+    if not after:
+        raise ValueError(f"{DOCUMENT.name} has lost its marks {begin.strip()} and {end.strip()}")
+    DOCUMENT.write_text(f"{before}{begin}{text}{end}{after}")

@@ -40,6 +40,18 @@ def cleared() -> Iterator[Realm]:
         realm.server.stop()
 
 
+@pytest.fixture(scope="session")
+def granted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
+    """A server of its own, where operator and canary have the rights of the chart: nobody else wants its policies to
+    go, nor to be proved."""
+    realm = Realm.start()
+    try:
+        realm.grant(tmp_path_factory.mktemp("helm"))
+        yield realm
+    finally:
+        realm.server.stop()
+
+
 @pytest.fixture
 def realm(cleared: Realm) -> Iterator[Realm]:
     """The same, and what a test makes there goes when the test is over."""
