@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bailiwick.residency.territories import GOVERNED_LABEL
 from e2e.client import ApiError, Manifest, documents
-from tests.apiserver.realm import DIGEST, OURS, ROOT, SYSTEM, Policy, Realm, fresh
+from tests.apiserver.realm import ADMISSION, DIGEST, OURS, ROOT, SYSTEM, Policy, Realm, fresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,6 +87,8 @@ class Scene:
             "bailiwick-territories": lambda: self._patch(OURS, "Territory", {"spec": {"nodes": {self.abroad: "DE"}}}),
             "bailiwick-objects": lambda: self._patch(OURS, "ResidencyPolicy", FORGED, subresource="status"),
             "bailiwick-tokens": lambda: create(self._operators_pod()),
+            "bailiwick-waivers": lambda: create(self._approval()),
+            "bailiwick-webhooks": lambda: create(self._listener()),
             # For real, and without content: that it is no dry run is what must not be.
             "bailiwick-canary": lambda: self.canary.patch("v1", "Namespace", self.governed, {}),
         }
@@ -159,6 +161,19 @@ class Scene:
     def _operators_pod(self) -> Manifest:
         made = self.pod(serviceAccountName="bailiwick-operator")
         return {**made, "metadata": {**made["metadata"], "namespace": SYSTEM}}
+
+    def _approval(self) -> Manifest:
+        approved = {"waiver": "any", "waiverUID": "any", "requester": "ida", "approver": "olaf"}
+        return {"apiVersion": OURS, "kind": "WaiverApproval", "metadata": {"name": fresh("deed")}, "spec": approved}
+
+    def _listener(self) -> Manifest:
+        rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]}
+        webhook = {
+            "name": "listener.abroad.example", "clientConfig": {"url": "https://abroad.example/"}, "rules": [rule],
+            "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        }  # fmt: skip
+        made = {"apiVersion": ADMISSION, "kind": "ValidatingWebhookConfiguration", "metadata": {"name": fresh("deed")}}
+        return {**made, "webhooks": [webhook]}
 
     def _exec(self) -> None:
         path = f"/api/v1/namespaces/{self.governed}/pods/no-such-pod/exec"
