@@ -49,6 +49,9 @@ class Reason(StrEnum):
     CLASS_NOT_ALLOWED = "ClassNotAllowed"
     PROPAGATION = "Propagation"
     CLAIM_NOT_ALLOWED = "ClaimNotAllowed"
+    # What the webhook refuses besides.
+    LOOKUP_FAILED = "LookupFailed"
+    UNKNOWN_REQUEST = "UnknownRequest"
     # Why a node inside the border still cannot carry a model.
     NOT_READY = "NotReady"
     CORDONED = "Cordoned"
