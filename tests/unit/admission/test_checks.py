@@ -118,7 +118,7 @@ async def test_a_model_names_only_what_means_something() -> None:
     assert said.startswith("UnknownJurisdiction: spec.residency of the model")
 
 
-REFERRING = [
+REFERRING: list[tuple[Manifest, str]] = [
     ({"source": {"persistentVolumeClaim": {"claimName": "taken"}}}, "PersistentVolumeClaim"),
     ({"source": {"oci": {"image": "registry.example/m:1", "pullSecrets": ["taken"]}}}, "Secret"),
     ({"model": {"manifest": {"configMap": "taken"}}}, "ConfigMap"),
@@ -182,7 +182,7 @@ LISTED = {"classes": ["fast"]}
 async def test_the_volume_behind_a_claim_leads_inside(
     behind: Manifest | None, storage: Manifest | None, reason: str
 ) -> None:
-    cluster = Cluster(residencypolicies=[policy("EU", **({"storage": storage} if storage else {}))])
+    cluster = Cluster(residencypolicies=[policy("EU", storage=storage)])
     if behind:
         cluster.api.volumes["v"] = behind
     for before in (None, claim()):  # named at creation, and at bind
