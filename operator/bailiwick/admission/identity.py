@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from bailiwick.cluster.errors import NotFound
 from bailiwick.cluster.resources import SECRETS, Resource
 
 if TYPE_CHECKING:
@@ -165,7 +166,10 @@ class Certificates:
 
     async def _show(self, pairs: Sequence[Pair]) -> None:
         """Let the API server trust these. What it trusted before stays until it ends: a replica may still serve it."""
-        configuration = await self._api.get(CONFIGURATIONS, NAME)
+        try:
+            configuration = await self._api.get(CONFIGURATIONS, NAME)
+        except NotFound:
+            return  # Helm makes it last, and with --wait only once we are ready
         metadata = configuration["metadata"]
         operations: list[Raw] = []
         for position, webhook in enumerate(configuration.get("webhooks") or []):
