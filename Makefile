@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export PYTHONPATH := operator:.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate lock cluster cluster-down venv format bench clean
+.PHONY: help demo test check border generate lock cluster cluster-down venv format bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ format: venv  ## Format the code and mend what the linter can
 
 generate: venv  ## Write crds/, the chart's copy of them, and docs/reference/api.md
 	@$(BIN)/python -m bailiwick.cli.generate
+
+border: venv  ## Every known way around the border, tried on the real cluster; writes the table of docs/border.md
+	@BORDER_TABLE=write $(BIN)/python -m pytest e2e/border
 
 cluster: venv  ## Bring up the real cluster: a control plane, a node inside, a node abroad
 	@$(BIN)/python -m e2e.cluster up

@@ -51,11 +51,11 @@ class TerritoryNetwork(Part):
 class TerritoryAccess(Part):
     """Which ways into a running pod the policy opens."""
 
-    exec: Permission = Field(description="kubectl exec.")
-    attach: Permission = Field(description="kubectl attach.")
-    port_forward: Permission = Field(description="kubectl port-forward.")
+    exec: Permission = Field(description="Running a command in a container.")
+    attach: Permission = Field(description="Reading and writing a container's terminal.")
+    port_forward: Permission = Field(description="Tunnels into a pod.")
     proxy: Permission = Field(description="The API server's proxy to pods and Services.")
-    ephemeral_containers: Permission = Field(description="kubectl debug.")
+    ephemeral_containers: Permission = Field(description="Containers that are added to a running pod.")
 
 
 class TerritorySpec(Part):

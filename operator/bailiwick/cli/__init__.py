@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib import import_module
 
 from bailiwick import __version__
@@ -10,6 +11,7 @@ from bailiwick import __version__
 COMMANDS = {
     "admission": ("bailiwick.cli.admission", "run the webhook that judges policies, models and claims"),
     "operator": ("bailiwick.cli.operator", "run the operator: the territory loop and the model loop"),
+    "statement": ("bailiwick.cli.statement", "sign and verify NodeStatements, without a cluster"),
 }
 
 
@@ -23,6 +25,8 @@ def main() -> int:
     for name, (module, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         command.set_defaults(module=module)
+        if name in sys.argv[1:2] and (add_arguments := getattr(import_module(module), "add_arguments", None)):
+            add_arguments(command)
     arguments = parser.parse_args()
     exit_code: int = import_module(arguments.module).main(arguments)
     return exit_code

@@ -59,6 +59,11 @@ class Metrics:
             "bailiwick_store_missed_changes", "Changes that a relist found and no event had told.",
             ["resource"], registry=self.registry,
         )  # fmt: skip
+        self._attempts = Counter(
+            "bailiwick_canary_attempts",
+            "What the canary tried: held (as it must be), breached (the border is open), unclear (proves nothing).",
+            ["policy", "attempt", "outcome"], registry=self.registry,
+        )  # fmt: skip
         self._leader = Gauge(
             "bailiwick_leader", "1 on the replica that holds the lease, 0 on a standby.", registry=self.registry
         )
@@ -91,6 +96,18 @@ class Metrics:
         """This replica became leader, or is a standby."""
         self._leader.set(leader)
 
+    def tried(self, policy: str, attempt: str, outcome: str) -> None:
+        """The canary made one attempt on a policy's border."""
+        self._attempts.labels(policy, attempt, outcome).inc()
+
+    def retired(self, policy: str) -> None:
+        """The canary tries a policy no longer."""
+        self._attempts.remove_by_labels({"policy": policy})
+
+    def watch_policies(self, policies: Store) -> None:
+        """Report whether each policy is proved to be enforced, as its status says it, whenever somebody asks."""
+        self.registry.register(_Policies(policies))
+
     def watch_stores(self, stores: Iterable[Store], clock: Callable[[], float]) -> None:
         """Report objects, bytes and age of stores whenever somebody asks."""
         self.registry.register(_Stores(tuple(stores), clock))
@@ -120,6 +137,22 @@ class _Stores:
             size.add_metric(name, store.size)
             age.add_metric(name, store.age(now))
         yield from (objects, size, age)
+
+
+class _Policies:
+    def __init__(self, policies: Store) -> None:
+        self._policies = policies
+
+    def collect(self) -> Iterator[Metric]:
+        enforced = GaugeMetricFamily(
+            "bailiwick_policy_enforced",
+            "1 while the canary proves that a policy is enforced; 0 when it is not, or when nobody can say.",
+            labels=["policy"],
+        )
+        for (_, name), policy in self._policies.items():
+            stated = {each["type"]: each["status"] for each in (policy.get("status") or {}).get("conditions", ())}
+            enforced.add_metric([name], float(stated.get("Enforced") == "True"))
+        yield enforced
 
 
 class _Queue:

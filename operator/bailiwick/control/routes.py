@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from bailiwick.control.canary import SETTLE_SECONDS
 from bailiwick.control.queue import Priority
 from bailiwick.control.stores import BY_MODEL
 from bailiwick.residency.border import policy_of
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 TERRITORY: Final = "territory"
 MODEL: Final = "model"
+CANARY: Final = "canary"
 SPREAD: Final = "spread"
 """The loop that turns "all policies" and "all models" into keys, so that a change of a node costs one key, not all."""
 
@@ -32,9 +34,10 @@ class Routes:
         self._by_store: dict[int, Callable[[Change, Priority], None]] = {
             id(stores.policies): self._policy,
             id(stores.jurisdictions): self._everything,
+            id(stores.authorities): self._everything,
             id(stores.statements): self._everything,
             id(stores.nodes): self._everything,
-            id(stores.namespaces): self._everything,
+            id(stores.namespaces): self._namespace,
             id(stores.classes): self._everything,
             id(stores.territories): self._territory,
             id(stores.validating_bindings): self._binding,
@@ -52,22 +55,30 @@ class Routes:
 
     def _policy(self, change: Change, priority: Priority) -> None:
         self._queue.add(TERRITORY, change.key[1], priority=priority)
+        self._queue.add_after(CANARY, change.key[1], SETTLE_SECONDS)
         self._queue.add(SPREAD, MODEL, priority=priority)
 
     def _territory(self, change: Change, priority: Priority) -> None:
         self._queue.add(TERRITORY, change.key[1], priority=priority)
+        self._queue.add_after(CANARY, change.key[1], SETTLE_SECONDS)
 
     def _binding(self, change: Change, priority: Priority) -> None:
         binding = change.after or change.before
         policy = policy_of(binding) if binding else None
         if policy is None:
             self._queue.add(SPREAD, TERRITORY, priority=priority)
+            self._queue.add_after(SPREAD, CANARY, SETTLE_SECONDS)
         else:
             self._queue.add(TERRITORY, policy, priority=priority)
+            self._queue.add_after(CANARY, policy, SETTLE_SECONDS)
 
     def _everything(self, _: Change, priority: Priority) -> None:
         self._queue.add(SPREAD, TERRITORY, priority=priority)
         self._queue.add(SPREAD, MODEL, priority=priority)
+
+    def _namespace(self, change: Change, priority: Priority) -> None:
+        self._everything(change, priority)
+        self._queue.add_after(SPREAD, CANARY, SETTLE_SECONDS)
 
     def _model(self, change: Change, priority: Priority) -> None:
         self._queue.add(MODEL, change.key, priority=priority)

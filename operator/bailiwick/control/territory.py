@@ -11,21 +11,28 @@ from bailiwick.residency import border
 from bailiwick.residency.territories import GOVERNED_LABEL, RESIDENT, compile_territory, label_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from bailiwick.cluster.api import Raw
     from bailiwick.control.status import StatusWriter
     from bailiwick.control.world import World
     from bailiwick.control.writer import Writer
     from bailiwick.residency.policies import CompiledPolicy
+    from bailiwick.residency.proofs import Proof
     from bailiwick.residency.territories import CompiledTerritory
 
 
 class TerritoryLoop:
-    """Reconciles one policy by name. Keys are names of policies, of those that are gone too."""
+    """Reconciles one policy by name. Keys are names of policies, of those that are gone too.
 
-    def __init__(self, *, world: World, writer: Writer, status: StatusWriter) -> None:
+    ``proof`` is what the canary found last about a policy. Only this loop writes the status of policies.
+    """
+
+    def __init__(
+        self, *, world: World, writer: Writer, status: StatusWriter, proof: Callable[[str], Proof | None]
+    ) -> None:
         self._world = world
+        self._proof = proof
         self._writer = writer
         self._status = status
 
@@ -112,7 +119,8 @@ class TerritoryLoop:
             return
         namespaces = len(self._world.governed(policy))
         now = self._world.clock()
-        status = summarise(manifest, policy, territory, namespaces=namespaces, failure=failure, now=now)
+        proof = self._proof(policy.name)
+        status = summarise(manifest, policy, territory, namespaces=namespaces, failure=failure, proof=proof, now=now)
         await self._status.write(resources.RESIDENCY_POLICIES, manifest, status)
 
     def _nodes_with(self, label: str) -> dict[str, str]:

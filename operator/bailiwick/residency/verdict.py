@@ -26,6 +26,13 @@ class Reason(StrEnum):
     STATEMENT_TOO_OLD = "StatementTooOld"
     STATEMENTS_DISAGREE = "StatementsDisagree"
     IDENTITY_MISMATCH = "IdentityMismatch"
+    # What is the matter with a signature.
+    SIGNATURE_INVALID = "SignatureInvalid"
+    PAYLOAD_DIFFERS = "PayloadDiffers"
+    AUTHORITY_UNKNOWN = "AuthorityUnknown"
+    AUTHORITY_NOT_ALLOWED = "AuthorityNotAllowed"
+    KEY_EXPIRED = "KeyExpired"
+    MACHINE_NOT_BOUND = "MachineNotBound"
     # What is the matter with a policy.
     UNKNOWN_JURISDICTION = "UnknownJurisdiction"
     CYCLIC_JURISDICTION = "CyclicJurisdiction"
@@ -35,6 +42,7 @@ class Reason(StrEnum):
     NOT_PINNED = "NotPinned"
     PROTECTED_LABEL = "ProtectedLabel"
     OPERATOR_ONLY = "OperatorOnly"
+    DRY_RUN_ONLY = "DryRunOnly"
     SOURCE_NOT_ALLOWED = "SourceNotAllowed"
     DIGEST_REQUIRED = "DigestRequired"
     IMAGE_NOT_ALLOWED = "ImageNotAllowed"

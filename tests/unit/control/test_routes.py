@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bailiwick.control.canary import SETTLE_SECONDS
 from bailiwick.control.queue import Priority
-from bailiwick.control.routes import MODEL, SPREAD, TERRITORY, Routes, SpreadLoop
+from bailiwick.control.routes import CANARY, MODEL, SPREAD, TERRITORY, Routes, SpreadLoop
 from bailiwick.control.stores import MODEL_LABEL, Stores
 
 if TYPE_CHECKING:
@@ -21,11 +22,16 @@ class Noted:
 
     def __init__(self) -> None:
         self.added: set[tuple[str, Hashable]] = set()
+        self.later: set[tuple[str, Hashable]] = set()
         self.priorities: set[Priority] = set()
 
     def add(self, loop: str, key: Hashable, *, priority: Priority = Priority.LIVE) -> None:
         self.added.add((loop, key))
         self.priorities.add(priority)
+
+    def add_after(self, loop: str, key: Hashable, seconds: float) -> None:
+        assert seconds == SETTLE_SECONDS
+        self.later.add((loop, key))
 
 
 def manifest(name: str, namespace: str = "", **labels: str) -> dict[str, Any]:
@@ -40,10 +46,11 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
     ("policies", manifest("health"), {(TERRITORY, "health"), (SPREAD, MODEL)}),
     ("territories", manifest("health"), {(TERRITORY, "health")}),
     ("jurisdictions", manifest("eu"), BOTH),
+    ("authorities", manifest("a"), BOTH),
     ("statements", manifest("s"), BOTH),
     ("nodes", manifest("n"), BOTH),
     ("namespaces", manifest("clinic"), BOTH),
-    ("classes", manifest("cpu"), {(SPREAD, MODEL)}),
+    ("classes", manifest("cpu"), BOTH),
     ("models", manifest("chat", "clinic"), {(MODEL, ("clinic", "chat"))}),
     ("validating_bindings", BINDING, {(TERRITORY, "health")}),
     ("mutating_bindings", BINDING, {(TERRITORY, "health")}),
@@ -66,6 +73,28 @@ def test_a_change_is_looked_at_by_whom_it_concerns(name: str, raw: Any, keys: An
     Routes(stores=stores, queue=queue).changed(store, [change], priority=Priority.RESYNC)  # type: ignore[arg-type]
     assert queue.added == keys
     assert queue.priorities == {Priority.RESYNC}
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "keys"),
+    [
+        ("policies", manifest("health"), {(CANARY, "health")}),
+        ("territories", manifest("health"), {(CANARY, "health")}),
+        ("validating_bindings", BINDING, {(CANARY, "health")}),
+        ("validating_bindings", manifest("bailiwick-namespaces"), {(SPREAD, CANARY)}),
+        ("namespaces", manifest("clinic"), {(SPREAD, CANARY)}),
+        ("nodes", manifest("n"), set()),
+        ("pods", CHILD, set()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_canary_looks_when_the_api_server_has_taken_up_the_change(name: str, raw: Any, keys: Any) -> None:
+    stores, queue = Stores(), Noted()
+    store = getattr(stores, name)
+    change = store.apply_event("ADDED", raw)
+    assert change
+    Routes(stores=stores, queue=queue).changed(store, [change])  # type: ignore[arg-type]
+    assert queue.later == keys
 
 
 def test_a_child_that_moved_to_another_model_concerns_both() -> None:
