@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from bailiwick.cluster.errors import NotFound
 from bailiwick.cluster.resources import SECRETS, Resource
 
 if TYPE_CHECKING:
@@ -39,7 +38,9 @@ NAME = "bailiwick-admission"
 LIFETIME = timedelta(days=90)
 _SKEW = timedelta(minutes=5)
 _SETTLE = timedelta(seconds=60)
-_STAGED = "bailiwick.dev/staged-at"
+_SHOWN = "bailiwick.dev/next-shown-at"
+
+_NO_NEXT = {"next.crt": None, "next.key": None}
 
 logger = logging.getLogger(__name__)
 
@@ -88,12 +89,12 @@ def _general(name: str) -> x509.GeneralName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What the Secret holds: the pair that is served, and the one that will be, since when it is shown."""
+    """What the Secret holds: the pair that is served, and the one that will be, since when the caBundle has both."""
 
     version: str
     current: Pair | None
-    staged: Pair | None
-    staged_at: datetime | None
+    next: Pair | None
+    shown_at: datetime | None
 
     @classmethod
     def read(cls, secret: Raw) -> Kept:
@@ -102,8 +103,8 @@ class Kept:
         return cls(
             version=secret["metadata"]["resourceVersion"],
             current=_pair(data, "tls"),
-            staged=_pair(data, "next"),
-            staged_at=_moment(annotations.get(_STAGED)),
+            next=_pair(data, "next"),
+            shown_at=_moment(annotations.get(_SHOWN)),
         )
 
 
@@ -136,51 +137,54 @@ class Certificates:
         kept = Kept.read(await self._api.get(SECRETS, NAME, self._namespace))
         now = self._now()
         if kept.current is None or kept.current.until <= now:
-            pair = make_pair(self._names, now=now, lifetime=self._lifetime)
-            await self._write(kept, {**_data("tls", pair), "next.crt": None, "next.key": None}, staged_at=None)
-            logger.info("made a certificate that ends on %s", pair.until)
+            pair = self._make(now)
+            await self._write(kept, {**_data("tls", pair), **_NO_NEXT}, shown_at=None)
             await self._show([pair])
             return pair
-        if kept.staged is None:
+        if kept.next is None:
+            await self._show([kept.current])
             if now >= kept.current.until - self._lifetime / 3:
-                pair = make_pair(self._names, now=now, lifetime=self._lifetime)
-                await self._write(kept, _data("next", pair), staged_at=now)
-                logger.info("the certificate ends on %s; the next one is shown now", kept.current.until)
-                await self._show([kept.current, pair])
-            else:
-                await self._show([kept.current])
+                await self._write(kept, _data("next", self._make(now)), shown_at=None)
             return kept.current
-        await self._show([kept.current, kept.staged])
-        if kept.staged_at is None or now < kept.staged_at + self._settle:
-            if kept.staged_at is None:
-                await self._write(kept, {}, staged_at=now)
+        changed = await self._show([kept.current, kept.next])
+        if changed or kept.shown_at is None:
+            # The time to settle counts from here: whoever wrote the caBundle, it has both now.
+            await self._write(kept, {}, shown_at=now)
             return kept.current
-        await self._write(kept, {**_data("tls", kept.staged), "next.crt": None, "next.key": None}, staged_at=None)
-        logger.info("the next certificate is served now; it ends on %s", kept.staged.until)
-        return kept.staged
+        if now < kept.shown_at + self._settle:
+            return kept.current
+        await self._write(kept, {**_data("tls", kept.next), **_NO_NEXT}, shown_at=None)
+        logger.info("the next certificate is served now; it ends on %s", kept.next.until)
+        return kept.next
 
-    async def _write(self, kept: Kept, data: Mapping[str, str | None], *, staged_at: datetime | None) -> None:
-        staged = staged_at.isoformat() if staged_at else None
-        metadata = {"resourceVersion": kept.version, "annotations": {_STAGED: staged}}
+    def _make(self, now: datetime) -> Pair:
+        pair = make_pair(self._names, now=now, lifetime=self._lifetime)
+        logger.info("made a certificate that ends on %s", pair.until)
+        return pair
+
+    async def _write(self, kept: Kept, data: Mapping[str, str | None], *, shown_at: datetime | None) -> None:
+        shown = shown_at.isoformat() if shown_at else None
+        metadata = {"resourceVersion": kept.version, "annotations": {_SHOWN: shown}}
         await self._api.patch_merge(SECRETS, NAME, self._namespace, {"metadata": metadata, "data": dict(data)})
 
-    async def _show(self, pairs: Sequence[Pair]) -> None:
-        """Let the API server trust these. What it trusted before stays until it ends: a replica may still serve it."""
-        try:
-            configuration = await self._api.get(CONFIGURATIONS, NAME)
-        except NotFound:
-            return  # Helm makes it last, and with --wait only once we are ready
-        metadata = configuration["metadata"]
+    async def _show(self, pairs: Sequence[Pair]) -> bool:
+        """Let the API server trust these; whether that changed anything. Raises NotFound: nobody would call us.
+
+        What it trusted before stays until it ends: a replica may still serve it.
+        """
+        configuration = await self._api.get(CONFIGURATIONS, NAME)
         operations: list[Raw] = []
         for position, webhook in enumerate(configuration.get("webhooks") or []):
-            shown = webhook["clientConfig"].get("caBundle") or ""
-            wanted = bundle([pair.certificate for pair in pairs], base64.b64decode(shown), self._now())
-            if base64.b64decode(shown) != wanted:
+            shown = base64.b64decode(webhook["clientConfig"].get("caBundle") or "")
+            wanted = bundle([pair.certificate for pair in pairs], shown, self._now())
+            if shown != wanted:
                 path = f"/webhooks/{position}/clientConfig/caBundle"
                 operations.append({"op": "add", "path": path, "value": base64.b64encode(wanted).decode()})
         if operations:
-            version = {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
-            await self._api.patch_json(CONFIGURATIONS, NAME, None, [version, *operations])
+            version = configuration["metadata"]["resourceVersion"]
+            guard = {"op": "replace", "path": "/metadata/resourceVersion", "value": version}
+            await self._api.patch_json(CONFIGURATIONS, NAME, None, [guard, *operations])
+        return bool(operations)
 
 
 def bundle(certificates: Sequence[bytes], shown: bytes, now: datetime) -> bytes:

@@ -12,7 +12,7 @@ from bailiwick.residency.policies import compile_policy
 from bailiwick.residency.verdict import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from bailiwick.admission.known import Known
     from bailiwick.admission.review import Review
@@ -77,7 +77,7 @@ def _users(name: str, known: Known, others: Iterable[Jurisdiction]) -> list[str]
     ]
 
 
-def _reaches(spec: ResidencyPolicySpec, name: str, groups: dict[str, Jurisdiction]) -> bool:
+def _reaches(spec: ResidencyPolicySpec, name: str, groups: Mapping[str, Jurisdiction]) -> bool:
     """Whether a policy names a jurisdiction, or a group that has it among its members or members' members."""
     waiting, seen = list(named_by(spec)), set[str]()
     while waiting:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bailiwick.admission.claims import by_mode
+from bailiwick.admission.claims import bound, by_mode
 from bailiwick.admission.judgement import Judgement, refused
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.residency.dimensions import WORDING, Dimension
@@ -48,7 +48,11 @@ async def check(review: Review, known: Known) -> Judgement:
     borrowed = await _borrowed(review, model, known)
     if not borrowed.allowed:
         return Judgement(borrowed)
-    return Judgement(warnings=(*warnings, *_prospects(model, policies, known)))
+    claims = [name for plural, name in references(model) if plural == "persistentvolumeclaims"]
+    data = await bound(review.namespace, claims, policies, known)
+    if not data.verdict.allowed:
+        return data
+    return Judgement(warnings=(*warnings, *data.warnings, *_prospects(model, policies, known)))
 
 
 def tightens(own: Limits, policy: CompiledPolicy) -> Verdict:

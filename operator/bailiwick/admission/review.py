@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from bailiwick.admission.judgement import Judgement
 
 API_VERSION = "admission.k8s.io/v1"
-MOST_BYTES = 3 * 2**20
-"""The API server takes objects of at most 3 MiB; a review of one that is changed holds two."""
+MOST_BYTES = 2**20
+"""A review of a change holds the object twice. The lists of our kinds are bounded: none comes near half of this."""
 _OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 _MOST_WARNINGS = 10
 _LONGEST_WARNING = 400

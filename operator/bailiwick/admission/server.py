@@ -27,12 +27,19 @@ if TYPE_CHECKING:
 PATH = "/validate"
 CHECK_SECONDS = 2.5
 """The API server waits for three seconds, and an answer of ours says more than its own."""
+READ_SECONDS = 2.0
+MOST_AT_ONCE = 32
+"""Reviews that are read or judged at one moment. Together with the size of each it bounds the memory of a flood."""
+MOST_CONNECTIONS = 256
+IDLE_SECONDS = 30.0
+"""A connection without a whole request for so long is closed; the API server opens another when it has one."""
 CHECKS: Mapping[tuple[str, str], Check] = {
     (GROUP, "ResidencyPolicy"): policies.check,
     (GROUP, "Jurisdiction"): jurisdictions.check,
     (GROUP, "SovereignModel"): models.check,
     ("", "PersistentVolumeClaim"): claims.check,
 }
+_AGAIN = "try again, and if it stays so, see in the log of bailiwick-admission why the API server does not answer it"
 
 logger = logging.getLogger(__name__)
 
@@ -66,25 +73,42 @@ async def judge(review: Review, known: Known) -> Judgement:
         async with asyncio.timeout(CHECK_SECONDS):
             return await check(review, known)
     except LookupFailedError as error:
-        return refused(Reason.LOOKUP_FAILED, str(error))
+        return refused(Reason.LOOKUP_FAILED, f"{error}; {_AGAIN}")
     except TimeoutError:
-        return refused(Reason.LOOKUP_FAILED, f"no answer was found within {CHECK_SECONDS:g} s; try again")
+        return refused(Reason.LOOKUP_FAILED, f"no answer was found within {CHECK_SECONDS:g} s; {_AGAIN}")
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        return refused(Reason.LOOKUP_FAILED, f"the {review.kind} cannot be read: {where}: {first['msg']}")
+        return refused(Reason.LOOKUP_FAILED, f"the {review.kind} cannot be read: {where}: {first['msg']}; correct it")
     except Exception:
         logger.exception("a check failed on %s %s/%s", review.kind, review.namespace, review.name)
-        return refused(Reason.LOOKUP_FAILED, "a check failed; see the log of bailiwick-admission")
+        return refused(Reason.LOOKUP_FAILED, "a check failed, so nobody knows; see the log of bailiwick-admission")
 
 
 def webhook(known: Known, metrics: Metrics) -> web.Application:
     """The application that the API server calls. It writes nothing anywhere, so a dry run is like any other request."""
+    under_way = 0
 
     async def validate(request: web.Request) -> web.Response:
+        nonlocal under_way
+        if under_way >= MOST_AT_ONCE:
+            metrics.answered("none", "busy", 0)
+            raise web.HTTPServiceUnavailable(text="too many reviews at once; try again")
+        under_way += 1
+        try:
+            return await answered(request)
+        finally:
+            under_way -= 1
+
+    async def answered(request: web.Request) -> web.Response:
         begun = time.monotonic()
         try:
-            review = parse(await request.read())
+            async with asyncio.timeout(READ_SECONDS):
+                body = await request.read()
+            review = parse(body)
+        except TimeoutError as error:
+            metrics.answered("none", "slow", time.monotonic() - begun)
+            raise web.HTTPRequestTimeout(text=f"no whole request within {READ_SECONDS:g} s") from error
         except MalformedError as error:
             metrics.answered("none", "malformed", time.monotonic() - begun)
             raise web.HTTPBadRequest(text=str(error)) from error

@@ -12,13 +12,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from aiohttp import web
 
 from bailiwick.admission.identity import LIFETIME, Certificates, Pair
 from bailiwick.admission.known import Known
-from bailiwick.admission.server import Metrics, health, webhook
+from bailiwick.admission.server import IDLE_SECONDS, MOST_CONNECTIONS, Metrics, health, webhook
 from bailiwick.cli.logs import set_up_logging
 from bailiwick.cluster.api import Api
 from bailiwick.cluster.connection import Connection
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 RELOAD_SECONDS = 10.0
 RETRY_SECONDS = 0.2
+HANDSHAKE_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -100,17 +101,37 @@ class Admission:
             exempt = exempt_namespaces(environment.namespace)
             known = Known(api=api, pace=Pace(), now=utc_now, exempt=exempt)
             status = web.AppRunner(health(lambda: self._unready(known), metrics), access_log=None)
-            await _serve(stack, status, host, environment.health_port, tls=None)
+            await status.setup()
+            stack.push_async_callback(status.cleanup)
+            await web.TCPSite(status, host, environment.health_port).start()
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(known.feed()), tasks.create_task(self._keep_certificate(api))]
                 while self._served is None and not self._stop.is_set():  # noqa: ASYNC110 - once, at the start
                     await asyncio.sleep(0.05)
-                runner = web.AppRunner(webhook(known, metrics), access_log=None, shutdown_timeout=5.0)
-                await _serve(stack, runner, host, environment.port, tls=self._tls)
-                await self._stop.wait()
-                await runner.cleanup()
+                if not self._stop.is_set():
+                    await self._answer(webhook(known, metrics), host)
                 for task in running:
                     task.cancel()
+
+    async def _answer(self, application: web.Application, host: str | None) -> None:
+        """Take connections until the end, and not more than fit into memory; end what was begun."""
+        runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=5.0, keepalive_timeout=IDLE_SECONDS, lingering_time=1.0
+        )
+        await runner.setup()
+        server = cast("web.Server", runner.server)  # there is one after setup
+
+        def protocol() -> asyncio.Protocol:
+            return server() if len(server.connections) < MOST_CONNECTIONS else _Full()
+
+        listening = await asyncio.get_running_loop().create_server(
+            protocol, host, self._environment.port, ssl=self._tls, ssl_handshake_timeout=HANDSHAKE_SECONDS
+        )
+        try:
+            await self._stop.wait()
+        finally:
+            listening.close()
+            await runner.cleanup()
 
     def _unready(self, known: Known) -> list[str]:
         return [*known.stale(), *([] if self._served else ["certificate"])]
@@ -140,12 +161,11 @@ class Admission:
             await asyncio.sleep(pause)
 
 
-async def _serve(
-    stack: AsyncExitStack, runner: web.AppRunner, host: str | None, port: int, *, tls: ssl.SSLContext | None
-) -> None:
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, host, port, ssl_context=tls).start()
+class _Full(asyncio.Protocol):
+    """One connection too many: it ends at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.abort()  # type: ignore[attr-defined]
 
 
 def _read(folder: Path) -> Pair:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Manifest = dict[str, Any]
 SPACE = "clinic"
+PROVISIONERS = {"fast": "disks.example", "by-hand": "kubernetes.io/no-provisioner"}
 IMAGE = "registry.example/models/tiny@sha256:" + "0" * 64
 
 
@@ -46,28 +47,35 @@ def model(*, nodes: tuple[str, ...] = (), **spec: Any) -> Manifest:
 
 
 class FakeApi:
-    """Answers lookups from ``volumes`` and ``may``; fails every one when ``broken``."""
+    """Answers lookups from what it has and ``may``; fails every one, or those of a kind, that is ``broken``."""
 
     def __init__(self) -> None:
         self.volumes: dict[str, Manifest] = {}
+        self.claims: dict[str, Manifest] = {}
+        self.classes = {name: {"provisioner": driver} for name, driver in PROVISIONERS.items()}
         self.may: set[str] = set()
         self.asked: list[Manifest] = []
-        self.broken = False
+        self.broken: set[str] = set()
 
     async def get(self, resource: Resource, name: str, *_: Any, **__: Any) -> Manifest:
-        self._fail()
-        if resource.plural == "persistentvolumes" and name in self.volumes:
-            return self.volumes[name]
+        self._fail(resource)
+        kinds = {
+            "persistentvolumes": self.volumes,
+            "persistentvolumeclaims": self.claims,
+            "storageclasses": self.classes,
+        }
+        if name in (there := kinds.get(resource.plural, {})):
+            return there[name]
         raise NotFound("get", status=404, reason="NotFound", message=name)
 
-    async def create(self, _: Resource, manifest: Manifest, **__: Any) -> Manifest:
-        self._fail()
+    async def create(self, resource: Resource, manifest: Manifest, **__: Any) -> Manifest:
+        self._fail(resource)
         self.asked.append(manifest)
         return {"status": {"allowed": manifest["spec"]["resourceAttributes"]["name"] in self.may}}
 
-    def _fail(self) -> None:
-        if self.broken:
-            raise Transient("get", status=None, reason="Timeout", message="no answer")
+    def _fail(self, resource: Resource) -> None:
+        if resource.plural in self.broken:
+            raise Transient("get", status=500, reason="InternalError", message="no answer")
 
 
 class Cluster:

@@ -21,8 +21,11 @@ async def ask(cluster: Cluster, *arguments: Any, **request: Any) -> Judgement:
 
 
 def refusal(judgement: Judgement) -> str:
+    """What somebody reads who is refused: always with what to do, after the last semicolon."""
     assert not judgement.verdict.allowed
-    return str(judgement.verdict)
+    said = str(judgement.verdict)
+    assert "; " in said, said
+    return said
 
 
 def warnings(judgement: Judgement) -> str:
@@ -155,15 +158,16 @@ def claim(volume: str = "") -> Manifest:
     return manifest("data", {"volumeName": volume} if volume else {"storageClassName": "fast"})
 
 
-def volume(zone: str = "", storage_class: str = "fast") -> Manifest:
-    spec: Manifest = {"storageClassName": storage_class}
+def volume(zone: str = "", storage_class: str = "fast", driver: str = "disks.example", **metadata: Any) -> Manifest:
+    spec: Manifest = {"storageClassName": storage_class, **({"csi": {"driver": driver}} if driver else {})}
     if zone:
         term = {"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]}
         spec["nodeAffinity"] = {"required": {"nodeSelectorTerms": [term]}}
-    return manifest("v", spec)
+    return manifest("v", spec, metadata=metadata)
 
 
-LISTED = {"classes": ["fast"]}
+LISTED = {"classes": ["fast", "by-hand", "gone"]}
+MADE_BY = "pv.kubernetes.io/provisioned-by"
 
 
 @pytest.mark.parametrize(
@@ -176,6 +180,12 @@ LISTED = {"classes": ["fast"]}
         (volume(), LISTED, ""),
         (volume("eu", "slow"), LISTED, "ClassNotAllowed: volume v has the StorageClass slow"),
         (volume("us"), LISTED, "ClaimNotAllowed"),
+        (volume(driver="abroad.example"), LISTED, "ClassNotAllowed: volume v says that it is of StorageClass fast"),
+        (volume("eu", driver=""), LISTED, "ClassNotAllowed: volume v says that it is of StorageClass fast"),
+        (volume(driver="", annotations={MADE_BY: "disks.example"}), LISTED, ""),
+        (volume("eu", "gone"), LISTED, "ClassNotAllowed: volume v says that it is of StorageClass gone"),
+        (volume("eu", "by-hand"), LISTED, ""),
+        (volume("", "by-hand"), LISTED, "ClaimNotAllowed: volume v has no nodeAffinity"),
         (None, LISTED, "ClaimNotAllowed: the claim names volume v, which is not there"),
     ],
 )
@@ -189,6 +199,19 @@ async def test_the_volume_behind_a_claim_leads_inside(
         judgement = await ask(cluster, "PersistentVolumeClaim", claim("v"), before)
         assert judgement.verdict.allowed == (not reason)
         assert str(judgement.verdict).startswith(reason)
+
+
+async def test_a_model_does_not_use_a_volume_outside_that_a_claim_has_already() -> None:
+    cluster = Cluster()
+    cluster.api.may.add("weights")
+    uses = model(source={"persistentVolumeClaim": {"claimName": "weights"}})
+    assert (await ask(cluster, "SovereignModel", uses)).verdict.allowed, "the claim does not exist yet"
+    cluster.api.claims["weights"] = claim("v")
+    cluster.api.volumes["v"] = volume("eu")
+    assert (await ask(cluster, "SovereignModel", uses)).verdict.allowed
+    cluster.api.volumes["v"] = volume("us")
+    said = refusal(await ask(cluster, "SovereignModel", uses))
+    assert said.startswith("ClaimNotAllowed: volume v is reached from virginia, outside (WrongPlace: ")
 
 
 async def test_a_claim_without_volume_and_one_in_a_free_namespace_pass() -> None:
@@ -212,13 +235,29 @@ async def test_old_knowledge_is_a_refusal(kind: str, asked: Manifest) -> None:
     assert refusal(await ask(cluster, kind, asked)).startswith("LookupFailed")
 
 
-@pytest.mark.parametrize(
-    ("kind", "asked"), [("PersistentVolumeClaim", claim("v")), ("SovereignModel", model(**REFERRING[0][0]))]
-)
-async def test_a_lookup_that_fails_is_a_refusal(kind: str, asked: Manifest) -> None:
-    cluster = Cluster()
-    cluster.api.broken = True
+LOOKUPS = [
+    ("persistentvolumes", "PersistentVolumeClaim", claim("v")),
+    ("storageclasses", "PersistentVolumeClaim", claim("v")),
+    ("subjectaccessreviews", "SovereignModel", model(**REFERRING[0][0])),
+    ("persistentvolumeclaims", "SovereignModel", model(**REFERRING[0][0])),
+]
+
+
+@pytest.mark.parametrize(("broken", "kind", "asked"), LOOKUPS, ids=[broken for broken, _, _ in LOOKUPS])
+async def test_a_lookup_that_fails_is_a_refusal(broken: str, kind: str, asked: Manifest) -> None:
+    cluster = Cluster(residencypolicies=[policy("EU", storage=LISTED)])
+    cluster.api.volumes["v"] = volume("eu")
+    cluster.api.may.add("taken")
+    assert (await ask(cluster, kind, asked)).verdict.allowed
+    cluster.api.broken.add(broken)
     assert refusal(await ask(cluster, kind, asked)).startswith("LookupFailed")
+
+
+async def test_a_namespace_that_cannot_be_looked_up_is_a_refusal() -> None:
+    cluster = Cluster()
+    cluster.api.broken.add("namespaces")
+    said = refusal(await ask(cluster, "SovereignModel", model(), namespace="new"))
+    assert said.startswith("LookupFailed: Namespace new could not be read")
 
 
 async def test_a_namespace_that_nobody_knows_is_a_refusal() -> None:
