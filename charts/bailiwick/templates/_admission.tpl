@@ -11,3 +11,24 @@ app.kubernetes.io/part-of: bailiwick
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
+
+{{- define "bailiwick.admission.webhook" -}}
+failurePolicy: Fail
+timeoutSeconds: 3
+sideEffects: None
+matchPolicy: Equivalent
+admissionReviewVersions: [v1]
+clientConfig:
+  service:
+    name: bailiwick-admission
+    namespace: {{ .Release.Namespace }}
+    path: /validate
+    port: 443
+{{- end }}
+
+{{- define "bailiwick.admission.exempt" -}}
+matchExpressions:
+  - key: kubernetes.io/metadata.name
+    operator: NotIn
+    values: [kube-system, kube-public, kube-node-lease, {{ .Release.Namespace }}]
+{{- end }}
