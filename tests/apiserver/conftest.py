@@ -8,7 +8,9 @@ import pytest
 
 from bailiwick.cluster.api import Api
 from bailiwick.cluster.connection import Connection
+from e2e.cluster.binaries import binary
 from tests.apiserver.realm import Realm
+from tests.chart.helm import Helm
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -28,6 +30,12 @@ async def connection(apiserver: ApiServer) -> AsyncIterator[Connection]:
 def api(connection: Connection) -> Api:
     """The operator's port."""
     return Api(connection)
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Helm without a cluster: what the chart makes of its values."""
+    return Helm(binary("helm"), tmp_path_factory.mktemp("helm"))
 
 
 @pytest.fixture(scope="session")
