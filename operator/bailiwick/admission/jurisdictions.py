@@ -8,7 +8,6 @@ from bailiwick.admission.changes import effect_of
 from bailiwick.admission.judgement import FINE, Judgement, refused, some
 from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.residency.jurisdictions import Atlas
-from bailiwick.residency.policies import compile_policy
 from bailiwick.residency.verdict import Reason
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ async def check(review: Review, known: Known) -> Judgement:
     warnings = [
         warning
         for policy in policies
-        for warning in effect_of(compile_policy(policy, before), compile_policy(policy, atlas), known)
+        for warning in effect_of(known.compiled(policy, before), known.compiled(policy, atlas), known)
     ]
     if review.operation == "UPDATE" and policies and before.expand([changed.name]) != atlas.expand([changed.name]):
         named = some(policy.metadata.name for policy in policies)

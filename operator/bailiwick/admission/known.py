@@ -17,6 +17,7 @@ from bailiwick.api.authority import Authority
 from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.api.nodestatement import NodeStatement
 from bailiwick.api.residencypolicy import ResidencyPolicy
+from bailiwick.api.residencywaiver import ResidencyWaiver, WaiverApproval
 from bailiwick.api.resource import Resource as CustomResource
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.cluster import resources, trim
@@ -30,6 +31,7 @@ from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.nodes import read_node
 from bailiwick.residency.policies import compile_policy, governing
 from bailiwick.residency.provenance import with_provenance
+from bailiwick.residency.waivers import with_waivers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -69,6 +71,8 @@ class Known:
         self._jurisdictions = Store(resources.JURISDICTIONS, trim=trim.whole)
         self._statements = Store(resources.NODE_STATEMENTS, trim=trim.whole)
         self._authorities = Store(resources.AUTHORITIES, trim=trim.whole)
+        self._waivers = Store(resources.RESIDENCY_WAIVERS, trim=trim.whole)
+        self._approvals = Store(resources.WAIVER_APPROVALS, trim=trim.whole)
         self._classes = Store(resources.ACCELERATOR_CLASSES, trim=trim.whole)
         self._models = Store(resources.SOVEREIGN_MODELS, trim=trim.whole)
         self._nodes = Store(resources.NODES, trim=trim.node)
@@ -80,7 +84,7 @@ class Known:
     def stores(self) -> tuple[Store, ...]:
         """Every store that `feed` fills."""
         return (
-            self._policies, self._jurisdictions, self._statements, self._authorities,
+            self._policies, self._jurisdictions, self._statements, self._authorities, self._waivers, self._approvals,
             self._classes, self._models, self._nodes, self._namespaces,
         )  # fmt: skip
 
@@ -107,6 +111,12 @@ class Known:
     def policies(self) -> Mapping[str, ResidencyPolicy]:
         """Every policy by name."""
         return self._read_all(ResidencyPolicy, self._policies)
+
+    def compiled(self, policy: ResidencyPolicy, atlas: Atlas) -> CompiledPolicy:
+        """A policy together with the approved ones of its waivers."""
+        waivers = self._read_all(ResidencyWaiver, self._waivers).values()
+        approvals = self._read_all(WaiverApproval, self._approvals).values()
+        return with_waivers(compile_policy(policy, atlas), waivers, approvals, atlas)
 
     def classes(self) -> Mapping[str, AcceleratorClass]:
         """Every AcceleratorClass by name."""
@@ -145,7 +155,7 @@ class Known:
         if raw is None:
             raise LookupFailedError(f"namespace {namespace} is not there, so nobody knows which policies govern it")
         atlas = self.atlas()
-        compiled = [compile_policy(policy, atlas) for policy in self.policies().values()]
+        compiled = [self.compiled(policy, atlas) for policy in self.policies().values()]
         return governing(compiled, namespace, raw["metadata"].get("labels") or {}, exempt=self.exempt)
 
     async def volume(self, name: str) -> Raw | None:

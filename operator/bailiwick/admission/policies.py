@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from bailiwick.admission.changes import effect_of
 from bailiwick.admission.judgement import Judgement, refused
 from bailiwick.api.residencypolicy import ResidencyPolicy
-from bailiwick.residency.policies import compile_policy
 
 if TYPE_CHECKING:
     from bailiwick.admission.known import Known
@@ -18,7 +17,7 @@ async def check(review: Review, known: Known) -> Judgement:
     """Refuse names without meaning; warn of nodes, models and namespaces that a change leaves outside."""
     atlas = known.atlas()
     before, after = (
-        compile_policy(ResidencyPolicy.read(raw), atlas) if raw else None for raw in (review.before, review.after)
+        known.compiled(ResidencyPolicy.read(raw), atlas) if raw else None for raw in (review.before, review.after)
     )
     if after and after.problems:
         problem = after.problems[0]
