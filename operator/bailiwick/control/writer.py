@@ -49,13 +49,13 @@ class Writer:
 
     async def label(self, resource: Resource, names: Iterable[str], label: str, value: str | None) -> None:
         """Set one label on cluster-scoped objects, or take it off. One that is gone meanwhile needs none."""
-        store = self._stores.of(resource)
+        store, patch = self._stores.of(resource), {"metadata": {"labels": {label: value}}}
         for name in sorted(names):
             try:
-                written = await self._api.patch_merge(resource, name, None, {"metadata": {"labels": {label: value}}})
+                written = await self._api.patch_merge(resource, name, None, patch)
             except NotFound:
                 continue
-            store.apply_event("MODIFIED", written)
+            store.apply_patch(patch, written)
 
     async def status(self, resource: Resource, manifest: Raw, status: Mapping[str, Any]) -> bool:
         """One status write, if it says something new; whether it did."""
