@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -13,8 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bailiwick.admission.review import MOST_BYTES, MalformedError, parse, shown
-from bailiwick.admission.server import PATH, Metrics, webhook
+from bailiwick.admission.server import MOST_AT_ONCE, PATH, Metrics, webhook
 from tests.unit.admission.cluster import Cluster, Manifest, model, policy, review
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5),
@@ -94,6 +97,26 @@ async def test_a_review_that_is_too_large_is_refused() -> None:
     large = changed(GOOD[0], ("request", "object", "metadata"), {"name": "x", "padding": "x" * MOST_BYTES})
     [(status, _), (after, _)] = await post(orjson.dumps(large), orjson.dumps(GOOD[0]))
     assert (status, after) == (413, 200)
+
+
+async def test_of_many_reviews_at_once_only_so_many_are_read() -> None:
+    release = asyncio.Event()
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b"{"
+        await release.wait()
+
+    async with TestClient(TestServer(webhook(Cluster().known, Metrics()))) as client:
+
+        async def one() -> int:
+            async with client.post(PATH, data=half()) as response:
+                release.set()
+                return response.status
+
+        ended = await asyncio.gather(*(one() for _ in range(MOST_AT_ONCE + 8)))
+        assert (ended.count(503), ended.count(400)) == (8, MOST_AT_ONCE)
+        async with client.post(PATH, data=orjson.dumps(GOOD[0])) as response:
+            assert response.status == 200, "it is over when the flood is"
 
 
 async def test_a_dry_run_is_answered_like_any_other_request() -> None:
