@@ -20,12 +20,13 @@ from bailiwick.cluster.events import Events
 from bailiwick.cluster.lease import Lease, LeaseLostError, utc_now
 from bailiwick.cluster.listwatch import Feed, Scope
 from bailiwick.cluster.pace import Pace
+from bailiwick.control.audit import AuditLoop
 from bailiwick.control.health import Health, serve
 from bailiwick.control.kopf_events import KopfEvents
 from bailiwick.control.metrics import Metrics
 from bailiwick.control.model import ModelLoop
 from bailiwick.control.queue import KeyedQueue, Priority
-from bailiwick.control.routes import MODEL, SPREAD, TERRITORY, Routes, SpreadLoop
+from bailiwick.control.routes import AUDIT, MODEL, SPREAD, SWEEP, TERRITORY, Routes, SpreadLoop
 from bailiwick.control.status import StatusWriter
 from bailiwick.control.stores import Stores
 from bailiwick.control.territory import TerritoryLoop
@@ -120,12 +121,16 @@ class Operator:
         status = StatusWriter(writer=writer, events=events)
         world = World(self._stores, clock=utc_now, exempt=exempt_namespaces(self._environment.namespace))
         routes = Routes(stores=self._stores, queue=self._queue)
-        territory = TerritoryLoop(world=world, writer=writer, status=status)
+        audit = AuditLoop(
+            world=world, api=api, writer=writer, events=events, queue=self._queue, observer=self._metrics,
+            clock=self._pace.clock,
+        )  # fmt: skip
+        territory = TerritoryLoop(world=world, writer=writer, status=status, audited=audit.audited)
         model = ModelLoop(world=world, writer=writer, status=status, settings=self._environment.settings)
         spread = SpreadLoop(queue=self._queue, keys={TERRITORY: territory.keys, MODEL: model.keys})
         kopf = KopfEvents(
             connection=connection,
-            stores=self._stores,
+            stores=[store for store in self._stores if store is not self._stores.pods],
             selector=self._stores.selector,
             changed=routes.changed,
         )
@@ -139,10 +144,12 @@ class Operator:
             if await self._first(self._synced()):
                 # All stores are whole before the first key is worked on: what is absent is really not there.
                 self._queue.add(SPREAD, TERRITORY, priority=Priority.RESYNC)
+                self._queue.add(AUDIT, SWEEP, priority=Priority.RESYNC)
                 loops: dict[str, Reconcile] = {
                     TERRITORY: territory.reconcile,
                     MODEL: model.reconcile,
                     SPREAD: spread.reconcile,
+                    AUDIT: audit.reconcile,
                 }
                 working = tasks.create_task(self._queue.run(WORKERS, loops))
                 await kopf.run(self._stop)
@@ -164,7 +171,11 @@ class Operator:
             scope=Scope(labels=self._stores.selector(store)),
             observer=self._metrics,
         )
-        await feed.relist_every(self._stores.relist_seconds(store))
+        if store is self._stores.pods:
+            # Kopf reads a list at once and keeps a task for each object: 10,000 pods would take more than all the rest.
+            await feed.list_and_watch(lambda change: routes.changed(store, (change,)))
+        else:
+            await feed.relist_every(self._stores.relist_seconds(store))
 
     async def _synced(self) -> None:
         while self._unsynced():  # noqa: ASYNC110 - it ends within a second, once in the life of a process

@@ -59,6 +59,18 @@ class Metrics:
             "bailiwick_store_missed_changes", "Changes that a relist found and no event had told.",
             ["resource"], registry=self.registry,
         )  # fmt: skip
+        self._violations = Gauge(
+            "bailiwick_violations", "Pods, volumes and Services that violate a policy, by reason.",
+            ["policy", "reason"], registry=self.registry,
+        )  # fmt: skip
+        self._audit_steps = Counter(
+            "bailiwick_audit_steps", "Steps against pods outside: Report, Quarantine, Evict, Delete, Release.",
+            ["policy", "step"], registry=self.registry,
+        )  # fmt: skip
+        self._audit_seconds = Histogram(
+            "bailiwick_audit_seconds", "How long it took to judge everything once.", buckets=_SLOW,
+            registry=self.registry,
+        )  # fmt: skip
         self._leader = Gauge(
             "bailiwick_leader", "1 on the replica that holds the lease, 0 on a standby.", registry=self.registry
         )
@@ -86,6 +98,17 @@ class Metrics:
         """One whole list was read, or could not be; ``missed`` changes had come by no event."""
         self._relists.labels(resource, outcome).inc()
         self._missed.labels(resource).inc(missed)
+
+    def stepped(self, policy: str, step: str, pods: int) -> None:
+        """One step was taken against so many pods, for a policy."""
+        self._audit_steps.labels(policy, step).inc(pods)
+
+    def swept(self, seconds: float, violations: Mapping[tuple[str, str], int]) -> None:
+        """Everything was judged; ``violations`` counts them by policy and reason."""
+        self._audit_seconds.observe(seconds)
+        self._violations.clear()
+        for (policy, reason), count in violations.items():
+            self._violations.labels(policy, reason).set(count)
 
     def leading(self, *, leader: bool) -> None:
         """This replica became leader, or is a standby."""

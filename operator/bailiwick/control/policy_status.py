@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bailiwick.api.conditions import Stated, false, settle, true, unknown
+from bailiwick.residency.audit import Audited, compliant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,10 +25,11 @@ def summarise(  # noqa: PLR0913 - by keyword
     namespaces: int,
     failure: ApiError | None,
     now: datetime,
+    audited: Audited | None = None,
 ) -> Mapping[str, Any]:
     """The status of a policy whose border was just brought in line, or could not be because of ``failure``.
 
-    ``namespaces`` says how many it governs.
+    ``namespaces`` says how many it governs, ``audited`` what became of the pods there: None before the first sweep.
     """
     previous = manifest.get("status") or {}
     generation = manifest["metadata"].get("generation", 0)
@@ -36,7 +38,7 @@ def summarise(  # noqa: PLR0913 - by keyword
         "observedGeneration": generation,
         "conditions": settle(
             previous.get("conditions", ()),
-            (accepted, *_not_yet_proved(), _ready(accepted, policy, territory, failure)),
+            (accepted, _not_yet_proved(), compliant(audited), _ready(accepted, policy, territory, failure)),
             generation=generation,
             now=now,
         ),
@@ -44,6 +46,7 @@ def summarise(  # noqa: PLR0913 - by keyword
             "namespaces": namespaces,
             "nodes": len(territory.spec.nodes),
             "nodesOutside": sum(count.count for count in territory.outside),
+            **(audited.counts if audited else {}),
         },
         "outside": [count.model_dump(mode="json", by_alias=True) for count in territory.outside],
         "digest": territory.spec.digest,
@@ -58,12 +61,9 @@ def _accepted(policy: CompiledPolicy) -> Stated:
     return false("Accepted", first.reason, f"{first.message}{more}")
 
 
-def _not_yet_proved() -> tuple[Stated, Stated]:
-    """What only a canary and an audit can say. Nobody looked, so nobody may claim it."""
-    return (
-        unknown("Enforced", "NotProved", "the border is written, but no canary has tried to cross it yet"),
-        unknown("Compliant", "NotAudited", "pods that were there before the policy have not been judged"),
-    )
+def _not_yet_proved() -> Stated:
+    """What only a canary can say. Nobody looked, so nobody may claim it."""
+    return unknown("Enforced", "NotProved", "the border is written, but no canary has tried to cross it yet")
 
 
 def _ready(accepted: Stated, policy: CompiledPolicy, territory: CompiledTerritory, failure: ApiError | None) -> Stated:

@@ -11,12 +11,13 @@ from bailiwick.residency import border
 from bailiwick.residency.territories import GOVERNED_LABEL, RESIDENT, compile_territory, label_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from bailiwick.cluster.api import Raw
     from bailiwick.control.status import StatusWriter
     from bailiwick.control.world import World
     from bailiwick.control.writer import Writer
+    from bailiwick.residency.audit import Audited
     from bailiwick.residency.policies import CompiledPolicy
     from bailiwick.residency.territories import CompiledTerritory
 
@@ -24,10 +25,18 @@ if TYPE_CHECKING:
 class TerritoryLoop:
     """Reconciles one policy by name. Keys are names of policies, of those that are gone too."""
 
-    def __init__(self, *, world: World, writer: Writer, status: StatusWriter) -> None:
+    def __init__(
+        self,
+        *,
+        world: World,
+        writer: Writer,
+        status: StatusWriter,
+        audited: Callable[[CompiledPolicy], Audited | None] = lambda _: None,
+    ) -> None:
         self._world = world
         self._writer = writer
         self._status = status
+        self._audited = audited
 
     def keys(self) -> set[str]:
         """Every policy that is there or left something behind: a border outlives its policy until it is withdrawn."""
@@ -112,7 +121,10 @@ class TerritoryLoop:
             return
         namespaces = len(self._world.governed(policy))
         now = self._world.clock()
-        status = summarise(manifest, policy, territory, namespaces=namespaces, failure=failure, now=now)
+        status = summarise(
+            manifest, policy, territory,
+            namespaces=namespaces, failure=failure, now=now, audited=self._audited(policy),
+        )  # fmt: skip
         await self._status.write(resources.RESIDENCY_POLICIES, manifest, status)
 
     def _nodes_with(self, label: str) -> dict[str, str]:

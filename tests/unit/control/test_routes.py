@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bailiwick.control.queue import Priority
-from bailiwick.control.routes import MODEL, SPREAD, TERRITORY, Routes, SpreadLoop
+from bailiwick.control.routes import AUDIT, MODEL, SPREAD, SWEEP, TERRITORY, Routes, SpreadLoop
 from bailiwick.control.stores import MODEL_LABEL, Stores
 
 if TYPE_CHECKING:
@@ -33,24 +33,27 @@ def manifest(name: str, namespace: str = "", **labels: str) -> dict[str, Any]:
     return {"metadata": {**metadata, "namespace": namespace} if namespace else metadata, "spec": {}}
 
 
-CHILD = manifest("chat", "clinic", **{MODEL_LABEL: "chat"})
+CHILD = manifest("chat", "clinic", **{MODEL_LABEL: "chat", "app.kubernetes.io/managed-by": "bailiwick"})
 BINDING = manifest("bailiwick-pods.health", **{"bailiwick.dev/policy": "health"})
 
 ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
-    ("policies", manifest("health"), {(TERRITORY, "health"), (SPREAD, MODEL)}),
-    ("territories", manifest("health"), {(TERRITORY, "health")}),
-    ("jurisdictions", manifest("eu"), BOTH),
-    ("statements", manifest("s"), BOTH),
-    ("nodes", manifest("n"), BOTH),
-    ("namespaces", manifest("clinic"), BOTH),
+    ("policies", manifest("health"), {(TERRITORY, "health"), (SPREAD, MODEL), (AUDIT, SWEEP)}),
+    ("territories", manifest("health"), {(TERRITORY, "health"), (AUDIT, SWEEP)}),
+    ("jurisdictions", manifest("eu"), {*BOTH, (AUDIT, SWEEP)}),
+    ("statements", {**manifest("s"), "spec": {"node": {"name": "n"}}}, {*BOTH, (AUDIT, ("", "n"))}),
+    ("nodes", manifest("n"), {*BOTH, (AUDIT, ("", "n"))}),
+    ("namespaces", manifest("clinic"), {*BOTH, (AUDIT, ("clinic", ""))}),
     ("classes", manifest("cpu"), {(SPREAD, MODEL)}),
     ("models", manifest("chat", "clinic"), {(MODEL, ("clinic", "chat"))}),
     ("validating_bindings", BINDING, {(TERRITORY, "health")}),
     ("mutating_bindings", BINDING, {(TERRITORY, "health")}),
     ("validating_bindings", manifest("bailiwick-namespaces"), {(SPREAD, TERRITORY)}),
     *((name, CHILD, {(MODEL, ("clinic", "chat"))}) for name in (
-        "deployments", "services", "service_accounts", "network_policies", "budgets", "pods",
+        "deployments", "services", "service_accounts", "network_policies", "budgets",
     )),
+    ("pods", CHILD, {(MODEL, ("clinic", "chat")), (AUDIT, ("clinic", "chat"))}),
+    ("pods", manifest("job", "clinic"), {(AUDIT, ("clinic", "job"))}),
+    ("network_policies", manifest("bailiwick-quarantine", "clinic"), {(AUDIT, ("clinic", ""))}),
 ]  # fmt: skip
 
 

@@ -1,0 +1,259 @@
+"""The audit on a real API server: pods that are found outside climb the ladder, others are left alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bailiwick.residency.quarantine import NETWORK_POLICY, QUARANTINED, SINCE
+from e2e.client import eventually
+from tests.apiserver.realm import OURS, Policy, Realm, fresh
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.apiserver.realm import OperatorProcess
+
+pytestmark = pytest.mark.apiserver
+
+VIRGINIA = "aws:///us-east-1a/i-0123456789abcdef2"
+LABELS = {"app": "chat", "team": "clinic"}
+Raw = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def at_work(cleared: Realm) -> Iterator[dict[str, OperatorProcess]]:
+    """The operator works in every test; a test may put another in its place."""
+    processes = {"now": cleared.operator("audit").until_leading()}
+    yield processes
+    processes["now"].stop()
+
+
+def pod(realm: Realm, namespace: str, node: str, **labels: str) -> str:
+    """A pod on a node, as a scheduler of before the policy left it there; its name."""
+    name = fresh("pod")
+    container = {"name": "main", "image": "registry.example/app:1"}
+    realm.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": namespace, "labels": labels},
+            "spec": {"containers": [container], "nodeName": node, "terminationGracePeriodSeconds": 0},
+        }
+    )
+    # Budgets protect only what runs and is ready.
+    status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    realm.client.patch("v1", "Pod", name, {"status": status}, namespace, subresource="status")
+    return name
+
+
+def there(realm: Realm, namespace: str, name: str) -> Raw:
+    return realm.client.get("v1", "Pod", name, namespace)["metadata"]
+
+
+def quarantined(realm: Realm, namespace: str, name: str) -> Raw | None:
+    found = there(realm, namespace, name)
+    return found if found["labels"].get(QUARANTINED) == "true" else None
+
+
+def ending(realm: Realm, namespace: str, name: str) -> bool:
+    found = realm.client.find("v1", "Pod", name, namespace)
+    return found is None or "deletionTimestamp" in found["metadata"]
+
+
+def wall(realm: Realm, namespace: str) -> Raw | None:
+    return realm.client.find("networking.k8s.io/v1", "NetworkPolicy", NETWORK_POLICY, namespace)
+
+
+def budget(realm: Realm, namespace: str) -> None:
+    """A budget that lets no pod go. Its controller does not run, so its status is written here."""
+    spec = {"maxUnavailable": 0, "selector": {"matchLabels": LABELS}}
+    made = realm.create(
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": {"name": "all", "namespace": namespace},
+            "spec": spec,
+        }
+    )
+    status = {"observedGeneration": made["metadata"]["generation"], "disruptionsAllowed": 0, "currentHealthy": 1,
+              "desiredHealthy": 1, "expectedPods": 1}  # fmt: skip
+    realm.client.patch("policy/v1", "PodDisruptionBudget", "all", {"status": status}, namespace, subresource="status")
+
+
+def settled(realm: Realm, action: str, after: str = "1h", **spec: Any) -> tuple[Policy, str, str, list[str]]:
+    """A namespace with two pods on a node inside that a policy with this ladder governs."""
+    node = inland(realm)
+    namespace = realm.namespace()
+    names = [pod(realm, namespace, node, **LABELS) for _ in range(2)]
+    policy = realm.policy("DE", violation={"action": action, "after": after}, **spec)
+    realm.client.patch("v1", "Namespace", namespace, {"metadata": {"labels": policy.selects}})
+    policy.holds(node)
+    eventually(lambda: policy.status()["counts"].get("pods") == 2, what="both pods are counted")
+    assert policy.condition("Compliant")["status"] == "True"
+    return policy, namespace, node, names
+
+
+def inland(realm: Realm) -> str:
+    """A node that stands in Germany, as a statement says; its name."""
+    node = realm.node()
+    realm.statement(node, "DE")
+    return node
+
+
+def expel(realm: Realm, node: str) -> str:
+    """The node leaves the territory of everybody: a second statement disputes where it stands; its name."""
+    return realm.statement(node, "US")
+
+
+def test_a_pod_whose_node_left_is_cut_off_within_seconds_and_let_back_in(realm: Realm) -> None:
+    policy, namespace, node, (first, second) = settled(realm, "Quarantine")
+    realm.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "chat", "namespace": namespace},
+            "spec": {"selector": {"app": "chat"}, "ports": [{"port": 80}]},
+        }
+    )
+    statement = expel(realm, node)
+    for name in (first, second):
+        found = eventually(lambda name=name: quarantined(realm, namespace, name), what="quarantined", seconds=5)  # type: ignore[misc]
+        assert "app" not in found["labels"]
+        assert found["labels"]["team"] == "clinic"
+        assert SINCE in found["annotations"]
+    built = wall(realm, namespace)
+    assert built
+    assert built["spec"] == {
+        "podSelector": {"matchLabels": {QUARANTINED: "true"}},
+        "policyTypes": ["Ingress", "Egress"],
+    }
+    eventually(lambda: policy.status()["counts"]["violations"] == 2, what="the status counts them")
+    assert policy.condition("Compliant")["reason"] == "PodsOutside"
+    eventually(
+        lambda: ("Warning", "Quarantined") in realm.events("Pod", first)
+        and ("Warning", "Quarantined") in realm.events("ResidencyPolicy", policy.name),
+        what="pod and policy tell",
+    )  # fmt: skip
+    realm.client.delete("networking.k8s.io/v1", "NetworkPolicy", NETWORK_POLICY, namespace)
+    eventually(lambda: wall(realm, namespace), what="the wall is back", seconds=5)
+    assert not ending(realm, namespace, first)
+    realm.client.delete(OURS, "NodeStatement", statement)
+    for name in (first, second):
+        eventually(lambda name=name: there(realm, namespace, name)["labels"] == LABELS, what="released")  # type: ignore[misc]
+        assert not there(realm, namespace, name).get("annotations")
+    eventually(lambda: not wall(realm, namespace), what="the wall is gone")
+    eventually(lambda: policy.condition("Compliant")["status"] == "True", what="compliant again")
+
+
+def test_a_pod_outside_is_evicted_at_the_deadline(realm: Realm) -> None:
+    _, namespace, node, names = settled(realm, "Evict", "3s")
+    expel(realm, node)
+    for name in names:
+        eventually(lambda name=name: ending(realm, namespace, name), what="evicted")  # type: ignore[misc]
+
+
+def test_a_disruption_budget_holds_a_pod_until_the_deadline_and_no_longer(realm: Realm) -> None:
+    _, namespace, node, (name, _) = settled(realm, "Delete", "6s")
+    budget(realm, namespace)
+    expel(realm, node)
+    eventually(lambda: quarantined(realm, namespace, name), what="quarantined", seconds=5)
+    eventually(
+        lambda: ("Warning", "EvictionBlocked") in realm.events("Pod", name), what="the budget holds it", seconds=5
+    )
+    assert not ending(realm, namespace, name)
+    eventually(lambda: ending(realm, namespace, name), what="deleted", seconds=20)
+
+
+def test_a_disruption_budget_holds_a_pod_for_ever_where_only_eviction_is_allowed(realm: Realm) -> None:
+    _, namespace, node, (name, _) = settled(realm, "Evict", "1s")
+    budget(realm, namespace)
+    expel(realm, node)
+    eventually(lambda: ("Warning", "EvictionBlocked") in realm.events("Pod", name), what="the budget holds it")
+    assert not ending(realm, namespace, name)
+
+
+@pytest.mark.parametrize("spec", [{"action": "Report"}, {"action": "Delete", "after": "1s", "mode": "Audit"}])
+def test_who_may_only_report_touches_nothing(realm: Realm, spec: Any) -> None:
+    policy, namespace, node, names = settled(realm, **spec)
+    before = [there(realm, namespace, name)["resourceVersion"] for name in names]
+    expel(realm, node)
+    eventually(lambda: policy.status()["counts"]["violations"] == 2, what="both are counted")
+    eventually(lambda: realm.events("Pod", names[0]), what="the pod is reported")
+    assert [there(realm, namespace, name)["resourceVersion"] for name in names] == before
+    assert not wall(realm, namespace)
+
+
+def test_pods_inside_ungoverned_pods_and_cordoned_nodes_are_left_alone(realm: Realm) -> None:
+    policy, namespace, node, (stays, _) = settled(realm, "Delete", "1s")
+    abroad = realm.node(VIRGINIA)
+    free = realm.namespace()
+    elsewhere = pod(realm, free, abroad)
+    before = [there(realm, namespace, stays)["resourceVersion"], there(realm, free, elsewhere)["resourceVersion"]]
+    realm.client.patch("v1", "Node", node, {"spec": {"unschedulable": True}})
+    moved = settled(realm, "Quarantine")
+    expel(realm, moved[2])
+    eventually(lambda: quarantined(realm, moved[1], moved[3][0]), what="another pod is quarantined")
+    assert policy.status()["counts"]["violations"] == 0
+    assert before == [
+        there(realm, namespace, stays)["resourceVersion"], there(realm, free, elsewhere)["resourceVersion"],
+    ]  # fmt: skip
+
+
+def test_members_of_a_group_share_their_fate(realm: Realm) -> None:
+    inside, leaves = inland(realm), inland(realm)
+    namespace = realm.namespace()
+    group = {"leaderworkerset.sigs.k8s.io/group-key": "engine-0"}
+    leader, worker = pod(realm, namespace, inside, **group), pod(realm, namespace, leaves, **group)
+    alone = pod(realm, namespace, inside)
+    policy = realm.policy("DE", violation={"action": "Quarantine"})
+    realm.client.patch("v1", "Namespace", namespace, {"metadata": {"labels": policy.selects}})
+    policy.holds(inside, leaves)
+    expel(realm, leaves)
+    for name in (worker, leader):
+        eventually(lambda name=name: quarantined(realm, namespace, name), what="quarantined")  # type: ignore[misc]
+    assert QUARANTINED not in there(realm, namespace, alone).get("labels", {})
+    eventually(lambda: policy.status()["counts"]["violations"] == 1, what="one is outside")
+
+
+def test_the_clock_runs_on_while_no_operator_does(realm: Realm, at_work: dict[str, OperatorProcess]) -> None:
+    _, namespace, node, (name, _) = settled(realm, "Evict", "20s")
+    expel(realm, node)
+    found = eventually(lambda: quarantined(realm, namespace, name), what="quarantined")
+    at_work["now"].kill()
+    at_work["now"] = realm.operator("next").until_leading()
+    assert there(realm, namespace, name)["annotations"][SINCE] == found["annotations"][SINCE]
+    eventually(lambda: ending(realm, namespace, name), what="evicted in time", seconds=40)
+
+
+def test_volumes_and_services_that_lead_outside_are_reported(realm: Realm, at_work: dict[str, OperatorProcess]) -> None:
+    policy, namespace, _, _ = settled(
+        realm, "Report", storage={"classes": ["inside"]}, network={"services": ["ClusterIP"]}, mode="Audit"
+    )
+    realm.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "open", "namespace": namespace},
+            "spec": {"type": "NodePort", "ports": [{"port": 80}]},
+        }
+    )
+    realm.create(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": fresh("volume")},
+            "spec": {
+                "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "abroad",
+                "nfs": {"server": "203.0.113.1", "path": "/"}, "claimRef": {"namespace": namespace, "name": "data"},
+            },
+        }
+    )  # fmt: skip
+    at_work["now"].stop()
+    at_work["now"] = realm.operator("sweeps").until_leading()
+    eventually(lambda: policy.condition("Compliant")["reason"] == "DataPaths", what="the sweep finds both")
+    message = policy.condition("Compliant")["message"]
+    assert "ServiceNotAllowed" in message
+    assert "ClassNotAllowed" in message
+    assert policy.status()["counts"]["violations"] == 0
