@@ -49,12 +49,14 @@ def pod(realm: Realm, namespace: str, node: str, **labels: str) -> str:
 
 
 def there(realm: Realm, namespace: str, name: str) -> Raw:
-    return realm.client.get("v1", "Pod", name, namespace)["metadata"]
+    found: Raw = realm.client.get("v1", "Pod", name, namespace)["metadata"]
+    return found
 
 
-def quarantined(realm: Realm, namespace: str, name: str) -> Raw | None:
+def quarantined(realm: Realm, namespace: str, name: str) -> Raw:
+    """The pod's metadata; empty while it is not in quarantine."""
     found = there(realm, namespace, name)
-    return found if found["labels"].get(QUARANTINED) == "true" else None
+    return found if found.get("labels", {}).get(QUARANTINED) == "true" else {}
 
 
 def ending(realm: Realm, namespace: str, name: str) -> bool:
