@@ -91,7 +91,7 @@ def settled(realm: Realm, action: str, after: str = "1h", **spec: Any) -> tuple[
     names = [pod(realm, namespace, node, **LABELS) for _ in range(2)]
     policy = realm.policy("DE", violation={"action": action, "after": after}, **spec)
     realm.client.patch("v1", "Namespace", namespace, {"metadata": {"labels": policy.selects}})
-    policy.holds(node)
+    eventually(lambda: node in policy.inside(), what="the node is inside")
     eventually(lambda: policy.status()["counts"].get("pods") == 2, what="both pods are counted")
     assert policy.condition("Compliant")["status"] == "True"
     return policy, namespace, node, names
@@ -166,6 +166,8 @@ def test_a_disruption_budget_holds_a_pod_until_the_deadline_and_no_longer(realm:
     )
     assert not ending(realm, namespace, name)
     eventually(lambda: ending(realm, namespace, name), what="deleted", seconds=20)
+    for each in realm.client.list("v1", "Pod", namespace):  # no kubelet says that they ended
+        realm.client.delete("v1", "Pod", each["metadata"]["name"], namespace, grace_seconds=0)
 
 
 def test_a_disruption_budget_holds_a_pod_for_ever_where_only_eviction_is_allowed(realm: Realm) -> None:
