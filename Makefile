@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export PYTHONPATH := operator:.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate lock cluster cluster-down venv format bench clean
+.PHONY: help demo test check border generate lock cluster cluster-down venv format bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,7 +17,7 @@ demo: venv  ## A real cluster, a real model inside the border, and every way acr
 	@$(BIN)/python -m e2e.demo
 
 test: check  ## Everything that this machine can run: units, API server, real cluster
-	@$(BIN)/python -m pytest tests -m apiserver
+	@$(BIN)/python -m pytest tests -m apiserver --numprocesses 3 --dist loadfile
 	@$(BIN)/python -m pytest e2e
 
 check: venv  ## Format, lint, types, import contracts, generated files, unit tests: under a minute
@@ -34,6 +34,9 @@ format: venv  ## Format the code and mend what the linter can
 
 generate: venv  ## Write crds/, the chart's copy of them, and docs/reference/api.md
 	@$(BIN)/python -m bailiwick.cli.generate
+
+border: venv  ## Every known way around the border, tried on the real cluster; writes the table of docs/border.md
+	@BORDER_TABLE=write $(BIN)/python -m pytest e2e/border
 
 cluster: venv  ## Bring up the real cluster: a control plane, a node inside, a node abroad
 	@$(BIN)/python -m e2e.cluster up

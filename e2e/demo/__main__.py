@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterable
 
+from e2e.cluster import cluster
 from e2e.cluster.steps import ClusterError
 from e2e.demo import scenes, terminal
 from e2e.demo.attacks import ATTEMPTS, INNOCENT, INSIDE, OR_TERMS, Attempt
@@ -89,7 +90,8 @@ def conclude(installed: Installed, crossed: list[str], seconds: float) -> int:
     terminal.line("    kubectl get bailiwick -A")
     terminal.line("    kubectl describe smodel assistant -n clinic")
     terminal.line("    kubectl explain residencypolicy.spec.place")
-    terminal.line("  Stop it: make cluster-down")
+    if not cluster.external():
+        terminal.line("  Stop it: make cluster-down")
     return 0
 
 

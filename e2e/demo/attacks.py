@@ -83,7 +83,7 @@ def _binding(victim: str) -> dict[str, Any]:
     }
 
 
-_UNSCHEDULED = pod("held", schedulerName="nobody")
+_UNSCHEDULED = pod("held", schedulingGates=[{"name": "demo.example/wait"}])
 
 ATTEMPTS: tuple[Attempt, ...] = (
     Attempt(

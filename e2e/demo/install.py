@@ -34,9 +34,13 @@ class Installed:
 
 def install() -> Installed:
     """Have everything there that a policy and a model need. What is there already is left as it is."""
-    with terminal.step("a cluster of three nodes: a control plane, a worker inside, a worker abroad"):
+    given = cluster.external()
+    what = (
+        f"the cluster of {given}" if given else "a cluster of three nodes: control plane, worker inside, worker abroad"
+    )
+    with terminal.step(what):
         kubeconfig = cluster.up()
-    if cluster.external():
+    if given:
         _check_given(Kubectl(binary("kubectl"), kubeconfig))
     with terminal.step("images on the nodes: operator, gate, engine (vLLM on CPU), model (SmolLM2-135M-Instruct)"):
         references = _images()

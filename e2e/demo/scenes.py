@@ -166,7 +166,11 @@ def summary(kubectl: Kubectl) -> None:
     terminal.line()
     for policy in kubectl.items("respol"):
         status = policy.get("status", {})
-        terminal.line(f"  policy {policy['metadata']['name']}: {status['counts']['nodes']} inside")
+        proved = condition(policy, "Enforced")
+        terminal.line(
+            f"  policy {policy['metadata']['name']}: {status['counts']['nodes']} inside; "
+            f"enforced: {proved['status']}, {proved['message']}"
+        )
         for count in status.get("outside", []):
             terminal.paragraph(f"{count['count']} outside, {count['reason']}: {count['message']}", indent=4)
 

@@ -29,7 +29,7 @@ from e2e.cluster.apiserver import ApiServer, free_ports
 from e2e.cluster.steps import log_file, tail
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from e2e.client import Client, Manifest
 
@@ -39,7 +39,7 @@ IDENTITY = f"system:serviceaccount:{SYSTEM}:bailiwick-operator"
 OURS = "bailiwick.dev/v1alpha1"
 ADMISSION = "admissionregistration.k8s.io/v1"
 VALIDATING, MUTATING = "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding"
-GUARDS = ("bailiwick-bindings", "bailiwick-models", "bailiwick-pods")
+GUARDS = tuple(f"bailiwick-{each}" for each in ("bindings", "claims", "models", "networks", "pods", "propagation"))
 CHILDREN = {
     "Deployment": "apps/v1",
     "Service": "v1",
@@ -59,10 +59,12 @@ CONTROLLERS = (
 class OperatorProcess:
     """`bailiwick operator`, in a process group of its own."""
 
-    def __init__(self, server: ApiServer, name: str) -> None:
+    def __init__(
+        self, server: ApiServer, name: str, groups: Sequence[str] = ("system:masters",), **variables: str
+    ) -> None:
         (self.port,) = free_ports(1)
         self.log = log_file(f"operator-{os.getpid()}-{name}-{self.port}")
-        kubeconfig = server.kubeconfig(IDENTITY, ("system:masters",))
+        kubeconfig = server.kubeconfig(IDENTITY, groups)
         environment = {
             **os.environ,
             "KUBECONFIG": str(kubeconfig),
@@ -70,6 +72,7 @@ class OperatorProcess:
             "BAILIWICK_PORT": str(self.port),
             "POD_NAME": name,
             "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}",
+            **variables,
         }
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -106,6 +109,11 @@ class OperatorProcess:
     def metric(self, name: str) -> float:
         """The sum of one metric over its labels."""
         return sum(value for (each, _), value in self.metrics().items() if each == name)
+
+    def labelled(self, name: str, **labels: str) -> float:
+        """The sum of one metric over the samples that have these labels."""
+        wanted = labels.items()
+        return sum(value for (each, found), value in self.metrics().items() if each == name and wanted <= found)
 
     def writes(self) -> dict[tuple[str, str], float]:
         """Finished calls that change something, by verb and resource, without the lease and Events."""
@@ -149,9 +157,9 @@ class Realm:
     made: list[tuple[str, str, str, str | None]] = field(default_factory=list)
 
     @classmethod
-    def start(cls) -> Self:
+    def start(cls, kind: type[ApiServer] = ApiServer) -> Self:
         """A server with CRDs, in-tree policies, controllers, and an accelerator class ``cpu``."""
-        server = ApiServer.start()
+        server = kind.start()
         try:
             server.install_crds(sorted((ROOT / "crds").glob("*.yaml")))
             for file in sorted((ROOT / "charts/bailiwick/policies").glob("*.yaml")):
@@ -327,7 +335,7 @@ class Realm:
     def everything(self) -> dict[tuple[str, str, str], str]:
         """resourceVersions of whatever the operator could have written, but its lease and Events."""
         kinds = {
-            **dict.fromkeys(("ResidencyPolicy", "SovereignModel", "Territory", "NodeStatement"), OURS),
+            **dict.fromkeys(("ResidencyPolicy", "SovereignModel", "Territory", "NodeStatement", "Authority"), OURS),
             **CHILDREN,
             "Node": "v1",
             "Namespace": "v1",

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from bailiwick.api.schema import KINDS
 from e2e.client import ApiError, Client
-from tests.unit.api.objects import DIGEST, TIME, changed
+from tests.unit.api.objects import DIGEST, PUBLIC_KEY, TIME, changed
+from tests.unit.evidence.keys import P256, pem_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.apiserver
 
 READ = {kind.__name__: kind for kind in KINDS}
 EXAMPLES = 80
+POINT = pem_of(P256)
 BAD_REQUEST, UNPROCESSABLE = 400, 422
 
 
@@ -41,6 +43,13 @@ def values(alphabet: str, *seeds: Any) -> st.SearchStrategy[Any]:
 
 FIELDS: Mapping[str, tuple[str, str, st.SearchStrategy[Any]]] = {
     "a place": ("NodeStatement", "spec.place.jurisdiction", values("DEBYGUKCH19", "DE", "DE-BY", "GB-SCT", "UK", "EU")),
+    "a public key": (
+        "Authority",
+        "spec.publicKeys.0.pem",
+        values(
+            "MAab09+=", PUBLIC_KEY, PUBLIC_KEY.strip(), PUBLIC_KEY.replace("\n", "\r\n"), POINT, POINT + "x", DIGEST
+        ),
+    ),
     "a jurisdiction": (
         "ResidencyPolicy",
         "spec.place.allow.0",

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.apiserver
 BAD_REQUEST, UNPROCESSABLE = 400, 422
 FEWEST = {
     "AcceleratorClass": 130,
+    "Authority": 30,
     "Jurisdiction": 15,
     "NodeStatement": 70,
     "ResidencyPolicy": 240,

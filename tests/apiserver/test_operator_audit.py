@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bailiwick.residency.quarantine import NETWORK_POLICY, QUARANTINED, SINCE
-from e2e.client import eventually
-from tests.apiserver.realm import OURS, Policy, Realm, fresh
+from bailiwick.residency.quarantine import BY, NETWORK_POLICY, QUARANTINED, SINCE
+from bailiwick.residency.quarantine import LABELS as TAKEN
+from e2e.client import ApiError, eventually
+from tests.apiserver.realm import IDENTITY, OURS, Policy, Realm, fresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,9 @@ pytestmark = pytest.mark.apiserver
 
 VIRGINIA = "aws:///us-east-1a/i-0123456789abcdef2"
 LABELS = {"app": "chat", "team": "clinic"}
+FRANKFURT = "aws:///eu-central-1a/i-0123456789abcdef1"
+FORGER = (IDENTITY, ("system:masters", "system:authenticated"))
+"""Somebody with the operator's token: the only one whom the in-tree policies let through."""
 Raw = dict[str, Any]
 
 
@@ -30,8 +34,8 @@ def at_work(cleared: Realm) -> Iterator[dict[str, OperatorProcess]]:
     processes["now"].stop()
 
 
-def pod(realm: Realm, namespace: str, node: str, **labels: str) -> str:
-    """A pod on a node, as a scheduler of before the policy left it there; its name."""
+def pod(realm: Realm, namespace: str, node: str, resident: str = "", /, **labels: str) -> str:
+    """A pod on a node, as a scheduler of before the policy left it there, or with a policy's node label; its name."""
     name = fresh("pod")
     container = {"name": "main", "image": "registry.example/app:1"}
     realm.create(
@@ -39,7 +43,12 @@ def pod(realm: Realm, namespace: str, node: str, **labels: str) -> str:
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": name, "namespace": namespace, "labels": labels},
-            "spec": {"containers": [container], "nodeName": node, "terminationGracePeriodSeconds": 0},
+            "spec": {
+                "containers": [container],
+                "nodeName": node,
+                "terminationGracePeriodSeconds": 0,
+                **({"nodeSelector": {resident: "resident"}} if resident else {}),
+            },
         }
     )
     # Budgets protect only what runs and is ready.
@@ -111,7 +120,16 @@ def expel(realm: Realm, node: str) -> str:
     return realm.statement(node, "US")
 
 
-def test_a_pod_whose_node_left_is_cut_off_within_seconds_and_let_back_in(realm: Realm) -> None:
+def told(policy: Policy, step: str) -> list[str]:
+    """The pods about which the policy's status says that a step was taken; empty until it says so of both."""
+    entries = policy.status().get("violations", ())
+    names = [each["pod"] for each in entries if each["step"] == step]
+    return names if len(names) == 2 else []
+
+
+def test_a_pod_whose_node_left_is_cut_off_within_seconds_and_let_back_in(
+    realm: Realm, at_work: dict[str, OperatorProcess]
+) -> None:
     policy, namespace, node, (first, second) = settled(realm, "Quarantine")
     realm.create(
         {
@@ -140,13 +158,24 @@ def test_a_pod_whose_node_left_is_cut_off_within_seconds_and_let_back_in(realm: 
         and ("Warning", "Quarantined") in realm.events("ResidencyPolicy", policy.name),
         what="pod and policy tell",
     )  # fmt: skip
-    realm.client.delete("networking.k8s.io/v1", "NetworkPolicy", NETWORK_POLICY, namespace)
+    forger = realm.client.impersonate(*FORGER)
+    forger.delete("networking.k8s.io/v1", "NetworkPolicy", NETWORK_POLICY, namespace)
     eventually(lambda: wall(realm, namespace), what="the wall is back", seconds=5)
+    forger.patch("v1", "Pod", first, {"metadata": {"labels": {QUARANTINED: None}}}, namespace)
+    realm.client.patch("v1", "Pod", second, {"metadata": {"labels": {"app": "chat"}}}, namespace)
+    eventually(lambda: quarantined(realm, namespace, first), what="the label is back", seconds=5)
+    eventually(lambda: "app" not in there(realm, namespace, second)["labels"], what="out of the Service", seconds=5)
     assert not ending(realm, namespace, first)
+    entries = eventually(lambda: told(policy, "Quarantine"), what="the status says the step")
+    assert entries == sorted([f"{namespace}/{first}", f"{namespace}/{second}"])
+    assert at_work["now"].labelled("bailiwick_violations", policy=policy.name) == 2
+    assert at_work["now"].labelled("bailiwick_audit_steps_total", policy=policy.name, step="Quarantine") >= 2
     realm.client.delete(OURS, "NodeStatement", statement)
     for name in (first, second):
         eventually(lambda name=name: there(realm, namespace, name)["labels"] == LABELS, what="released")  # type: ignore[misc]
         assert not there(realm, namespace, name).get("annotations")
+    assert at_work["now"].labelled("bailiwick_audit_steps_total", policy=policy.name, step="Release") == 2
+    assert at_work["now"].labelled("bailiwick_violations", policy=policy.name) == 0
     eventually(lambda: not wall(realm, namespace), what="the wall is gone")
     eventually(lambda: policy.condition("Compliant")["status"] == "True", what="compliant again")
 
@@ -231,6 +260,44 @@ def test_the_clock_runs_on_while_no_operator_does(realm: Realm, at_work: dict[st
     at_work["now"] = realm.operator("next").until_leading()
     # The lease of the dead one took most of the time; a clock that began anew would take it all again.
     eventually(lambda: ending(realm, namespace, name), what="evicted in time", seconds=12)
+
+
+@pytest.mark.parametrize("subresource", ["", "status"])
+def test_nobody_turns_back_the_clock_or_leaves_a_quarantine(realm: Realm, subresource: str) -> None:
+    namespace = realm.namespace()
+    name = pod(realm, namespace, realm.node(), **LABELS)
+    notes = {SINCE: "2026-01-01T00:00:00Z", TAKEN: "{}", BY: "law"}
+    realm.client.impersonate(*FORGER)  # whose notes the operator takes off: no policy governs the namespace
+    for patch in (*({"annotations": {key: value}} for key, value in notes.items()), {"labels": {QUARANTINED: "true"}}):
+        with pytest.raises(ApiError, match="bailiwick-quarantine.*OperatorOnly"):
+            realm.client.patch("v1", "Pod", name, {"metadata": patch}, namespace, subresource=subresource)
+    realm.client.patch("v1", "Pod", name, {"metadata": {"labels": {"app": "free"}}}, namespace)
+
+
+def test_a_pod_on_a_node_that_just_joined_is_never_taken_for_outside(
+    realm: Realm, at_work: dict[str, OperatorProcess]
+) -> None:
+    policy, namespace, _, _ = settled(realm, "Delete", "1s")
+    made = []
+    for restarts in (False, True, False):
+        node = realm.node(FRANKFURT)
+        if restarts:
+            at_work["now"].kill()
+        else:
+            eventually(lambda node=node: node in policy.inside(), what="the node is inside", every=0.01)  # type: ignore[misc]
+        if restarts:  # nobody adds it to the Territory meanwhile, so the pod is bound by the forger
+            forger = realm.client.impersonate(*FORGER)
+            forger.patch(OURS, "Territory", policy.name, {"spec": {"nodes": {node: "DE"}}})
+        made.append(pod(realm, namespace, node, policy.label))
+        if restarts:
+            at_work["now"] = realm.operator("again").until_leading()
+    eventually(lambda: policy.status()["counts"].get("pods") == 2 + len(made), what="all are counted")
+    late = inland(realm)
+    eventually(lambda: late in policy.inside(), what="the operator has gone on")
+    assert not any(ending(realm, namespace, name) or quarantined(realm, namespace, name) for name in made)
+    assert not any(
+        ("Warning", reason) in realm.events("Pod", name) for name in made for reason in ("Evicted", "Deleted")
+    )
 
 
 def test_volumes_and_services_that_lead_outside_are_reported(realm: Realm, at_work: dict[str, OperatorProcess]) -> None:

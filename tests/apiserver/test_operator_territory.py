@@ -137,7 +137,7 @@ def test_a_list_that_becomes_empty_allows_nothing_any_more(realm: Realm) -> None
     def emptied() -> bool:
         spec = (realm.find("Territory", policy.name) or {})["spec"]
         found = (spec["models"]["sources"], spec["images"]["registries"], spec["storage"]["classes"])
-        return (*found, spec["services"]["types"]) == ([], [], [], [])
+        return (*found, spec["network"]["services"]) == ([], [], [], [])
 
     eventually(emptied, what="the Territory allows nothing")
 

@@ -136,7 +136,8 @@ class Ground:
         labels = {name: "here", GOVERNED_LABEL: "true"}
         for governed_namespace in {probe, governed.namespace}:
             self.operator.patch("v1", "Namespace", governed_namespace, {"metadata": {"labels": labels}})
-        for binding in border.bindings(policy(governed, mode), exempt=EXEMPT):
+        asked = {question: spec[question] for question in ("network", "storage", "access") if question in spec}
+        for binding in border.bindings(policy(governed, mode, **asked), exempt=EXEMPT):
             if pin or binding["kind"] != "MutatingAdmissionPolicyBinding":
                 self.bind(binding)
         eventually(lambda: self._in_force(governed, probe, mode, pin=pin), what=f"{name} is in force", seconds=10)
@@ -185,19 +186,22 @@ def territory(governed: Governed, **spec: Any) -> Manifest:
             "nodes": {governed.inside: "DE"},
             "nodeSelector": governed.selector,
             "namespaceLabels": [governed.policy],
+            "schedulers": ["default-scheduler", "nobody"],
         }
         | spec,
     }
 
 
-def policy(governed: Governed, mode: str) -> CompiledPolicy:
-    """A ResidencyPolicy whose selector is the label of its own name, as the operator reads it."""
+def policy(governed: Governed, mode: str, **asked: Any) -> CompiledPolicy:
+    """A ResidencyPolicy whose selector is the label of its own name, as the operator reads it; ``asked`` decides which
+    guards are bound besides those that always are."""
     manifest = {
         "metadata": {"name": governed.policy},
         "spec": {
             "mode": mode,
             "namespaceSelector": {"matchLabels": {governed.policy: "here"}},
             "place": {"allow": ["DE"]},
+            **asked,
         },
     }
     return compile_policy(ResidencyPolicy.read(manifest), Atlas())

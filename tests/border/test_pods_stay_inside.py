@@ -211,6 +211,6 @@ def test_a_kubelet_abroad_cannot_show_a_static_pod_in_a_governed_namespace(
         return made
 
     kubelet = ground.kubelet(health.abroad)
-    with refused(PODS, "WrongPlace", pods_of(health)):
+    with refused(PODS, "MirrorPod", pods_of(health)):
         kubelet.create(mirror(health.namespace), dry_run=True)
     kubelet.create(mirror(free), dry_run=True)

@@ -44,7 +44,8 @@ def test_one_command_installs_kinds_and_their_objects(release: Helm, cluster: Cl
     shipped = {file.stem for file in (CHART / "jurisdictions").glob("*.yaml")}
     assert names(cluster, API_VERSION, "Jurisdiction") == shipped
     assert names(cluster, API_VERSION, "AcceleratorClass") == {"cpu"}
-    assert len(names(cluster, ADMISSION, "ValidatingAdmissionPolicy")) == 8
+    policies = {f"bailiwick-{file.stem}" for file in (CHART / "policies").glob("*.yaml")}
+    assert names(cluster, ADMISSION, "ValidatingAdmissionPolicy") == policies - {"bailiwick-pin"}
     assert names(cluster, ADMISSION, "MutatingAdmissionPolicy") == {"bailiwick-pin"}
     assert cluster.get("apps/v1", "Deployment", "bailiwick-operator", NAMESPACE)["spec"]["replicas"] == 2
 
@@ -155,6 +156,7 @@ def territory() -> Manifest:
             "nodes": {"inside": "DE"},
             "nodeSelector": {label_of("health"): "resident"},
             "namespaceLabels": ["data"],
+            "schedulers": ["default-scheduler"],
         },
     }
 

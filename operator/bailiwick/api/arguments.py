@@ -38,7 +38,8 @@ TUNING = frozenset(  # one option per word, so that a change is one word in a di
 )
 """Long options without their dashes; each may also be given as its opposite, ``--no-…``."""
 
-_SHORT = "^-([0-9][-0-9.]*|O=?[0-3])$"
+# A negative number has no dot: vLLM would read -1.5 as a structured option and swallow the argument behind it.
+_SHORT = "^-([0-9]+|O=?[0-3])$"
 _is_short = whole(_SHORT)
 
 

@@ -12,9 +12,15 @@ from bailiwick.api.timestamps import Timestamp
 
 
 class Machine(Part):
-    """Which machine is meant. Every identity that is given must match the node, or the statement does not count."""
+    """Which machine is meant. Every identity that is given must match the node, or the statement does not count.
+
+    A signature counts for more than Declared only with a machineID, systemUUID or providerID.
+    """
 
     name: ObjectName = Field(description="Name of the node.")
+    uid: str | None = Field(
+        default=None, max_length=64, description="The node's metadata.uid: a node that registers anew gets another."
+    )
     machine_id: str | None = Field(default=None, max_length=64, description="The node's status.nodeInfo.machineID.")
     system_uuid: str | None = Field(default=None, max_length=64, description="The node's status.nodeInfo.systemUUID.")
     provider_id: str | None = Field(default=None, max_length=512, description="The node's spec.providerID.")

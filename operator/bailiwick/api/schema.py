@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from bailiwick.api.acceleratorclass import AcceleratorClass
+from bailiwick.api.authority import Authority
 from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.api.markers import VALIDATIONS
 from bailiwick.api.nodestatement import NodeStatement
@@ -23,6 +24,7 @@ Schema = dict[str, Any]
 
 KINDS: tuple[type[Resource], ...] = (
     AcceleratorClass,
+    Authority,
     Jurisdiction,
     NodeStatement,
     ResidencyPolicy,

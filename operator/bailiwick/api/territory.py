@@ -40,9 +40,27 @@ class TerritoryStorage(Part):
     classes: _Names = Field(max_length=64, description="Allowed StorageClasses.")
 
 
+class TerritoryPorts(Part):
+    """A range of ports of one protocol."""
+
+    protocol: str = Field(max_length=4, description="Transport protocol.")
+    port: int = Field(ge=1, le=65535, description="First port.")
+    end_port: int = Field(ge=1, le=65535, description="Last port.")
+
+
+class TerritoryEgress(Part):
+    """One destination outside the cluster."""
+
+    cidr: str = Field(max_length=49, description="Address range.")
+    ports: Annotated[tuple[TerritoryPorts, ...], Atomic] = Field(max_length=32, description="Empty: every port.")
+
+
 class TerritoryNetwork(Part):
     """What the policy lets cross the edge of its namespaces."""
 
+    egress: Annotated[tuple[TerritoryEgress, ...], Atomic] = Field(
+        max_length=64, description="Destinations outside the cluster."
+    )
     services: _Names = Field(max_length=4, description="Allowed Service types.")
     ingress_classes: _Names = Field(max_length=32, description="Allowed IngressClasses.")
     gateway_classes: _Names = Field(max_length=32, description="Allowed GatewayClasses.")
@@ -51,11 +69,11 @@ class TerritoryNetwork(Part):
 class TerritoryAccess(Part):
     """Which ways into a running pod the policy opens."""
 
-    exec: Permission = Field(description="kubectl exec.")
-    attach: Permission = Field(description="kubectl attach.")
-    port_forward: Permission = Field(description="kubectl port-forward.")
+    exec: Permission = Field(description="Running a command in a container.")
+    attach: Permission = Field(description="Reading and writing a container's terminal.")
+    port_forward: Permission = Field(description="Tunnels into a pod.")
     proxy: Permission = Field(description="The API server's proxy to pods and Services.")
-    ephemeral_containers: Permission = Field(description="kubectl debug.")
+    ephemeral_containers: Permission = Field(description="Containers that are added to a running pod.")
 
 
 class TerritorySpec(Part):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib import import_module
 
 from bailiwick import __version__
 
 COMMANDS = {
     "operator": ("bailiwick.cli.operator", "run the operator: the territory loop and the model loop"),
+    "statement": ("bailiwick.cli.statement", "sign and verify NodeStatements, without a cluster"),
 }
 
 
@@ -22,6 +24,8 @@ def main() -> int:
     for name, (module, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         command.set_defaults(module=module)
+        if name in sys.argv[1:2] and (add_arguments := getattr(import_module(module), "add_arguments", None)):
+            add_arguments(command)
     arguments = parser.parse_args()
     exit_code: int = import_module(arguments.module).main(arguments)
     return exit_code

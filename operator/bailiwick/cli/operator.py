@@ -21,12 +21,13 @@ from bailiwick.cluster.lease import Lease, LeaseLostError, utc_now
 from bailiwick.cluster.listwatch import Feed, Scope
 from bailiwick.cluster.pace import Pace
 from bailiwick.control.audit import AuditLoop
+from bailiwick.control.canary import EVERY_SECONDS, CanaryLoop, identities
 from bailiwick.control.health import Health, serve
 from bailiwick.control.kopf_events import KopfEvents
 from bailiwick.control.metrics import Metrics
 from bailiwick.control.model import ModelLoop
 from bailiwick.control.queue import KeyedQueue, Priority
-from bailiwick.control.routes import AUDIT, MODEL, SPREAD, SWEEP, TERRITORY, Routes, SpreadLoop
+from bailiwick.control.routes import AUDIT, CANARY, MODEL, SPREAD, SWEEP, TERRITORY, Routes, SpreadLoop
 from bailiwick.control.status import StatusWriter
 from bailiwick.control.stores import Stores
 from bailiwick.control.territory import TerritoryLoop
@@ -55,6 +56,7 @@ class Environment:
     pod: str
     port: int
     kubeconfig: str | None
+    canary_seconds: float
     settings: Settings
 
     @classmethod
@@ -65,6 +67,7 @@ class Environment:
             pod=variables.get("POD_NAME", f"bailiwick-{os.getpid()}"),
             port=int(variables.get("BAILIWICK_PORT", "8080")),
             kubeconfig=variables.get("KUBECONFIG"),
+            canary_seconds=float(variables.get("BAILIWICK_CANARY_SECONDS", EVERY_SECONDS)),
             settings=Settings(
                 gate_image=variables["BAILIWICK_GATE_IMAGE"],
                 monitoring_namespace=variables.get("BAILIWICK_MONITORING_NAMESPACE") or None,
@@ -121,13 +124,27 @@ class Operator:
         status = StatusWriter(writer=writer, events=events)
         world = World(self._stores, clock=utc_now, exempt=exempt_namespaces(self._environment.namespace))
         routes = Routes(stores=self._stores, queue=self._queue)
+        canary = CanaryLoop(
+            world=world,
+            api=api,
+            speaks={
+                # Without an observer: what it tries changes nothing, and has a metric of its own.
+                identity: Api(connection, guard=lease.check, acting_as=person)
+                for identity, person in identities(self._environment.namespace).items()
+            },
+            tell=lambda name: self._queue.add(TERRITORY, name),
+            observer=self._metrics,
+            seconds=self._environment.canary_seconds,
+        )
+        territory = TerritoryLoop(
+            world=world, writer=writer, status=status, proof=canary.proof, audited=lambda policy: audit.audited(policy)
+        )
         audit = AuditLoop(
             world=world, api=api, writer=writer, events=events, queue=self._queue, observer=self._metrics,
-            clock=self._pace.clock,
+            clock=self._pace.clock, judged=territory.judged,
         )  # fmt: skip
-        territory = TerritoryLoop(world=world, writer=writer, status=status, audited=audit.audited)
         model = ModelLoop(world=world, writer=writer, status=status, settings=self._environment.settings)
-        spread = SpreadLoop(queue=self._queue, keys={TERRITORY: territory.keys, MODEL: model.keys})
+        spread = SpreadLoop(queue=self._queue, keys={TERRITORY: territory.keys, MODEL: model.keys, CANARY: canary.keys})
         kopf = KopfEvents(
             connection=connection,
             stores=[store for store in self._stores if store is not self._stores.pods],
@@ -135,6 +152,8 @@ class Operator:
             changed=routes.changed,
         )
         self._metrics.watch_stores(self._stores, self._pace.clock)
+        self._metrics.watch_policies(self._stores.policies)
+        self._metrics.watch_violations(audit.violations)
         self._metrics.watch_queue(self._queue.waiting, self._queue.running)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(_keep(lease)), tasks.create_task(events.run())]
@@ -148,6 +167,7 @@ class Operator:
                 loops: dict[str, Reconcile] = {
                     TERRITORY: territory.reconcile,
                     MODEL: model.reconcile,
+                    CANARY: canary.reconcile,
                     SPREAD: spread.reconcile,
                     AUDIT: audit.reconcile,
                 }

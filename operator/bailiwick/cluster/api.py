@@ -17,14 +17,14 @@ from bailiwick.cluster.calls import Call, Caller, Raw
 from bailiwick.cluster.errors import Conflict, NotFound, Terminal, refusal, unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from bailiwick.cluster.calls import Observer
     from bailiwick.cluster.connection import Connection
     from bailiwick.cluster.errors import ApiError
     from bailiwick.cluster.resources import Resource
 
-__all__ = ["FIELD_MANAGER", "Api", "Event", "Page", "Raw"]
+__all__ = ["FIELD_MANAGER", "Api", "Event", "Page", "Person", "Raw"]
 
 FIELD_MANAGER = "bailiwick"
 TOTAL_SECONDS = 30.0
@@ -49,6 +49,19 @@ class Page:
     resource_version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody to act as. Without ``group``, Kubernetes adds those that follow from a service account's name."""
+
+    user: str
+    group: str | None = None
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What asks the API server for it."""
+        return {"Impersonate-User": self.user} | ({"Impersonate-Group": self.group} if self.group else {})
+
+
 class Event(NamedTuple):
     """One event of a watch: ADDED, MODIFIED, DELETED or BOOKMARK (its object has only a resourceVersion)."""
 
@@ -61,9 +74,10 @@ class Api:
 
     They raise Transient, Conflict or Terminal (NotFound among them) of `bailiwick.cluster.errors`.
     ``guard`` is asked before every write and may raise; the leader's lease stops a process that lost it there.
+    ``acting_as`` is somebody else in whose name every call is made, for which the right to impersonate is needed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by keyword
         self,
         connection: Connection,
         *,
@@ -71,8 +85,16 @@ class Api:
         seconds: float = TOTAL_SECONDS,
         observer: Observer | None = None,
         guard: Callable[[], None] | None = None,
+        acting_as: Person | None = None,
     ) -> None:
-        self._caller = Caller(connection, concurrency=concurrency, seconds=seconds, observer=observer, guard=guard)
+        self._caller = Caller(
+            connection,
+            concurrency=concurrency,
+            seconds=seconds,
+            observer=observer,
+            guard=guard,
+            headers=acting_as.headers if acting_as else None,
+        )
 
     async def get(
         self, resource: Resource, name: str, namespace: str | None = None, *, seconds: float | None = None
@@ -128,16 +150,14 @@ class Api:
         manifest: Raw,
         *,
         subresource: str | None = None,
-        force: bool = True,
         dry_run: bool = False,
     ) -> Raw:
-        """Server-side apply: what we stop setting is removed; what others own is ours after it, with ``force``.
+        """Server-side apply: what we stop setting is removed; what others own is ours after it.
 
-        Without ``force`` a field that somebody else set otherwise is a Conflict (reason Conflict, with causes).
-        With a metadata.resourceVersion that is not the current one: Conflict too.
+        With a metadata.resourceVersion that is not the current one: Conflict.
         """
         metadata = manifest["metadata"]
-        params = {**_write(dry_run=dry_run), "force": str(force).lower()}
+        params = {**_write(dry_run=dry_run), "force": "true"}
         where = (resource, metadata.get("namespace"), metadata["name"], subresource)
         return await self._caller.object(Call("apply", "PATCH", *where, params, manifest, _APPLY))
 
@@ -170,10 +190,12 @@ class Api:
         patch: Raw,
         *,
         subresource: str | None = None,
+        dry_run: bool = False,
         seconds: float | None = None,
     ) -> Raw:
         """JSON merge patch: null removes. A metadata.resourceVersion in it must be current: Conflict."""
-        call = Call("patch", "PATCH", resource, namespace, name, subresource, _write(), patch, _MERGE)
+        params = _write(dry_run=dry_run)
+        call = Call("patch", "PATCH", resource, namespace, name, subresource, params, patch, _MERGE)
         return await self._caller.object(call, seconds)
 
     async def patch_json(
@@ -222,11 +244,12 @@ class Api:
         manifest: Raw,
         *,
         dry_run: bool = False,
+        seconds: float | None = None,
     ) -> Raw:
         """POST to a subresource: eviction, binding, token."""
         params = _write(dry_run=dry_run)
         return await self._caller.object(
-            Call("create", "POST", resource, namespace, name, subresource, params, manifest)
+            Call("create", "POST", resource, namespace, name, subresource, params, manifest), seconds
         )
 
     async def watch(  # noqa: PLR0913 - the API's own parameters, by keyword

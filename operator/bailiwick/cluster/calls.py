@@ -80,7 +80,7 @@ class _Outcome:
 class Caller:
     """Makes calls, so many at once, each within ``seconds`` in all. ``guard`` is asked before every write."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by keyword
         self,
         connection: Connection,
         *,
@@ -88,8 +88,10 @@ class Caller:
         seconds: float,
         observer: Observer | None,
         guard: Callable[[], None] | None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._connection = connection
+        self._headers = headers or {}
         self._slots = asyncio.Semaphore(concurrency)
         self._seconds = seconds
         self._observer = observer
@@ -141,7 +143,7 @@ class Caller:
         if self._guard and call.method != "GET":
             self._guard()  # here, after the wait for a slot: the last moment before the write leaves
         outcome.begun = time.monotonic()
-        headers = {"Accept": JSON, **await self._connection.headers()}
+        headers = {"Accept": JSON, **self._headers, **await self._connection.headers()}
         data = None
         if call.body is not None:
             headers["Content-Type"] = call.content_type

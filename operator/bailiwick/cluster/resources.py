@@ -55,11 +55,13 @@ SOVEREIGN_MODELS = _bailiwick("sovereignmodels", "SovereignModel", namespaced=Tr
 JURISDICTIONS = _bailiwick("jurisdictions", "Jurisdiction")
 TERRITORIES = _bailiwick("territories", "Territory")
 ACCELERATOR_CLASSES = _bailiwick("acceleratorclasses", "AcceleratorClass")
+AUTHORITIES = _bailiwick("authorities", "Authority")
 NODE_STATEMENTS = _bailiwick("nodestatements", "NodeStatement")
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
 PODS = Resource("", "v1", "pods", "Pod", namespaced=True)
+BINDINGS = Resource("", "v1", "bindings", "Binding", namespaced=True)
 SERVICES = Resource("", "v1", "services", "Service", namespaced=True)
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", namespaced=True)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)

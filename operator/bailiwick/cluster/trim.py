@@ -129,7 +129,8 @@ def judged(manifest: Raw) -> Raw:
 
 _MANAGED = "app.kubernetes.io/managed-by"
 _JUDGED_ANNOTATIONS = frozenset({
-    "bailiwick.dev/violation-since", "bailiwick.dev/quarantined-labels", "kubernetes.io/config.mirror",
+    "bailiwick.dev/violation-since", "bailiwick.dev/quarantined-labels", "bailiwick.dev/quarantined-by",
+    "kubernetes.io/config.mirror",
 })  # fmt: skip
 
 

@@ -6,16 +6,30 @@ import asyncio
 import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from heapq import nsmallest
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from bailiwick.cluster import resources
 from bailiwick.cluster.errors import ApiError, NotFound, Terminal, Transient
+from bailiwick.control.confirm import Witness, still_there
 from bailiwick.control.queue import Priority
 from bailiwick.control.routes import AUDIT, SWEEP, TERRITORY
 from bailiwick.control.stores import BY_GROUP, BY_NAMESPACE, BY_NODE, IN_QUARANTINE, MARKED
 from bailiwick.residency import quarantine
-from bailiwick.residency.audit import Audited, Judge, Plan, Pod, Step, Violation, last_step, plan, read_pod, runs
+from bailiwick.residency.audit import (
+    MOST_ENTRIES,
+    Audited,
+    Judge,
+    Plan,
+    Pod,
+    Step,
+    Violation,
+    last_step,
+    plan,
+    read_pod,
+    runs,
+)
 from bailiwick.residency.datapaths import judge_service, judge_volume
 from bailiwick.residency.rules import judge
 
@@ -33,6 +47,10 @@ if TYPE_CHECKING:
     from bailiwick.residency.verdict import Verdict
 
 SWEEP_SECONDS = 60.0
+SETTLE_SECONDS = 1.0
+"""Between finding a pod outside and the first step against it: what makes it lawful may be on its way to the stores."""
+DOUBT_SECONDS = 0.5
+"""How soon a violation is looked at again that the API server does not confirm."""
 BLOCKED_SECONDS = 10.0
 """How soon an eviction that a PodDisruptionBudget held up is tried again."""
 
@@ -45,17 +63,21 @@ class Observer(Protocol):
     def stepped(self, policy: str, step: str, pods: int) -> None:
         """A step was taken against so many pods, for a policy."""
 
-    def swept(self, seconds: float, violations: Mapping[tuple[str, str], int]) -> None:
-        """Everything was judged; violations by policy and reason."""
+    def swept(self, seconds: float) -> None:
+        """Everything was judged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A pod that is outside. ``since`` is when this process, or the pod's annotation before it, first said so."""
+    """A pod that is outside.
+
+    ``since`` is when this process, or the pod's annotation before it, first said so; ``seen`` is this process's clock.
+    """
 
     uid: str
     node: str
     since: datetime
+    seen: float
     verdicts: tuple[tuple[str, Verdict], ...]
 
 
@@ -69,7 +91,10 @@ class Outside:
 
 
 class AuditLoop:
-    """Reconciles (namespace, pod), (namespace, ""), ("", node) and SWEEP. ``clock`` counts seconds, for durations."""
+    """Reconciles (namespace, pod), (namespace, ""), ("", node) and SWEEP. ``clock`` counts seconds, for durations.
+
+    ``judged`` says whether a policy's Territory in force was made from what is believed about a node now.
+    """
 
     def __init__(  # noqa: PLR0913 - by keyword
         self,
@@ -81,6 +106,7 @@ class AuditLoop:
         queue: KeyedQueue,
         observer: Observer,
         clock: Callable[[], float],
+        judged: Callable[[CompiledPolicy, str], bool],
     ) -> None:
         self._world = world
         self._stores = world.stores
@@ -90,6 +116,8 @@ class AuditLoop:
         self._queue = queue
         self._observer = observer
         self._clock = clock
+        self._judged = judged
+        self._taken: dict[str, Step] = {}
         self._found: defaultdict[str, dict[str, Found]] = defaultdict(dict)
         self._others: tuple[Outside, ...] = ()
         self._unseen = "not looked at yet"
@@ -127,7 +155,33 @@ class AuditLoop:
                 if by == policy.name
             ]
         others = tuple(each.sentence for each in self._others if each.policy == policy.name)
-        return Audited(pods, tuple(outside), others, self._unseen)
+        return Audited(pods, tuple(outside), others, self._entries(policy), self._unseen)
+
+    def _entries(self, policy: CompiledPolicy) -> tuple[Mapping[str, object], ...]:
+        found = (
+            (f"{namespace}/{name}", found, verdict)
+            for namespace in self._world.governed(policy)
+            for name, found in self._found.get(namespace, {}).items()
+            for by, verdict in found.verdicts
+            if by == policy.name
+        )
+        return tuple(
+            {
+                "pod": pod,
+                "node": found.node,
+                "reason": str(verdict.reason),
+                "step": self._step(pod, found).word,
+                "since": f"{found.since:%Y-%m-%dT%H:%M:%SZ}",
+            }
+            for pod, found, verdict in nsmallest(MOST_ENTRIES, found, key=lambda each: each[0])
+        )
+
+    def _step(self, pod: str, found: Found) -> Step:
+        """The last step taken; of those before this process began, a quarantine is seen on the pod."""
+        namespace, _, name = pod.partition("/")
+        raw = self._stores.pods.get((namespace, name))
+        cut_off = raw is not None and read_pod(raw).quarantined
+        return max(self._taken.get(found.uid, Step.REPORT), Step.QUARANTINE if cut_off else Step.REPORT)
 
     # Judging
 
@@ -154,7 +208,8 @@ class AuditLoop:
             logger.warning("volumes and Services could not be judged: %s", error)
             self._unseen = str(error)
         self._swept = {name: policy.spec for name, policy in policies.items()}
-        self._observer.swept(self._clock() - begun, self._count())
+        self._observer.swept(self._clock() - begun)
+        self._forget()
         for name in policies:
             self._queue.add(TERRITORY, name, priority=Priority.RESYNC)
         return SWEEP_SECONDS
@@ -178,7 +233,8 @@ class AuditLoop:
             told_before = before is not None and before.uid == pod.uid
             moments = [now, *([pod.since] if pod.since else []), *([before.since] if before and told_before else [])]
             verdicts = tuple((violation.policy.name, violation.verdict) for violation in violations)
-            known[name] = Found(pod.uid, pod.node, min(moments), verdicts)
+            first = before.seen if before and told_before else self._clock()
+            known[name] = Found(pod.uid, pod.node, min(moments), first, verdicts)
             if not told_before and pod.since is None:
                 self._report(raw, violations)
         return seen
@@ -216,7 +272,13 @@ class AuditLoop:
             self._events.post(raw, verdict.reason, verdict.message, action=Step.REPORT.word, warning=True)
         return [outside]
 
-    def _count(self) -> Counter[tuple[str, str]]:
+    def _forget(self) -> None:
+        """What was done to pods that are gone, or inside again."""
+        outside = {found.uid for namespace in self._found.values() for found in namespace.values()}
+        self._taken = {uid: step for uid, step in self._taken.items() if uid in outside}
+
+    def violations(self) -> Mapping[tuple[str, str], int]:
+        """How much is outside at this moment, by policy and reason."""
         pods = (found for namespace in self._found.values() for found in namespace.values())
         counted = Counter((policy, str(verdict.reason)) for found in pods for policy, verdict in found.verdicts)
         return counted + Counter((each.policy, str(each.reason)) for each in self._others)
@@ -235,13 +297,18 @@ class AuditLoop:
         after = {name: known[name].verdicts for name in names if name in known}
         for policy in {policy for verdicts in _differing(before, after) for policy, _ in verdicts}:
             self._queue.add(TERRITORY, policy)
-        plans, again = self._plans(seen)
+        plans, again = self._plans(seen, await self._doubted(seen))
         selectors: list[Raw] = []
-        if any(each.step >= Step.QUARANTINE for each, _ in plans.values()):
+        if any(each and each[0].step >= Step.QUARANTINE for each in plans.values()):
             await self._writer.apply(quarantine.network_policy(namespace))
             selectors = await self._selectors(namespace)
         waits = await asyncio.gather(
-            *(self._treat(*seen[name][:2], plans.get(name), selectors) for name in seen), return_exceptions=True
+            *(
+                self._treat(raw, pod, plans.get(name), selectors)
+                for name, (raw, pod, _) in seen.items()
+                if name not in plans or plans[name]
+            ),
+            return_exceptions=True,
         )
         if not self._stores.pods.count(IN_QUARANTINE, namespace):
             await self._writer.delete(resources.NETWORK_POLICIES, quarantine.NETWORK_POLICY, namespace)
@@ -258,25 +325,44 @@ class AuditLoop:
                 wanted.update(member for _, member in self._stores.pods.find(BY_GROUP, (namespace, group)))
         return wanted
 
+    async def _doubted(self, seen: Mapping[str, tuple[Raw, Pod, tuple[Violation, ...]]]) -> set[tuple[str, str]]:
+        """Violations, by pod and policy, on which no step may rest yet: just found, or not confirmed."""
+        witness = Witness(api=self._api, nodes=self._stores.nodes, judged=self._judged)
+        doubted = set()
+        for name, (_, pod, violations) in seen.items():
+            for policy in (each.policy for each in violations if last_step(each.policy) > Step.REPORT):
+                settled = self._clock() - self._found[pod.namespace][name].seen >= SETTLE_SECONDS
+                if not settled or not await witness.confirms(policy, pod.node):
+                    doubted.add((name, policy.name))
+        return doubted
+
     def _plans(
-        self, seen: Mapping[str, tuple[Raw, Pod, tuple[Violation, ...]]]
-    ) -> tuple[dict[str, tuple[Plan, datetime]], float | None]:
-        """By pod, the step to be taken now and since when its clock runs. The members of a group share both."""
+        self, seen: Mapping[str, tuple[Raw, Pod, tuple[Violation, ...]]], doubted: set[tuple[str, str]]
+    ) -> tuple[dict[str, tuple[Plan, datetime] | None], float | None]:
+        """By pod, the step to be taken now and since when its clock runs. The members of a group share both.
+
+        None leaves a pod as it is: it may be outside, and may not.
+        """
         groups: defaultdict[str, list[tuple[Pod, tuple[Violation, ...]]]] = defaultdict(list)
         for raw, pod, violations in seen.values():
             if runs(raw):
                 groups[pod.group or f"/{pod.name}"].append((pod, violations))
-        plans: dict[str, tuple[Plan, datetime]] = {}
+        plans: dict[str, tuple[Plan, datetime] | None] = {}
         again: list[float] = []
         now = self._world.clock()
         for members in groups.values():
-            violated = {each.policy.name: each.policy for _, violations in members for each in violations}
+            violated = [(pod.name, each.policy) for pod, violations in members for each in violations]
+            if not violated:
+                continue
+            certain = {policy.name: policy for name, policy in violated if (name, policy.name) not in doubted}
+            unsure = any(policy.name not in certain for _, policy in violated)
+            again += [DOUBT_SECONDS] if unsure else []
             found = [self._found[pod.namespace].get(pod.name) for pod, _ in members]
-            if violated:
-                since = min(each.since for each in found if each)
-                made = plan(tuple(violated.values()), since, now)
-                plans |= {pod.name: (made, since) for pod, _ in members}
-                again += [made.look_again_in] if made.look_again_in is not None else []
+            since = min(each.since for each in found if each)
+            made = plan(tuple(certain.values()), since, now) if certain else None
+            again += [made.look_again_in] if made and made.look_again_in is not None else []
+            acts = made is not None and not (unsure and made.step is Step.REPORT)
+            plans |= {pod.name: (made, since) if made and acts else None for pod, _ in members}
         return plans, min(again, default=None)
 
     async def _selectors(self, namespace: str) -> list[Raw]:
@@ -304,9 +390,9 @@ class AuditLoop:
             made, since = planned
             if pod.mirror or not await self._mark(raw, made, since, selectors):
                 return None  # a kubelet runs a static pod from a file: nothing done to its mirror reaches it
-            if made.step is Step.EVICT and not pod.terminating:
+            if made.step is Step.EVICT and not pod.terminating and await still_there(self._api, pod):
                 return await self._evict(raw, pod, made)
-            if made.step is Step.DELETE and not pod.ends_in_time:
+            if made.step is Step.DELETE and not pod.ends_in_time and await still_there(self._api, pod):
                 await self._api.delete(
                     resources.PODS, pod.name, pod.namespace, uid=pod.uid, grace_seconds=pod.grace_seconds
                 )
@@ -321,8 +407,12 @@ class AuditLoop:
         if made.step is Step.REPORT:
             await self._release(raw, read_pod(raw))
             return False
-        if patch := quarantine.enter(metadata, selectors, since):
-            await self._writer.metadata(resources.PODS, raw, patch)
+        if quarantine.enter(metadata, selectors, since, made.policy):
+            live = await still_there(self._api, read_pod(raw))
+            if live is None:
+                return False
+            patch = quarantine.enter(live["metadata"], selectors, since, made.policy)
+            await self._writer.metadata(resources.PODS, live, patch)
             if metadata.get("labels", {}).get(quarantine.QUARANTINED) != "true":
                 note = f"cut off from the network and from its Services: it violates policy {made.policy}"
                 self._tell(raw, made, "Quarantined", note, step=Step.QUARANTINE)
@@ -347,6 +437,7 @@ class AuditLoop:
 
     async def _release(self, raw: Raw, pod: Pod) -> None:
         """Take back a quarantine, unless a policy that cannot be read may want it."""
+        policy = (raw["metadata"].get("annotations") or {}).get(quarantine.BY)
         patch = quarantine.leave(raw["metadata"])
         if not patch or len(self._world.policies()) < len(self._stores.policies):
             return
@@ -357,9 +448,9 @@ class AuditLoop:
                 raise
             logger.warning("pod %s/%s stays in quarantine: %s", pod.namespace, pod.name, error)
             return
-        if pod.quarantined:
+        if pod.quarantined and policy:
             self._events.post(raw, "Released", "out of quarantine: it violates no policy", action="Release")
-            self._observer.stepped("", "Release", 1)
+            self._observer.stepped(policy, "Release", 1)
 
     # Telling
 
@@ -373,8 +464,10 @@ class AuditLoop:
             self._observer.stepped(name, Step.REPORT.word, 1)
 
     def _tell(self, raw: Raw, made: Plan, reason: str, note: str, *, step: Step | None = None) -> None:
-        metadata = raw["metadata"]
-        word = (made.step if step is None else step).word
+        metadata, taken = raw["metadata"], made.step if step is None else step
+        word = taken.word
+        self._taken[metadata["uid"]] = taken
+        self._queue.add_after(TERRITORY, made.policy, SETTLE_SECONDS)  # many pods at once are told at once
         self._events.post(raw, reason, note, action=word, warning=True)
         self._post_on(made.policy, reason, f"pod {metadata['namespace']}/{metadata['name']} {note}", action=word)
         self._observer.stepped(made.policy, word, 1)

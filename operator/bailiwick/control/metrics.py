@@ -59,10 +59,6 @@ class Metrics:
             "bailiwick_store_missed_changes", "Changes that a relist found and no event had told.",
             ["resource"], registry=self.registry,
         )  # fmt: skip
-        self._violations = Gauge(
-            "bailiwick_violations", "Pods, volumes and Services that violate a policy, by reason.",
-            ["policy", "reason"], registry=self.registry,
-        )  # fmt: skip
         self._audit_steps = Counter(
             "bailiwick_audit_steps", "Steps against pods outside: Report, Quarantine, Evict, Delete, Release.",
             ["policy", "step"], registry=self.registry,
@@ -70,6 +66,11 @@ class Metrics:
         self._audit_seconds = Histogram(
             "bailiwick_audit_seconds", "How long it took to judge everything once.", buckets=_SLOW,
             registry=self.registry,
+        )  # fmt: skip
+        self._attempts = Counter(
+            "bailiwick_canary_attempts",
+            "What the canary tried: held (as it must be), breached (the border is open), unclear (proves nothing).",
+            ["policy", "attempt", "outcome"], registry=self.registry,
         )  # fmt: skip
         self._leader = Gauge(
             "bailiwick_leader", "1 on the replica that holds the lease, 0 on a standby.", registry=self.registry
@@ -103,16 +104,29 @@ class Metrics:
         """One step was taken against so many pods, for a policy."""
         self._audit_steps.labels(policy, step).inc(pods)
 
-    def swept(self, seconds: float, violations: Mapping[tuple[str, str], int]) -> None:
-        """Everything was judged; ``violations`` counts them by policy and reason."""
+    def swept(self, seconds: float) -> None:
+        """Everything was judged."""
         self._audit_seconds.observe(seconds)
-        self._violations.clear()
-        for (policy, reason), count in violations.items():
-            self._violations.labels(policy, reason).set(count)
 
     def leading(self, *, leader: bool) -> None:
         """This replica became leader, or is a standby."""
         self._leader.set(leader)
+
+    def tried(self, policy: str, attempt: str, outcome: str) -> None:
+        """The canary made one attempt on a policy's border."""
+        self._attempts.labels(policy, attempt, outcome).inc()
+
+    def retired(self, policy: str) -> None:
+        """The canary tries a policy no longer."""
+        self._attempts.remove_by_labels({"policy": policy})
+
+    def watch_policies(self, policies: Store) -> None:
+        """Report whether each policy is proved to be enforced, as its status says it, whenever somebody asks."""
+        self.registry.register(_Policies(policies))
+
+    def watch_violations(self, count: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        """Report how much violates, by policy and reason, whenever somebody asks."""
+        self.registry.register(_Violations(count))
 
     def watch_stores(self, stores: Iterable[Store], clock: Callable[[], float]) -> None:
         """Report objects, bytes and age of stores whenever somebody asks."""
@@ -143,6 +157,37 @@ class _Stores:
             size.add_metric(name, store.size)
             age.add_metric(name, store.age(now))
         yield from (objects, size, age)
+
+
+class _Policies:
+    def __init__(self, policies: Store) -> None:
+        self._policies = policies
+
+    def collect(self) -> Iterator[Metric]:
+        enforced = GaugeMetricFamily(
+            "bailiwick_policy_enforced",
+            "1 while the canary proves that a policy is enforced; 0 when it is not, or when nobody can say.",
+            labels=["policy"],
+        )
+        for (_, name), policy in self._policies.items():
+            stated = {each["type"]: each["status"] for each in (policy.get("status") or {}).get("conditions", ())}
+            enforced.add_metric([name], float(stated.get("Enforced") == "True"))
+        yield enforced
+
+
+class _Violations:
+    def __init__(self, count: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        self._count = count
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "bailiwick_violations",
+            "Pods, volumes and Services that violate a policy, by reason.",
+            labels=["policy", "reason"],
+        )
+        for labels, count in self._count().items():
+            family.add_metric(labels, count)
+        yield family
 
 
 class _Queue:

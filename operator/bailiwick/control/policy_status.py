@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from bailiwick.api.conditions import Stated, false, settle, true, unknown
+from bailiwick.api.residencypolicy import Mode
 from bailiwick.residency.audit import Audited, compliant
+from bailiwick.residency.proofs import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from bailiwick.cluster.api import Raw
     from bailiwick.cluster.errors import ApiError
     from bailiwick.residency.policies import CompiledPolicy
+    from bailiwick.residency.proofs import Proof
     from bailiwick.residency.territories import CompiledTerritory
+
+GOOD_FOR = timedelta(minutes=3)
+"""A proof that is older says nothing about now."""
+BETWEEN = timedelta(seconds=59)
+"""A proof that changes nothing is written down once a minute, whatever made the canary look more often."""
 
 
 def summarise(  # noqa: PLR0913 - by keyword
@@ -24,21 +32,24 @@ def summarise(  # noqa: PLR0913 - by keyword
     *,
     namespaces: int,
     failure: ApiError | None,
+    proof: Proof | None = None,
     now: datetime,
     audited: Audited | None = None,
 ) -> Mapping[str, Any]:
     """The status of a policy whose border was just brought in line, or could not be because of ``failure``.
 
-    ``namespaces`` says how many it governs, ``audited`` what became of the pods there: None before the first sweep.
+    ``namespaces`` says how many it governs; ``proof`` is what the canary found last, since the operator began;
+    ``audited`` is what the audit found in its last sweep, None before the first.
     """
     previous = manifest.get("status") or {}
     generation = manifest["metadata"].get("generation", 0)
     accepted = _accepted(policy)
+    enforced = _enforced(previous, policy, proof, namespaces=namespaces, generation=generation, now=now)
     return {
         "observedGeneration": generation,
         "conditions": settle(
             previous.get("conditions", ()),
-            (accepted, _not_yet_proved(), compliant(audited), _ready(accepted, policy, territory, failure)),
+            (accepted, enforced, compliant(audited), _ready(accepted, enforced, policy, territory, failure)),
             generation=generation,
             now=now,
         ),
@@ -50,6 +61,8 @@ def summarise(  # noqa: PLR0913 - by keyword
         },
         "outside": [count.model_dump(mode="json", by_alias=True) for count in territory.outside],
         "digest": territory.spec.digest,
+        "violations": [dict(each) for each in audited.entries] if audited else previous.get("violations", []),
+        **_times(previous, enforced, proof, generation=generation, now=now),
     }
 
 
@@ -61,16 +74,97 @@ def _accepted(policy: CompiledPolicy) -> Stated:
     return false("Accepted", first.reason, f"{first.message}{more}")
 
 
-def _not_yet_proved() -> Stated:
-    """What only a canary can say. Nobody looked, so nobody may claim it."""
-    return unknown("Enforced", "NotProved", "the border is written, but no canary has tried to cross it yet")
+def _enforced(  # noqa: PLR0913 - by keyword
+    previous: Mapping[str, Any],
+    policy: CompiledPolicy,
+    proof: Proof | None,
+    *,
+    namespaces: int,
+    generation: int,
+    now: datetime,
+) -> Stated:
+    """What the canary proved, for as long as that holds: a newer policy, or a proof that grew old, is not proved."""
+    if policy.mode is not Mode.ENFORCE:
+        return unknown("Enforced", "NotAsked", f"mode {policy.mode} refuses nothing, so there is nothing to prove")
+    if namespaces == 0:
+        said = "the policy governs no namespace, so nothing can be tried; label one as its namespaceSelector asks"
+        return unknown("Enforced", "NothingGoverned", said)
+    current = proof if proof and proof.generation == generation else None
+    return (
+        (current and _found(current, now))
+        or _known(previous, generation=generation, now=now)
+        or unknown("Enforced", "NotProved", current.message if current else _unproved(previous, generation=generation))
+    )
 
 
-def _ready(accepted: Stated, policy: CompiledPolicy, territory: CompiledTerritory, failure: ApiError | None) -> Stated:
+def _found(proof: Proof, now: datetime) -> Stated | None:
+    if proof.outcome is Outcome.BREACHED:
+        return false("Enforced", proof.reason, proof.message)
+    if proof.outcome is Outcome.HELD and now - proof.at <= GOOD_FOR:
+        return true("Enforced", proof.reason, proof.message)
+    return None
+
+
+def _known(previous: Mapping[str, Any], *, generation: int, now: datetime) -> Stated | None:
+    """What was told before and was not looked at anew: a proof for a few minutes, a breach until it is disproved."""
+    before, proved = _condition(previous, "Enforced"), _moment(previous.get("lastProof"))
+    if before.get("observedGeneration") != generation:
+        return None
+    if before["status"] == "True" and proved and now - proved <= GOOD_FOR:
+        return true("Enforced", before["reason"], before["message"])
+    return false("Enforced", before["reason"], before["message"]) if before["status"] == "False" else None
+
+
+def _unproved(previous: Mapping[str, Any], *, generation: int) -> str:
+    """What an operator that began just now says: what was said before it, or that nobody tried."""
+    before = _condition(previous, "Enforced")
+    if before.get("observedGeneration") == generation and before["reason"] == "NotProved":
+        return str(before["message"])
+    return "the border is written, but the canary has not tried to cross it yet"
+
+
+def _times(
+    previous: Mapping[str, Any], enforced: Stated, proof: Proof | None, *, generation: int, now: datetime
+) -> Mapping[str, str]:
+    """When the canary last proved enforcement, to the minute or so, and since when it has."""
+    before = _condition(previous, "Enforced")
+    goes_on = before.get("status") == "True" and before.get("observedGeneration") == generation
+    last, since = previous.get("lastProof"), None
+    if proof and proof.outcome is Outcome.HELD and proof.generation == generation:
+        known = _moment(last)
+        if not goes_on or known is None or proof.at - known >= BETWEEN:
+            last = _stamp(proof.at)
+    if enforced.status == "True":
+        since = (goes_on and previous.get("enforcedSince")) or last or _stamp(now)
+    times = {"enforcedSince": since, "lastProof": last}
+    return {key: value for key, value in times.items() if value}
+
+
+def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    return next((each for each in status.get("conditions", ()) if each["type"] == kind), {})
+
+
+def _moment(written: str | None) -> datetime | None:
+    return datetime.fromisoformat(written) if written else None
+
+
+def _stamp(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _ready(
+    accepted: Stated,
+    enforced: Stated,
+    policy: CompiledPolicy,
+    territory: CompiledTerritory,
+    failure: ApiError | None,
+) -> Stated:
     if failure:
         return false("Ready", "NotWritten", f"the border could not be written and stays as it was: {failure}")
     if accepted.status != "True":
         return false("Ready", accepted.reason, accepted.message)
+    if enforced.status == "False":
+        return false("Ready", enforced.reason, enforced.message)
     if not territory.spec.nodes:
         first = territory.outside[0].message if territory.outside else "the cluster has no nodes"
         return false("Ready", "NoNodeInside", f"no node is inside, so nothing can run: {first}")

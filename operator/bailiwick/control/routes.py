@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from bailiwick.control.canary import SETTLE_SECONDS
 from bailiwick.control.queue import Priority
 from bailiwick.control.stores import BY_MODEL
 from bailiwick.residency.border import policy_of
-from bailiwick.residency.quarantine import NETWORK_POLICY
+from bailiwick.residency.egress import CLOSED, EGRESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -22,6 +23,7 @@ MODEL: Final = "model"
 AUDIT: Final = "audit"
 """Keys of the audit: (namespace, pod), (namespace, ""), ("", node), and SWEEP for everything."""
 SWEEP: Final = ("", "")
+CANARY: Final = "canary"
 SPREAD: Final = "spread"
 """The loop that turns "all policies" and "all models" into keys, so that a change of a node costs one key, not all."""
 
@@ -37,6 +39,7 @@ class Routes:
         self._by_store: dict[int, Callable[[Change, Priority], None]] = {
             id(stores.policies): self._policy,
             id(stores.jurisdictions): self._jurisdiction,
+            id(stores.authorities): self._jurisdiction,
             id(stores.statements): self._statement,
             id(stores.nodes): self._node,
             id(stores.namespaces): self._namespace,
@@ -58,12 +61,14 @@ class Routes:
 
     def _policy(self, change: Change, priority: Priority) -> None:
         self._queue.add(TERRITORY, change.key[1], priority=priority)
+        self._queue.add_after(CANARY, change.key[1], SETTLE_SECONDS)
         self._queue.add(SPREAD, MODEL, priority=priority)
         if _generation(change.before) != _generation(change.after):  # not for its status, which follows from the audit
             self._queue.add(AUDIT, SWEEP, priority=priority)
 
     def _territory(self, change: Change, priority: Priority) -> None:
         self._queue.add(TERRITORY, change.key[1], priority=priority)
+        self._queue.add_after(CANARY, change.key[1], SETTLE_SECONDS)
         self._queue.add(AUDIT, SWEEP, priority=priority)
 
     def _binding(self, change: Change, priority: Priority) -> None:
@@ -71,8 +76,10 @@ class Routes:
         policy = policy_of(binding) if binding else None
         if policy is None:
             self._queue.add(SPREAD, TERRITORY, priority=priority)
+            self._queue.add_after(SPREAD, CANARY, SETTLE_SECONDS)
         else:
             self._queue.add(TERRITORY, policy, priority=priority)
+            self._queue.add_after(CANARY, policy, SETTLE_SECONDS)
 
     def _everything(self, _: Change, priority: Priority) -> None:
         self._queue.add(SPREAD, TERRITORY, priority=priority)
@@ -96,18 +103,19 @@ class Routes:
     def _namespace(self, change: Change, priority: Priority) -> None:
         self._everything(change, priority)
         self._queue.add(AUDIT, (change.key[1], ""), priority=priority)
+        self._queue.add_after(SPREAD, CANARY, SETTLE_SECONDS)
 
     def _pod(self, change: Change, priority: Priority) -> None:
         self._child(change, priority)
         self._queue.add(AUDIT, change.key, priority=priority)
 
-    def _network_policy(self, change: Change, priority: Priority) -> None:
-        self._child(change, priority)
-        if change.key[1] == NETWORK_POLICY:
-            self._queue.add(AUDIT, (change.key[0], ""), priority=priority)
-
     def _model(self, change: Change, priority: Priority) -> None:
         self._queue.add(MODEL, change.key, priority=priority)
+
+    def _network_policy(self, change: Change, priority: Priority) -> None:
+        self._child(change, priority)
+        if change.key[1] in (CLOSED, EGRESS):
+            self._queue.add(SPREAD, TERRITORY, priority=priority)
 
     def _child(self, change: Change, priority: Priority) -> None:
         for key in change.values(BY_MODEL):

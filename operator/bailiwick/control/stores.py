@@ -90,6 +90,7 @@ class Stores:
 
     policies: Store = field(default_factory=lambda: _ours(resources.RESIDENCY_POLICIES))
     jurisdictions: Store = field(default_factory=lambda: _ours(resources.JURISDICTIONS))
+    authorities: Store = field(default_factory=lambda: _ours(resources.AUTHORITIES))
     statements: Store = field(default_factory=lambda: _ours(resources.NODE_STATEMENTS))
     classes: Store = field(default_factory=lambda: _ours(resources.ACCELERATOR_CLASSES))
     territories: Store = field(default_factory=lambda: Store(resources.TERRITORIES, trim=trim.child))
@@ -133,4 +134,5 @@ class Stores:
 
     def relist_seconds(self, store: Store) -> float:
         """How often a store is replaced by a list."""
-        return OFTEN if store in (self.policies, self.jurisdictions, self.statements, self.nodes) else SELDOM
+        revocable = (self.policies, self.jurisdictions, self.authorities, self.statements, self.nodes)
+        return OFTEN if store in revocable else SELDOM

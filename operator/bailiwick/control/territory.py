@@ -5,25 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bailiwick.cluster import resources
-from bailiwick.cluster.errors import ApiError
+from bailiwick.cluster.errors import ApiError, NotFound
 from bailiwick.control.policy_status import summarise
-from bailiwick.residency import border
+from bailiwick.residency import border, egress
 from bailiwick.residency.territories import GOVERNED_LABEL, RESIDENT, compile_territory, label_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from bailiwick.cluster.api import Raw
+    from bailiwick.cluster.store import Key
     from bailiwick.control.status import StatusWriter
     from bailiwick.control.world import World
     from bailiwick.control.writer import Writer
     from bailiwick.residency.audit import Audited
+    from bailiwick.residency.facts import NodeFacts
     from bailiwick.residency.policies import CompiledPolicy
+    from bailiwick.residency.proofs import Proof
     from bailiwick.residency.territories import CompiledTerritory
 
 
 class TerritoryLoop:
-    """Reconciles one policy by name. Keys are names of policies, of those that are gone too."""
+    """Reconciles one policy by name. Keys are names of policies, of those that are gone too.
+
+    ``proof`` is what the canary found last about a policy, ``audited`` what the audit did. Only this loop writes the
+    status of policies.
+    """
 
     def __init__(
         self,
@@ -31,12 +38,15 @@ class TerritoryLoop:
         world: World,
         writer: Writer,
         status: StatusWriter,
+        proof: Callable[[str], Proof | None],
         audited: Callable[[CompiledPolicy], Audited | None] = lambda _: None,
     ) -> None:
         self._world = world
+        self._proof = proof
         self._writer = writer
         self._status = status
         self._audited = audited
+        self._judged: dict[str, tuple[object, Mapping[str, NodeFacts]]] = {}
 
     def keys(self) -> set[str]:
         """Every policy that is there or left something behind: a border outlives its policy until it is withdrawn."""
@@ -48,6 +58,11 @@ class TerritoryLoop:
             *(policy for store in bindings for _, binding in store.items() if (policy := border.policy_of(binding))),
         }
 
+    def judged(self, policy: CompiledPolicy, node: str) -> bool:
+        """Whether the Territory in force was made by the policy as it is, from what is believed about a node now."""
+        spec, facts = self._judged.get(policy.name, (None, {}))
+        return spec == policy.spec and facts.get(node) == self._world.facts().get(node)
+
     async def reconcile(self, name: str) -> float | None:
         """Bring the border of one policy in line with the world; seconds until time alone changes it."""
         policy = self._world.policies().get(name)
@@ -56,17 +71,21 @@ class TerritoryLoop:
                 await self._withdraw(name)
             return None
         schedulers = {each.spec.scheduler_name or "" for each in self._world.classes().values()} - {""}
-        territory = compile_territory(policy, self._world.facts().values(), self._world.clock(), schedulers=schedulers)
+        facts = self._world.facts()
+        territory = compile_territory(policy, facts.values(), self._world.clock(), schedulers=schedulers)
         try:
-            await self._enforce(policy, territory)
+            await self._enforce(policy, territory, facts)
             await self._mark_namespaces()
+            await self._close_namespaces(self._world.governed(policy))
         except ApiError as error:
             await self._tell(policy, territory, failure=error)
             raise
         await self._tell(policy, territory)
         return territory.look_again_in
 
-    async def _enforce(self, policy: CompiledPolicy, territory: CompiledTerritory) -> None:
+    async def _enforce(
+        self, policy: CompiledPolicy, territory: CompiledTerritory, facts: Mapping[str, NodeFacts]
+    ) -> None:
         # A node is labelled before it enters the Territory and leaves it before its label goes: at no moment does the
         # Territory admit a node that the scheduler would not also take for inside. A binding never stands without it.
         label = label_of(policy.name)
@@ -74,6 +93,7 @@ class TerritoryLoop:
         pinned = {name for name, value in labelled.items() if value == RESIDENT}
         await self._writer.label(resources.NODES, inside - pinned, label, RESIDENT)
         await self._writer.apply(territory.manifest)
+        self._judged[policy.name] = (policy.spec, facts)
         await self._writer.label(resources.NODES, labelled.keys() - inside, label, None)
         wanted = border.bindings(policy, exempt=self._world.exempt)
         for binding in (*wanted, border.namespaces_binding(exempt=self._world.exempt)):
@@ -81,10 +101,12 @@ class TerritoryLoop:
         await self._remove_bindings(policy.name, keep={_identity(binding) for binding in wanted})
 
     async def _withdraw(self, name: str) -> None:
+        self._judged.pop(name, None)
         # Namespaces first: without any Territory their guard refuses every change of a label. Then the reverse of
         # `_enforce`: bindings, what they refer to, what pods refer to.
         await self._mark_namespaces()
         await self._remove_bindings(name, keep=set())
+        await self._close_namespaces(namespace for namespace, _ in self._closing())
         if not len(self._world.stores.policies):
             await self._writer.delete(resources.VALIDATING_BINDINGS, border.NAMESPACES_BINDING)
         await self._writer.delete(resources.TERRITORIES, name)
@@ -95,16 +117,41 @@ class TerritoryLoop:
         """One label tells the API server, which cannot evaluate all selectors in one expression, who is governed."""
         stores = self._world.stores
         marked, wanted = set(), set()
-        policies = self._world.policies().values()
         for (_, name), namespace in stores.namespaces.items():
-            labels = namespace["metadata"].get("labels", {})
-            if labels.get(GOVERNED_LABEL) == "true":
+            if namespace["metadata"].get("labels", {}).get(GOVERNED_LABEL) == "true":
                 marked.add(name)
-            if any(policy.governs(name, labels, exempt=self._world.exempt) for policy in policies):
+            if self._world.governing(name):
                 wanted.add(name)
         await self._writer.label(resources.NAMESPACES, wanted - marked, GOVERNED_LABEL, "true")
-        if len(policies) == len(stores.policies):  # an unreadable policy may govern any namespace: take nothing away
+        if self._all_readable():
             await self._writer.label(resources.NAMESPACES, marked - wanted, GOVERNED_LABEL, None)
+
+    async def _close_namespaces(self, governed: Iterable[str]) -> None:
+        """Write what pods may reach in these namespaces, and in those that nobody governs any more.
+
+        NetworkPolicies add up, so each namespace takes all of its policies at once.
+        """
+        ours = self._closing()
+        namespaces = {*governed, *(namespace for namespace, _ in ours if not self._world.governing(namespace))}
+        wanted = {
+            (namespace, manifest["metadata"]["name"]): manifest
+            for namespace in namespaces
+            for manifest in egress.network_policies(namespace, self._world.governing(namespace))
+        }
+        await self._writer.apply_all(wanted.values(), unless=_ending)
+        if self._all_readable():
+            for namespace, name in ours - wanted.keys():
+                if namespace in namespaces:
+                    await self._writer.delete(resources.NETWORK_POLICIES, name, namespace)
+
+    def _closing(self) -> set[Key]:
+        """The NetworkPolicies by which namespaces are closed."""
+        keys = self._world.stores.network_policies.keys()
+        return {key for key in keys if key[1] in (egress.CLOSED, egress.EGRESS)}
+
+    def _all_readable(self) -> bool:
+        """An unreadable policy may govern any namespace, so while there is one nothing is taken away."""
+        return len(self._world.policies()) == len(self._world.stores.policies)
 
     async def _remove_bindings(self, policy: str, *, keep: set[tuple[str, str]]) -> None:
         stores = self._world.stores
@@ -123,13 +170,20 @@ class TerritoryLoop:
         now = self._world.clock()
         status = summarise(
             manifest, policy, territory,
-            namespaces=namespaces, failure=failure, now=now, audited=self._audited(policy),
+            namespaces=namespaces, failure=failure, proof=self._proof(policy.name), now=now,
+            audited=self._audited(policy),
         )  # fmt: skip
         await self._status.write(resources.RESIDENCY_POLICIES, manifest, status)
 
     def _nodes_with(self, label: str) -> dict[str, str]:
         labels = {name: node["metadata"].get("labels", {}) for (_, name), node in self._world.stores.nodes.items()}
         return {name: found[label] for name, found in labels.items() if label in found}
+
+
+def _ending(error: BaseException) -> bool:
+    """Whether a namespace ends or is gone: nothing can be made there, nor need it be."""
+    causes = error.details.get("causes") or () if isinstance(error, ApiError) else ()
+    return isinstance(error, NotFound) or any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
 
 
 def _identity(binding: Raw) -> tuple[str, str]:

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from pydantic import ValidationError
 
 from bailiwick.api.acceleratorclass import AcceleratorClass
+from bailiwick.api.authority import Authority
 from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.api.nodestatement import NodeStatement
 from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.resource import Resource
+from bailiwick.evidence.statements import Authorities
 from bailiwick.residency.facts import gather_all
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.nodes import read_node
 from bailiwick.residency.policies import compile_policy, compile_residency, governing
+from bailiwick.residency.provenance import with_provenance
 from bailiwick.workload.eligibility import eligibility
 
 if TYPE_CHECKING:
@@ -68,8 +71,12 @@ class World:
         self.clock = clock
         self.exempt = exempt
         self._policies = Derived(self._compile, stores.policies, stores.jurisdictions)
-        self._facts = Derived(self._gather, stores.nodes, stores.statements)
+        self._governing = Derived(self._govern, stores.policies, stores.jurisdictions, stores.namespaces)
         self._classes = Derived(lambda _: (_read_all(AcceleratorClass, stores.classes), None), stores.classes)
+        self._authorities = Derived(self._authorise, stores.authorities, stores.jurisdictions)
+        self._facts = Derived(
+            self._gather, stores.nodes, stores.statements, stores.authorities, stores.jurisdictions, stores.classes
+        )
         self._eligible: dict[object, Eligibility] = {}
         self._eligible_as_of: tuple[int, ...] = ()
 
@@ -78,7 +85,7 @@ class World:
         return self._policies.at(self.clock())
 
     def facts(self) -> Mapping[str, NodeFacts]:
-        """What is believed about every node, by name."""
+        """What is believed about every node and the devices that it shows, by name."""
         return self._facts.at(self.clock())
 
     def classes(self) -> Mapping[str, AcceleratorClass]:
@@ -91,17 +98,11 @@ class World:
 
     def governing(self, namespace: str) -> tuple[CompiledPolicy, ...]:
         """The policies that govern a namespace, sorted by name; none for a namespace that is not there."""
-        manifest = self.stores.namespaces.get(("", namespace))
-        labels = manifest["metadata"].get("labels", {}) if manifest else {}
-        return governing(self.policies().values(), namespace, labels, exempt=self.exempt) if manifest else ()
+        return self._governing.at(self.clock()).get(namespace, ())
 
     def governed(self, policy: CompiledPolicy) -> list[str]:
         """Names of the namespaces that a policy governs."""
-        return [
-            name
-            for (_, name), manifest in self.stores.namespaces.items()
-            if policy.governs(name, manifest["metadata"].get("labels", {}), exempt=self.exempt)
-        ]
+        return [name for name, policies in self._governing.at(self.clock()).items() if policy in policies]
 
     def limits(self, model: SovereignModel, policies: Sequence[CompiledPolicy]) -> tuple[Limits, ...]:
         """Everything that a model's nodes are judged by: the policies, and its own residency."""
@@ -128,9 +129,24 @@ class World:
         policies = _read_all(ResidencyPolicy, self.stores.policies)
         return {name: compile_policy(policy, atlas) for name, policy in policies.items()}, None
 
+    def _govern(self, _: datetime) -> tuple[Mapping[str, tuple[CompiledPolicy, ...]], None]:
+        policies = self.policies().values()
+        return {
+            name: governing(policies, name, namespace["metadata"].get("labels", {}), exempt=self.exempt)
+            for (_, name), namespace in self.stores.namespaces.items()
+        }, None
+
+    def _authorise(self, _: datetime) -> tuple[Authorities, None]:
+        return Authorities.of(_read_all(Authority, self.stores.authorities).values(), self.atlas()), None
+
     def _gather(self, now: datetime) -> tuple[Mapping[str, NodeFacts], datetime | None]:
         nodes = [read_node(raw) for _, raw in sorted(self.stores.nodes.items(), key=lambda item: item[0])]
-        facts = gather_all(nodes, _read_all(NodeStatement, self.stores.statements).values(), now)
+        statements = _read_all(NodeStatement, self.stores.statements).values()
+        vouching = self._authorities.at(now).vouching(now)
+        facts = [
+            with_provenance(each, self.classes().values())
+            for each in gather_all(nodes, statements, now, vouching=vouching)
+        ]
         changes = [fact.next_change for fact in facts if fact.next_change]
         return {fact.name: fact for fact in facts}, min(changes, default=None)
 

@@ -31,6 +31,7 @@ GROUP_LABELS = ("leaderworkerset.sigs.k8s.io/group-key", "bailiwick.dev/group")
 _FINISHED = frozenset({"Succeeded", "Failed"})
 _MIRROR = "kubernetes.io/config.mirror"
 _EXAMPLES = 5
+MOST_ENTRIES = 20
 _LONGEST_GRACE = 30
 
 
@@ -193,6 +194,8 @@ class Audited:
     pods: int
     outside: tuple[str, ...]
     others: tuple[str, ...] = ()
+    entries: tuple[Mapping[str, Any], ...] = ()
+    """Of the pods outside the first so many, as the policy's status has them."""
     unseen: str = ""
     """Why volumes and Services could not be judged."""
 

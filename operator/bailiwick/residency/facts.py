@@ -1,10 +1,9 @@
 """What is believed about a node, how well it is vouched for, and by whom."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
-from bailiwick.api.acceleratorclass import AcceleratorClass
 from bailiwick.api.nodestatement import NodeStatement, OriginFact
 from bailiwick.api.resource import Assurance
 from bailiwick.residency.dimensions import WORDING, Dimension
@@ -98,13 +97,43 @@ class NodeFacts:
                 return self.design
 
 
-Vouching = Callable[[NodeStatement, Dimension], Assurance]
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a statement is worth in one dimension. Without an assurance it vouches for nothing, and a problem says why.
+
+    ``until`` ends it before the statement itself ends, such as the end of the key that signed it.
+    """
+
+    assurance: Assurance | None
+    by: str
+    until: datetime | None = None
+    problem: Problem | None = None
+
+
+Vouching = Callable[[NodeStatement, Dimension], Standing]
 """How well a statement vouches for its answer in one dimension: where signatures and authorities come in."""
 
 
-def declared(_statement: NodeStatement, _dimension: Dimension) -> Assurance:
+def declared(statement: NodeStatement, _dimension: Dimension) -> Standing:
     """Nobody checks signatures, so whatever anybody says is Declared, signed or not."""
-    return Assurance.DECLARED
+    return Standing(Assurance.DECLARED, f"NodeStatement {statement.metadata.name}")
+
+
+def answers_of(statement: NodeStatement, dimension: Dimension) -> tuple[str, ...]:
+    """What a statement says in one dimension; empty when it says nothing."""
+    spec = statement.spec
+    origin = spec.origin or OriginFact()
+    match dimension:
+        case Dimension.PLACE:
+            return (spec.place.jurisdiction,) if spec.place else ()
+        case Dimension.CONTROL:
+            return (spec.control.jurisdiction,) if spec.control else ()
+        case Dimension.BRAND:
+            return origin.brand
+        case Dimension.MANUFACTURE:
+            return origin.manufacture
+        case Dimension.DESIGN:
+            return origin.design
 
 
 def gather_all(
@@ -133,16 +162,25 @@ def gather(
         (statement for statement in statements if statement.spec.node.name == node.name),
         key=lambda statement: statement.metadata.name,
     )
-    strange = {statement.metadata.name: why for statement in ours if (why := _mismatch(node, statement))}
-    problems = [Problem(Reason.IDENTITY_MISMATCH, why) for why in strange.values()]
+    strange = {
+        statement.metadata.name: Problem(Reason.IDENTITY_MISMATCH, why)
+        for statement in ours
+        if (why := _mismatch(node, statement))
+    }
+    problems = list(strange.values())
+    moments = [moment for each in ours for moment in (each.spec.issued_at, each.spec.expires_at)]
     answers: dict[Dimension, Fact | Unknown] = {}
     for dimension in Dimension:
+        spoken = [each for each in ours if answers_of(each, dimension)]
+        standings = [vouching(each, dimension) for each in spoken]
         claims = _provider_says(node, dimension) + [
-            claim for statement in ours for claim in _statement_says(statement, dimension, vouching, strange)
+            _statement_says(each, dimension, standing, strange)
+            for each, standing in zip(spoken, standings, strict=True)
         ]
         answers[dimension], doubts = _settle(node, dimension, claims, now)
+        problems.extend(standing.problem for standing in standings if standing.problem)
         problems.extend(doubts)
-    moments = [moment for each in ours for moment in (each.spec.issued_at, each.spec.expires_at) if moment > now]
+        moments.extend(standing.until for standing in standings if standing.until)
     return NodeFacts(
         node=node,
         place=answers[Dimension.PLACE],
@@ -150,58 +188,25 @@ def gather(
         brand=answers[Dimension.BRAND],
         manufacture=answers[Dimension.MANUFACTURE],
         design=answers[Dimension.DESIGN],
-        problems=tuple(problems),
-        next_change=min(moments, default=None),
-    )
-
-
-def with_provenance(facts: NodeFacts, accelerator: AcceleratorClass) -> NodeFacts:
-    """The facts about a node together with what is known of the devices on it.
-
-    A class speaks of all its devices and counts as Declared. It fills in what nobody ever said; where a statement of
-    no better assurance says otherwise, the answer is unknown. What it calls Unchecked is not known.
-    """
-    provenance = accelerator.spec.provenance
-    problems = list(facts.problems)
-    filled = {}
-    for dimension, said, origin in (
-        (Dimension.BRAND, facts.brand, provenance.brand),
-        (Dimension.MANUFACTURE, facts.manufacture, provenance.manufacture),
-        (Dimension.DESIGN, facts.design, provenance.design),
-    ):
-        if origin is None or origin.confidence == "Unchecked":
-            continue
-        by = f"AcceleratorClass {accelerator.metadata.name} ({origin.confidence}: {origin.source})"
-        claim = _Claim(_sorted(origin.jurisdictions), Voucher(Assurance.DECLARED, by))
-        if isinstance(said, Fact):
-            known = [_Claim(said.jurisdictions, voucher) for voucher in said.vouchers]
-            # A fact's vouchers count as of the moment of the facts, so none of them has lapsed here.
-            filled[dimension], doubts = _weigh(facts.node, dimension, [*known, claim], [])
-            problems.extend(doubts)
-        elif said.reason is Reason.ORIGIN_UNKNOWN:
-            filled[dimension] = Fact(claim.jurisdictions, (claim.voucher,))
-    return replace(
-        facts,
-        brand=filled.get(Dimension.BRAND, facts.brand),
-        manufacture=filled.get(Dimension.MANUFACTURE, facts.manufacture),
-        design=filled.get(Dimension.DESIGN, facts.design),
-        problems=tuple(problems),
+        problems=tuple(dict.fromkeys(problems)),
+        next_change=min((moment for moment in moments if moment > now), default=None),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
+class Claim:
     """What one source says in one dimension. ``void`` tells why it does not count, whatever the time."""
 
     jurisdictions: tuple[str, ...]
     voucher: Voucher
-    void: str = ""
+    void: Problem | None = None
 
     def __str__(self) -> str:
         return f"{', '.join(self.jurisdictions)} ({self.voucher.assurance} by {self.voucher.by})"
 
 
-def _sorted(jurisdictions: Iterable[str]) -> tuple[str, ...]:
+def in_order(jurisdictions: Iterable[str]) -> tuple[str, ...]:
+    """Jurisdictions as facts give them."""
     return tuple(sorted(set(jurisdictions)))
 
 
@@ -209,6 +214,7 @@ def _mismatch(node: Node, statement: NodeStatement) -> str:
     """By which identity a statement means another machine; empty when all that it gives are the node's."""
     machine = statement.spec.node
     for what, given, seen in (
+        ("uid", machine.uid, node.uid),
         ("machineID", machine.machine_id, node.machine_id),
         ("systemUUID", machine.system_uuid, node.system_uuid),
         ("providerID", machine.provider_id, node.provider_id),
@@ -223,55 +229,47 @@ def _mismatch(node: Node, statement: NodeStatement) -> str:
     return ""
 
 
-def _provider_says(node: Node, dimension: Dimension) -> list[_Claim]:
+def _provider_says(node: Node, dimension: Dimension) -> list[Claim]:
     """What the cloud provider asserts by the providerID of a real machine."""
     region = None if node.virtual else region_of(node.provider_id)
     if region is None:
         return []
     says = {Dimension.PLACE: (region.country,), Dimension.CONTROL: region.operator}.get(dimension, ())
     by = f"providerID: {region.provider} {region.name}"
-    return [_Claim(_sorted(says), Voucher(Assurance.ASSERTED, by))] if says else []
+    return [Claim(in_order(says), Voucher(Assurance.ASSERTED, by))] if says else []
 
 
 def _statement_says(
-    statement: NodeStatement, dimension: Dimension, vouching: Vouching, strange: Mapping[str, str]
-) -> list[_Claim]:
+    statement: NodeStatement, dimension: Dimension, standing: Standing, strange: Mapping[str, Problem]
+) -> Claim:
     spec = statement.spec
-    origin = spec.origin or OriginFact()
-    says: Mapping[Dimension, tuple[str, ...]] = {
-        Dimension.PLACE: (spec.place.jurisdiction,) if spec.place else (),
-        Dimension.CONTROL: (spec.control.jurisdiction,) if spec.control else (),
-        Dimension.BRAND: origin.brand,
-        Dimension.MANUFACTURE: origin.manufacture,
-        Dimension.DESIGN: origin.design,
-    }
-    if not says[dimension]:
-        return []
-    name = statement.metadata.name
-    voucher = Voucher(vouching(statement, dimension), f"NodeStatement {name}", spec.issued_at, spec.expires_at)
-    return [_Claim(_sorted(says[dimension]), voucher, strange.get(name, ""))]
+    until = min(spec.expires_at, standing.until) if standing.until else spec.expires_at
+    assurance = standing.assurance or Assurance.DECLARED
+    void = strange.get(statement.metadata.name) or (standing.problem if standing.assurance is None else None)
+    voucher = Voucher(assurance, standing.by, spec.issued_at, until)
+    return Claim(in_order(answers_of(statement, dimension)), voucher, void)
 
 
 def _settle(
-    node: Node, dimension: Dimension, claims: Sequence[_Claim], now: datetime
+    node: Node, dimension: Dimension, claims: Sequence[Claim], now: datetime
 ) -> tuple[Fact | Unknown, list[Problem]]:
     """The answer that follows from all claims as of ``now``, and what is doubtful about it."""
     begun = [claim for claim in claims if not claim.void and not (claim.voucher.issued and claim.voucher.issued > now)]
     live = [claim for claim in begun if not claim.voucher.expired(now)]
     lapsed = [claim for claim in begun if claim.voucher.expired(now)]
     if live:
-        return _weigh(node, dimension, live, [claim for claim in lapsed if not _superseded(claim, live)])
+        return weigh(node, dimension, live, [claim for claim in lapsed if not _superseded(claim, live)])
     return _nothing_counts(node, dimension, claims, lapsed), []
 
 
-def _superseded(lapsed: _Claim, live: Iterable[_Claim]) -> bool:
+def _superseded(lapsed: Claim, live: Iterable[Claim]) -> bool:
     """Whether somebody has spoken since a claim ended."""
     until = lapsed.voucher.until
     return any(until and claim.voucher.issued and claim.voucher.issued >= until for claim in live)
 
 
-def _weigh(
-    node: Node, dimension: Dimension, live: Sequence[_Claim], lapsed: Sequence[_Claim]
+def weigh(
+    node: Node, dimension: Dimension, live: Sequence[Claim], lapsed: Sequence[Claim]
 ) -> tuple[Fact | Unknown, list[Problem]]:
     """The best assurance wins, unless somebody of at least that assurance says, or said until the end, otherwise."""
     strongest_first = sorted(live, key=lambda claim: -claim.voucher.assurance.rank)
@@ -295,7 +293,7 @@ def _weigh(
     return Fact(best.jurisdictions, vouchers), doubts
 
 
-def _contradict(one: _Claim, other: _Claim) -> bool:
+def _contradict(one: Claim, other: Claim) -> bool:
     """Whether both cannot be true. A country and a part of it can."""
     if len(one.jurisdictions) == len(other.jurisdictions) == 1:
         here, there = one.jurisdictions[0], other.jurisdictions[0]
@@ -303,12 +301,12 @@ def _contradict(one: _Claim, other: _Claim) -> bool:
     return one.jurisdictions != other.jurisdictions
 
 
-def _nothing_counts(node: Node, dimension: Dimension, claims: Sequence[_Claim], lapsed: Sequence[_Claim]) -> Unknown:
+def _nothing_counts(node: Node, dimension: Dimension, claims: Sequence[Claim], lapsed: Sequence[Claim]) -> Unknown:
     """Why there is no answer, by the best that was ever said."""
     question = WORDING[dimension].question.format(node.name)
     for claim in claims:
         if claim.void:
-            return Unknown(Reason.IDENTITY_MISMATCH, f"nobody vouches for {question}: {claim.void}")
+            return Unknown(claim.void.reason, f"nobody vouches for {question}: {claim.void.message}")
     if lapsed:
         last = max(lapsed, key=lambda claim: claim.voucher.until.timestamp() if claim.voucher.until else 0.0)
         why = f"nobody vouches any more for {question}: {last} ended {_end(last)}; issue a new statement"
@@ -326,5 +324,5 @@ def _nothing_counts(node: Node, dimension: Dimension, claims: Sequence[_Claim], 
     return Unknown(WORDING[dimension].unknown, f"nobody vouches for {question}; make a NodeStatement about the node")
 
 
-def _end(claim: _Claim) -> str:
+def _end(claim: Claim) -> str:
     return f"{claim.voucher.until:%Y-%m-%d}"

@@ -62,34 +62,42 @@ def read_node(raw: Mapping[str, Any]) -> Node:
     )
 
 
-# Sources: virtual-kubelet (node/node.go, examples), Liqo (consts/node.go), Admiralty (common/constants.go), interLink,
-# Alibaba Cloud ECI, Tencent TKE super nodes. A node can hide these signs; it then has no providerID that the region
-# table knows, or it lies about that too, which only a statement that names the machine can tell.
+# Sources: virtual-kubelet (node/node.go, examples), Azure ACI connector, Liqo (pkg/consts), Admiralty
+# (common/constants.go), interLink, Alibaba Cloud ECI, Tencent TKE super nodes. A node can hide these signs; it then has
+# no providerID that the region table knows, or it lies about that too, which only a statement that names the machine
+# can tell.
 _LABELS = {
     "type": "virtual-kubelet",
     "liqo.io/type": "virtual-node",
     "virtual-node.interlink/type": "virtual-kubelet",
     "node.kubernetes.io/instance-type": "eklet",
 }
-_LABEL_KEYS = frozenset({"virtual-kubelet.io/provider", "multicluster.admiralty.io/cluster-target-name"})
-_TAINT_KEYS = frozenset({
-    "virtual-kubelet.io/provider",
-    "virtual-node.liqo.io/not-allowed",
-    "virtual-node.interlink/no-schedule",
-    "eks.tke.cloud.tencent.com/eklet",
+_KEYS = frozenset({"liqo.io/remote-cluster-id", "azure.com/aci", "eks.tke.cloud.tencent.com/eklet"})
+"""Labels or taints that only stand-ins have, whatever their value."""
+_DOMAINS = frozenset({
+    "virtual-kubelet.io",
+    "multicluster.admiralty.io",
+    "virtual-node.liqo.io",
+    "virtual-node.interlink",
 })  # fmt: skip
-_KUBELETS = ("-vk-", "virtual-kubelet")
+"""What stands before the slash in labels and taints that only stand-ins have."""
+_KUBELETS = ("-vk-", "virtual-kubelet", "eklet")
 
 
 def _sign_of_a_virtual_node(labels: Mapping[str, str], taints: tuple[Taint, ...], kubelet: str) -> str:
     for key, value in _LABELS.items():
         if labels.get(key) == value:
             return f"label {key}={value}"
-    for key in sorted(_LABEL_KEYS & labels.keys()):
-        return f"label {key}"
+    for key in sorted(labels):
+        if _tells(key):
+            return f"label {key}"
     for taint in taints:
-        if taint.key in _TAINT_KEYS:
+        if _tells(taint.key):
             return f"taint {taint.key}"
-    if any(sign in kubelet for sign in _KUBELETS):
+    if any(sign in kubelet.lower() for sign in _KUBELETS):
         return f"kubelet version {kubelet}"
     return ""
+
+
+def _tells(key: str) -> bool:
+    return key in _KEYS or key.partition("/")[0] in _DOMAINS

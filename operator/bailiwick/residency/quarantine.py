@@ -24,6 +24,8 @@ SINCE = "bailiwick.dev/violation-since"
 """Annotation: when the pod was found outside."""
 LABELS = "bailiwick.dev/quarantined-labels"
 """Annotation: the labels that a quarantine took from the pod, as JSON."""
+BY = "bailiwick.dev/quarantined-by"
+"""Annotation: the policy for which the pod was put into quarantine."""
 NETWORK_POLICY = "bailiwick-quarantine"
 
 
@@ -42,7 +44,9 @@ def labels_before(metadata: Mapping[str, Any]) -> Mapping[str, str]:
     return {**_taken(metadata), **(metadata.get("labels") or {})}
 
 
-def enter(metadata: Mapping[str, Any], selectors: Iterable[Mapping[str, Any]], since: datetime) -> Manifest:
+def enter(
+    metadata: Mapping[str, Any], selectors: Iterable[Mapping[str, Any]], since: datetime, policy: str
+) -> Manifest:
     """The merge patch of metadata that puts a pod into quarantine; empty when it is in.
 
     ``selectors`` are label selectors of the Services and NetworkPolicies of the namespace (metav1.LabelSelector).
@@ -53,6 +57,8 @@ def enter(metadata: Mapping[str, Any], selectors: Iterable[Mapping[str, Any]], s
     patch = mark(metadata, since)
     if take:
         patch.setdefault("annotations", {})[LABELS] = json.dumps({**_taken(metadata), **take}, sort_keys=True)
+    if not (metadata.get("annotations") or {}).get(BY):
+        patch.setdefault("annotations", {})[BY] = policy
     if take or labels.get(QUARANTINED) != "true":
         patch["labels"] = {**dict.fromkeys(take), QUARANTINED: "true"}
     return patch
@@ -71,7 +77,7 @@ def leave(metadata: Mapping[str, Any]) -> Manifest:
     """
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     patch: Manifest = {}
-    if gone := [key for key in (SINCE, LABELS) if key in annotations]:
+    if gone := [key for key in (SINCE, LABELS, BY) if key in annotations]:
         patch["annotations"] = dict.fromkeys(gone)
     back = {key: value for key, value in _taken(metadata).items() if key not in labels}
     if back or QUARANTINED in labels:
@@ -82,7 +88,7 @@ def leave(metadata: Mapping[str, Any]) -> Manifest:
 def marked(metadata: Mapping[str, Any]) -> bool:
     """Whether a quarantine or its clock left something on a pod."""
     annotations = metadata.get("annotations") or {}
-    return QUARANTINED in (metadata.get("labels") or {}) or SINCE in annotations or LABELS in annotations
+    return QUARANTINED in (metadata.get("labels") or {}) or bool({SINCE, LABELS, BY} & annotations.keys())
 
 
 def _taken(metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -26,6 +26,13 @@ class Reason(StrEnum):
     STATEMENT_TOO_OLD = "StatementTooOld"
     STATEMENTS_DISAGREE = "StatementsDisagree"
     IDENTITY_MISMATCH = "IdentityMismatch"
+    # What is the matter with a signature.
+    SIGNATURE_INVALID = "SignatureInvalid"
+    PAYLOAD_DIFFERS = "PayloadDiffers"
+    AUTHORITY_UNKNOWN = "AuthorityUnknown"
+    AUTHORITY_NOT_ALLOWED = "AuthorityNotAllowed"
+    KEY_EXPIRED = "KeyExpired"
+    MACHINE_NOT_BOUND = "MachineNotBound"
     # What is the matter with a policy.
     UNKNOWN_JURISDICTION = "UnknownJurisdiction"
     CYCLIC_JURISDICTION = "CyclicJurisdiction"
@@ -35,6 +42,7 @@ class Reason(StrEnum):
     NOT_PINNED = "NotPinned"
     PROTECTED_LABEL = "ProtectedLabel"
     OPERATOR_ONLY = "OperatorOnly"
+    DRY_RUN_ONLY = "DryRunOnly"
     SOURCE_NOT_ALLOWED = "SourceNotAllowed"
     DIGEST_REQUIRED = "DigestRequired"
     IMAGE_NOT_ALLOWED = "ImageNotAllowed"
@@ -47,6 +55,7 @@ class Reason(StrEnum):
     SERVICE_NOT_ALLOWED = "ServiceNotAllowed"
     ENDPOINT_NOT_ALLOWED = "EndpointNotAllowed"
     CLASS_NOT_ALLOWED = "ClassNotAllowed"
+    EGRESS_NOT_ALLOWED = "EgressNotAllowed"
     PROPAGATION = "Propagation"
     CLAIM_NOT_ALLOWED = "ClaimNotAllowed"
     # Why a node inside the border still cannot carry a model.

@@ -25,7 +25,7 @@ class Objection:
 def option_of(argument: str) -> str | None:
     """The option that an argument names, dashes for underscores, without value and key; None when it is a value.
 
-    ``--Kv_x.a=1`` names ``Kv-x``. A number such as -1 is a value.
+    ``--Kv_x.a=1`` names ``Kv-x``. A number such as -1 is a value; -1.5 is not, for vLLM reads the dot as that of a key.
     """
     if not argument.startswith("-") or _is_number(argument):
         return None
@@ -79,4 +79,4 @@ def forbidden(
 
 
 def _is_number(argument: str) -> bool:
-    return argument[1:].replace(".", "", 1).isdigit() and argument[1:].isascii()
+    return argument[1:].isdigit() and argument.isascii()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from bailiwick.api.quantities import amount
 from bailiwick.api.resource import Count
-from bailiwick.residency.facts import with_provenance
 from bailiwick.residency.policies import compile_residency
 from bailiwick.residency.rules import judge_all
 from bailiwick.residency.territories import changes
@@ -88,12 +87,11 @@ def eligibility(  # noqa: PLR0913 - everything that counts
 ) -> Eligibility:
     """Judge every node: residency first, because that is what nobody can mend by adding hardware.
 
-    A pure function of its arguments: models that share policies, residency and need share the answer.
+    The facts are those that territories are compiled from, or a node could be promised that no pod can reach. A pure
+    function of its arguments: models that share policies, residency and need share the answer.
     """
     own = compile_residency(residency, atlas, by="the model") if residency else None
     limits: tuple[Limits, ...] = (*policies, own) if own else tuple(policies)
-    provenance = need.accelerator.spec.provenance
-    speaks = any((provenance.brand, provenance.manufacture, provenance.design))
     eligible: list[str] = []
     capable: list[str] = []
     inside: list[str] = []
@@ -101,10 +99,7 @@ def eligibility(  # noqa: PLR0913 - everything that counts
     moments: list[datetime] = []
     for facts in nodes:
         moments.extend(moment for limit in limits for moment in changes(limit, facts, now))
-        # Policies judge a node by itself first, as their territories do: only what they label can take a pod.
-        verdict = judge_all(policies if speaks else limits, facts, now)
-        if speaks and verdict.allowed:
-            verdict = judge_all(limits, with_provenance(facts, need.accelerator), now)
+        verdict = judge_all(limits, facts, now)
         if verdict.allowed:
             verdict = _belongs_to_class(facts.node, need)
             if verdict.allowed:

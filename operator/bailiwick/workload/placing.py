@@ -1,14 +1,32 @@
-"""Everything that the objects of one model are made from: what builders and engines are given."""
+"""What the objects of one model are made from: what builders and engines are given, and what an engine gives."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from bailiwick.api.sovereignmodel import Parallelism, SovereignModel
+    from bailiwick.residency.verdict import Verdict
     from bailiwick.workload.eligibility import Need
-    from bailiwick.workload.engines import Engine
+
+
+class Engine(Protocol):
+    """What a module of `bailiwick.workload.engines` provides."""
+
+    def refusal(self, model: SovereignModel) -> Verdict | None:
+        """Why this engine cannot serve the model as it is asked for, and what to do; None when it can."""
+
+    def refusal_on(self, need: Need) -> Verdict | None:
+        """Why this engine must not be started as an accelerator class says; None when it may."""
+
+    def arguments(self, placing: Placing) -> Sequence[str]:
+        """Arguments of the container, behind the entry point of its image."""
+
+    def environment(self, placing: Placing) -> Sequence[Mapping[str, Any]]:
+        """Environment of the container."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -197,6 +197,7 @@ NODE_STATEMENT: Manifest = {
     "spec": {
         "node": {
             "name": "worker-de",
+            "uid": "0b3c1c6e-7a0e-4a4e-9d43-2f5b2a6f9b10",
             "machineID": "4c4c4544",
             "systemUUID": "4c4c4544-0044",
             "providerID": "kind://de",
@@ -249,6 +250,24 @@ ACCELERATOR_CLASS: Manifest = {
     },
 }
 
+PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----
+"""  # of RFC 8410, section 10.1
+
+AUTHORITY: Manifest = {
+    "apiVersion": API_VERSION,
+    "kind": "Authority",
+    "metadata": {"name": "site-authority"},
+    "spec": {
+        "description": "The data protection officer, who counted the machines",
+        "publicKeys": [{"pem": PUBLIC_KEY, "keyid": "first", "notAfter": "2027-11-01T00:00:00Z"}],
+        "mayVouchFor": ["place", "control"],
+        "jurisdictions": ["DE", "EEA"],
+        "assurance": "Verified",
+    },
+}
+
 TERRITORY: Manifest = {
     "apiVersion": API_VERSION,
     "kind": "Territory",
@@ -262,7 +281,20 @@ TERRITORY: Manifest = {
         "models": {"sources": ["oci://registry.example/"], "requireDigest": True},
         "images": {"registries": ["registry.example/"], "requireDigest": True},
         "storage": {"classes": ["frankfurt"]},
-        "services": {"types": ["ClusterIP"]},
+        "schedulers": ["default-scheduler"],
+        "network": {
+            "egress": [],
+            "services": ["ClusterIP"],
+            "ingressClasses": ["inside"],
+            "gatewayClasses": ["inside"],
+        },
+        "access": {
+            "exec": "Deny",
+            "attach": "Deny",
+            "portForward": "Allow",
+            "proxy": "Deny",
+            "ephemeralContainers": "Deny",
+        },
     },
 }
 
@@ -270,6 +302,7 @@ COMPLETE: Mapping[str, Manifest] = {
     manifest["kind"]: manifest
     for manifest in (
         ACCELERATOR_CLASS,
+        AUTHORITY,
         JURISDICTION,
         NODE_STATEMENT,
         RESIDENCY_POLICY,

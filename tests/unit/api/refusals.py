@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.unit.api.objects import ABSENT, DIGEST, SOURCES, Manifest, changed
+from tests.unit.api.objects import ABSENT, DIGEST, PUBLIC_KEY, SOURCES, Manifest, changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,6 +50,7 @@ MODEL_NAME = "the name becomes a Service: at most 52 lower-case letters, digits 
 GROUP_NAME = "two letters, or two letters and a dash, are ISO codes: name a group eu, eea, gdpr-adequate or alike"
 TIME = "must be a time after the year 1969"
 STATEMENT = "a statement must state place, control or origin"
+KEY = "must be a public key, ed25519 or ECDSA P-256, in PEM: -----BEGIN PUBLIC KEY----- and so on"
 BOTH = "authority and envelope belong together: give both or neither"
 
 
@@ -99,6 +100,10 @@ def _group(path: str, message: str, values: Mapping[str, Any], **blamed: str) ->
 
 def _class(path: str, message: str, values: Mapping[str, Any], **blamed: str) -> Iterator[Refusal]:
     return _broken("AcceleratorClass", path, message, values, **blamed)
+
+
+def _authority(path: str, message: str, values: Mapping[str, Any], **blamed: str) -> Iterator[Refusal]:
+    return _broken("Authority", path, message, values, **blamed)
 
 
 def _territory(path: str, message: str, values: Mapping[str, Any], **blamed: str) -> Iterator[Refusal]:
@@ -347,4 +352,23 @@ CLASSES = (
     *_class("spec.powerMetric.scale", "must be a decimal number such as 1, 0.001 or 1000", {"words": "milli"}),
 )
 
-REFUSALS: tuple[Refusal, ...] = (*PLACES, *NAMES, *POLICIES, *WEIGHTS, *MODELS, *STATEMENTS, *CLASSES)
+_BODY = PUBLIC_KEY.splitlines()[1]
+AUTHORITIES = (
+    *_authority(
+        "spec.publicKeys.0.pem",
+        KEY,
+        {
+            "no PEM": _BODY,
+            "another header": PUBLIC_KEY.replace("PUBLIC", "SECRET"),
+            "another kind of key": PUBLIC_KEY.replace("MCowBQYDK2Vw", "MCowBQYDK2Vu"),
+            "a key that is too long": PUBLIC_KEY.replace(_BODY, "A" + _BODY),
+            "two keys": PUBLIC_KEY + PUBLIC_KEY,
+            "a word behind it": PUBLIC_KEY + "x",
+            "line ends that were lost": PUBLIC_KEY.replace("\n", ""),
+        },
+    ),
+    *_authority("spec.publicKeys.0.notAfter", TIME, {"1969": "1969-12-31T00:00:00Z"}),
+    *_authority("spec.jurisdictions.0", JURISDICTION, {"UK": "UK"}),
+)
+
+REFUSALS: tuple[Refusal, ...] = (*PLACES, *NAMES, *POLICIES, *WEIGHTS, *MODELS, *STATEMENTS, *CLASSES, *AUTHORITIES)

@@ -168,6 +168,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         ".spec.tolerations[].operator": "Exists",
         ".spec.powerMetric.scale": "1",
     },
+    "Authority": {".spec.assurance": "Verified"},
     "Jurisdiction": {},
     "NodeStatement": {},
     "ResidencyPolicy": {

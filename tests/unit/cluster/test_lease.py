@@ -77,6 +77,7 @@ class Link(Api):
         patch: Raw,
         *,
         subresource: str | None = None,
+        dry_run: bool = False,
         seconds: float | None = None,
     ) -> Raw:
         await self._pass("patch")

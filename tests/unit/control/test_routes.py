@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bailiwick.control.canary import SETTLE_SECONDS
 from bailiwick.control.queue import Priority
-from bailiwick.control.routes import AUDIT, MODEL, SPREAD, SWEEP, TERRITORY, Routes, SpreadLoop
+from bailiwick.control.routes import AUDIT, CANARY, MODEL, SPREAD, SWEEP, TERRITORY, Routes, SpreadLoop
 from bailiwick.control.stores import MODEL_LABEL, Stores
 
 if TYPE_CHECKING:
@@ -21,11 +22,16 @@ class Noted:
 
     def __init__(self) -> None:
         self.added: set[tuple[str, Hashable]] = set()
+        self.later: set[tuple[str, Hashable]] = set()
         self.priorities: set[Priority] = set()
 
     def add(self, loop: str, key: Hashable, *, priority: Priority = Priority.LIVE) -> None:
         self.added.add((loop, key))
         self.priorities.add(priority)
+
+    def add_after(self, loop: str, key: Hashable, seconds: float) -> None:
+        assert seconds == SETTLE_SECONDS
+        self.later.add((loop, key))
 
 
 def manifest(name: str, namespace: str = "", **labels: str) -> dict[str, Any]:
@@ -40,14 +46,17 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
     ("policies", manifest("health"), {(TERRITORY, "health"), (SPREAD, MODEL), (AUDIT, SWEEP)}),
     ("territories", manifest("health"), {(TERRITORY, "health"), (AUDIT, SWEEP)}),
     ("jurisdictions", manifest("eu"), {*BOTH, (AUDIT, SWEEP)}),
+    ("authorities", manifest("a"), {*BOTH, (AUDIT, SWEEP)}),
     ("statements", {**manifest("s"), "spec": {"node": {"name": "n"}}}, {*BOTH, (AUDIT, ("", "n"))}),
     ("nodes", manifest("n"), {*BOTH, (AUDIT, ("", "n"))}),
     ("namespaces", manifest("clinic"), {*BOTH, (AUDIT, ("clinic", ""))}),
-    ("classes", manifest("cpu"), {(SPREAD, MODEL)}),
+    ("classes", manifest("cpu"), BOTH),
     ("models", manifest("chat", "clinic"), {(MODEL, ("clinic", "chat"))}),
     ("validating_bindings", BINDING, {(TERRITORY, "health")}),
     ("mutating_bindings", BINDING, {(TERRITORY, "health")}),
     ("validating_bindings", manifest("bailiwick-namespaces"), {(SPREAD, TERRITORY)}),
+    ("network_policies", manifest("bailiwick-closed", "clinic"), {(SPREAD, TERRITORY)}),
+    ("network_policies", manifest("bailiwick-egress", "clinic"), {(SPREAD, TERRITORY)}),
     *((name, CHILD, {(MODEL, ("clinic", "chat"))}) for name in (
         "deployments", "services", "service_accounts", "network_policies", "budgets",
     )),
@@ -69,6 +78,28 @@ def test_a_change_is_looked_at_by_whom_it_concerns(name: str, raw: Any, keys: An
     Routes(stores=stores, queue=queue).changed(store, [change], priority=Priority.RESYNC)  # type: ignore[arg-type]
     assert queue.added == keys
     assert queue.priorities == {Priority.RESYNC}
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "keys"),
+    [
+        ("policies", manifest("health"), {(CANARY, "health")}),
+        ("territories", manifest("health"), {(CANARY, "health")}),
+        ("validating_bindings", BINDING, {(CANARY, "health")}),
+        ("validating_bindings", manifest("bailiwick-namespaces"), {(SPREAD, CANARY)}),
+        ("namespaces", manifest("clinic"), {(SPREAD, CANARY)}),
+        ("nodes", manifest("n"), set()),
+        ("pods", CHILD, set()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_canary_looks_when_the_api_server_has_taken_up_the_change(name: str, raw: Any, keys: Any) -> None:
+    stores, queue = Stores(), Noted()
+    store = getattr(stores, name)
+    change = store.apply_event("ADDED", raw)
+    assert change
+    Routes(stores=stores, queue=queue).changed(store, [change])  # type: ignore[arg-type]
+    assert queue.later == keys
 
 
 def test_a_child_that_moved_to_another_model_concerns_both() -> None:

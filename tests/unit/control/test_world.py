@@ -6,14 +6,18 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bailiwick.api.acceleratorclass import AcceleratorClass
+from bailiwick.api.nodestatement import NodeStatement
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.control.stores import Stores
 from bailiwick.control.territory import TerritoryLoop
 from bailiwick.control.world import World
+from bailiwick.evidence.statements import sign
 from bailiwick.residency.rules import judge_all
-from bailiwick.residency.territories import label_of
+from bailiwick.residency.territories import compile_territory, label_of
 from bailiwick.workload.plan import Settings, plan_workload
 
 if TYPE_CHECKING:
@@ -150,6 +154,84 @@ def test_what_cannot_be_read_counts_for_nothing(ground: Ground) -> None:
     assert ground.eligible() == ()
 
 
+SIGNER = Ed25519PrivateKey.generate()
+
+
+def authority(**spec: Any) -> dict[str, Any]:
+    pem = SIGNER.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    return {"publicKeys": [{"pem": pem}], "mayVouchFor": ["place"], "jurisdictions": ["DE"], **spec}
+
+
+def signed(ground: Ground) -> None:
+    """A node with a machineID, and a signed statement about it."""
+    ready = [{"type": "Ready", "status": "True"}]
+    ground.put("nodes", "n", spec={}, status={"conditions": ready, "nodeInfo": {"machineID": "m1"}})
+    spec: dict[str, Any] = {
+        "node": {"name": "n", "machineID": "m1"},
+        "place": {"jurisdiction": "DE"},
+        "issuedAt": f"{START:%Y-%m-%dT%H:%M:%SZ}",
+        "expiresAt": f"{START + timedelta(days=9):%Y-%m-%dT%H:%M:%SZ}",
+    }
+    envelope = sign(NodeStatement.read({"spec": spec}).spec, SIGNER).model_dump(by_alias=True, mode="json")
+    ground.put("statements", "about-n", spec={**spec, "authority": "site", "envelope": envelope})
+
+
+def test_an_authority_counts_from_when_it_is_there_until_it_goes(ground: Ground) -> None:
+    ground.policy(assurance="Verified")
+    signed(ground)
+    assert ground.eligible() == ()
+    ground.put("authorities", "site", spec=authority())
+    assert ground.eligible() == ("n",)
+    ground.put("authorities", "site", spec=authority(jurisdictions=["FR"]))
+    assert ground.eligible() == ()
+    ground.put("authorities", "site", spec=authority())
+    assert ground.eligible() == ("n",)
+    ground.stores.authorities.apply_event(
+        "DELETED", {"metadata": {"name": "site", "uid": "site", "resourceVersion": "99"}}
+    )
+    assert ground.eligible() == ()
+
+
+def test_an_authority_follows_the_jurisdictions_that_it_names(ground: Ground) -> None:
+    ground.policy(assurance="Verified")
+    signed(ground)
+    ground.put("authorities", "site", spec=authority(jurisdictions=["HOME"]))
+    assert ground.eligible() == ()
+    ground.put("jurisdictions", "home", spec={"members": ["DE"], "asOf": "2026-01-01", "source": "a test"})
+    assert ground.eligible() == ("n",)
+
+
+def test_a_key_counts_until_it_ends(ground: Ground) -> None:
+    ground.policy(assurance="Verified")
+    signed(ground)
+    (key,) = authority()["publicKeys"]
+    end = f"{START + timedelta(hours=2):%Y-%m-%dT%H:%M:%SZ}"
+    ground.put("authorities", "site", spec=authority(publicKeys=[{**key, "notAfter": end}]))
+    assert ground.found().until == START + timedelta(hours=2)
+    assert ground.eligible() == ("n",)
+    ground.now += timedelta(hours=2)
+    assert ground.eligible() == ()
+
+
+def test_territories_and_models_know_the_origin_of_devices_alike(ground: Ground) -> None:
+    korea = {"jurisdictions": ["KR"], "source": "a datasheet", "confidence": "Documented"}
+    selector = {"matchLabels": {"data": "health"}}
+    place = {"allow": ["DE"], "assurance": "Declared"}
+    korean = {"namespaceSelector": selector, "place": place, "origin": {"brand": {"allow": ["KR"]}}}
+    ground.put("policies", "health", spec=korean)
+    ground.statement()
+
+    def inside() -> list[str]:
+        (policy,) = ground.world.policies().values()
+        return list(compile_territory(policy, ground.world.facts().values(), ground.now).nodes)
+
+    assert (inside(), ground.eligible()) == ([], ())
+    ground.put("classes", "npu", spec={"nodeSelector": {"matchLabels": {"npu": "a"}}, "provenance": {"brand": korea}})
+    assert (inside(), ground.eligible()) == ([], ())
+    ground.node(labels={"npu": "a"})
+    assert (inside(), ground.eligible()) == (["n"], ("n",))
+
+
 class Refusing:
     """A writer that must not be used."""
 
@@ -162,7 +244,7 @@ async def test_the_border_of_a_policy_that_cannot_be_read_stays_as_it_is(ground:
     ground.put("territories", "broken", spec={"nodes": {"n": "DE"}})
     ground.put("policies", "broken", spec={"namespaceSelector": {}, "place": {"allow": "everything"}})
     refusing: Any = Refusing()
-    loop = TerritoryLoop(world=ground.world, writer=refusing, status=refusing)
+    loop = TerritoryLoop(world=ground.world, writer=refusing, status=refusing, proof=lambda _: None)
     assert "broken" in loop.keys()  # noqa: SIM118 - names of policies, not a map
     assert await loop.reconcile("broken") is None
 
@@ -172,5 +254,5 @@ async def test_a_policy_that_is_gone_is_known_by_what_it_left(ground: Ground) ->
     ground.put("territories", "drawn", spec={"nodes": {}})
     ground.put("validating_bindings", "bailiwick-pods.bound", labels={"bailiwick.dev/policy": "bound"}, spec={})
     refusing: Any = Refusing()
-    loop = TerritoryLoop(world=ground.world, writer=refusing, status=refusing)
+    loop = TerritoryLoop(world=ground.world, writer=refusing, status=refusing, proof=lambda _: None)
     assert loop.keys() == {"health", "left", "drawn", "bound"}

@@ -10,7 +10,7 @@ from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.api.nodestatement import NodeStatement
 from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.resource import Assurance
-from bailiwick.residency.facts import gather
+from bailiwick.residency.facts import Standing, gather
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.nodes import Node, read_node
 from bailiwick.residency.policies import CompiledPolicy, compile_policy, exempt_namespaces
@@ -85,10 +85,11 @@ def statement(
     return NodeStatement.read({"metadata": {"name": name}, "spec": spec | more})
 
 
-def vouched(statement: NodeStatement, _: Dimension) -> Assurance:
+def vouched(statement: NodeStatement, _: Dimension) -> Standing:
     """What the name says: ``verified-…`` is Verified, ``asserted-…`` Asserted, anything else Declared."""
     word = statement.metadata.name.partition("-")[0].capitalize()
-    return Assurance(word) if word in set(Assurance) else Assurance.DECLARED
+    assurance = Assurance(word) if word in set(Assurance) else Assurance.DECLARED
+    return Standing(assurance, f"NodeStatement {statement.metadata.name}")
 
 
 def facts(

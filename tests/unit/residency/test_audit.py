@@ -132,11 +132,11 @@ SELECTORS: list[Raw] = [{"matchLabels": {"app": "chat"}}, {"matchExpressions": [
 
 def test_a_quarantine_takes_the_labels_by_which_the_pod_is_found_and_gives_them_back() -> None:
     before = pod(labels={"app": "chat", "tier": "web", "team": "a"})["metadata"]
-    inside = merged(before, quarantine.enter(before, SELECTORS, NOW))
+    inside = merged(before, quarantine.enter(before, SELECTORS, NOW, "health"))
     assert inside["labels"] == {"team": "a", quarantine.QUARANTINED: "true"}
     assert read_pod({"metadata": inside}).labels == {**before["labels"], quarantine.QUARANTINED: "true"}
     assert read_pod({"metadata": inside}).since == NOW
-    assert quarantine.enter(inside, SELECTORS, NOW) == {}
+    assert quarantine.enter(inside, SELECTORS, NOW, "health") == {}
     after = merged(inside, quarantine.leave(inside))
     assert after["labels"] == before["labels"]
     assert quarantine.leave(after) == {}
@@ -145,7 +145,9 @@ def test_a_quarantine_takes_the_labels_by_which_the_pod_is_found_and_gives_them_
 
 def test_labels_that_do_not_select_stay() -> None:
     before = pod(labels={"app": "chat"})["metadata"]
-    inside = merged(before, quarantine.enter(before, [{"matchLabels": {"app": "chat", "tier": "web"}}, {}], NOW))
+    inside = merged(
+        before, quarantine.enter(before, [{"matchLabels": {"app": "chat", "tier": "web"}}, {}], NOW, "health")
+    )
     assert inside["labels"] == {"app": "chat", quarantine.QUARANTINED: "true"}
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from bailiwick.api.acceleratorclass import AcceleratorClass
 from bailiwick.api.resource import Assurance
 from bailiwick.residency.dimensions import Dimension
-from bailiwick.residency.facts import Fact, NodeFacts, Unknown, declared, gather, gather_all, with_provenance
+from bailiwick.residency.facts import Fact, NodeFacts, Standing, Unknown, declared, gather, gather_all
 from bailiwick.residency.nodes import read_node
+from bailiwick.residency.provenance import with_provenance
 from bailiwick.residency.verdict import Reason
 from tests.unit.residency.given import FRANKFURT, NOW, VIRGINIA, accelerator, day, facts, node, statement
 
@@ -72,8 +74,10 @@ class TestWhoSaysSo:
             },
         )
         assert known(gather(node(), [signed], NOW).place)[1] is DECLARED
-        assert declared(signed, Dimension.PLACE) is DECLARED
-        assert known(gather(node(), [signed], NOW, vouching=lambda *_: VERIFIED).place)[1] is VERIFIED
+        assert declared(signed, Dimension.PLACE).assurance is DECLARED
+        assert (
+            known(gather(node(), [signed], NOW, vouching=lambda *_: Standing(VERIFIED, "a key")).place)[1] is VERIFIED
+        )
 
     def test_topology_labels_say_nothing(self) -> None:
         labelled = {"topology.kubernetes.io/region": "eu-central-1", "topology.kubernetes.io/zone": "eu-central-1a"}
@@ -116,6 +120,21 @@ class TestWhichMachineIsMeant:
         assert reason is Reason.IDENTITY_MISMATCH
         assert "NodeStatement verified speaks of a machine with" in message
         assert "remove this one" in message
+
+    def test_a_node_that_registers_anew_under_the_same_name_takes_nothing_over(self) -> None:
+        said = statement(place="DE", identity={"uid": "u1"})
+        first, anew = (read_node({"metadata": {"name": "n1", "uid": uid}}) for uid in ("u1", "u2"))
+        assert known(facts(said, about=first).place)[0] == "DE"
+        replaced = facts(said, about=anew)
+        assert unknown(replaced.place) is Reason.IDENTITY_MISMATCH
+        assert "a machine with uid 'u1', but node n1 has 'u2'" in replaced.problems[0].message
+
+    def test_a_providerid_that_moved_takes_the_statement_away(self) -> None:
+        said = statement("verified", place="DE", control="DE", identity={"providerID": FRANKFURT})
+        assert known(facts(said, provider_id=FRANKFURT).control)[0] == "DE"
+        moved = facts(said, provider_id=VIRGINIA)
+        assert known(moved.place) == ("US", ASSERTED, "providerID: aws us-east-1")
+        assert [problem.reason for problem in moved.problems] == [Reason.IDENTITY_MISMATCH]
 
     def test_a_node_that_tells_no_identity_fits_none(self) -> None:
         for given in ("m1", ""):
@@ -247,44 +266,94 @@ class TestSeveralSources:
         assert gather_all(nodes, said, NOW) == [gather(each, said, NOW) for each in nodes]
 
 
+def device(name: str, brand: list[str], **spec: object) -> AcceleratorClass:
+    """A class of devices with a documented brand, or with none."""
+    origin = {"brand": {"jurisdictions": brand, "source": "a datasheet", "confidence": "Documented"}} if brand else {}
+    return AcceleratorClass.read({"metadata": {"name": name}, "spec": {"provenance": origin, **spec}})
+
+
+def shows(*resources: str, said: list[str] | None = None, **labels: str) -> NodeFacts:
+    """The facts about a node that has devices and labels, with a statement of its brand or without."""
+    allocatable = dict.fromkeys(resources, "1")
+    about = read_node({"metadata": {"name": "n1", "labels": labels}, "status": {"allocatable": allocatable}})
+    return facts(*([statement(origin={"brand": said})] if said else []), about=about)
+
+
 class TestProvenance:
     """A class of accelerators speaks of all its devices, and counts as Declared."""
 
     CLASS = accelerator(brand=(["KR"], "Documented"), manufacture=(["TW"], "Reported"), design=(["KR"], "Unchecked"))
 
     def test_it_fills_in_what_nobody_ever_said(self) -> None:
-        filled = with_provenance(facts(), self.CLASS)
+        filled = with_provenance(facts(), [self.CLASS])
         assert known(filled.brand) == ("KR", DECLARED, "AcceleratorClass rngd (Documented: a datasheet)")
         assert known(filled.manufacture)[0] == "TW"
 
     def test_what_nobody_checked_is_not_known(self) -> None:
-        assert unknown(with_provenance(facts(), self.CLASS).design) is Reason.ORIGIN_UNKNOWN
+        assert unknown(with_provenance(facts(), [self.CLASS]).design) is Reason.ORIGIN_UNKNOWN
 
     def test_it_says_nothing_of_place_and_control(self) -> None:
         before = facts(provider_id=FRANKFURT)
-        after = with_provenance(before, self.CLASS)
+        after = with_provenance(before, [self.CLASS])
         assert (after.place, after.control) == (before.place, before.control)
 
     def test_an_empty_class_changes_nothing(self) -> None:
         before = facts(statement(origin={"brand": ["KR"]}))
-        assert with_provenance(before, accelerator()) == before
+        assert with_provenance(before, [accelerator()]) == before
 
     def test_it_joins_those_who_agree(self) -> None:
-        both = with_provenance(facts(statement(origin={"brand": ["KR"]})), self.CLASS)
+        both = with_provenance(facts(statement(origin={"brand": ["KR"]})), [self.CLASS])
         assert isinstance(both.brand, Fact)
         assert len(both.brand.vouchers) == 2
 
     def test_a_statement_of_the_same_weight_that_differs_leaves_it_unknown(self) -> None:
-        disputed = with_provenance(facts(statement(origin={"brand": ["CN"]})), self.CLASS)
+        disputed = with_provenance(facts(statement(origin={"brand": ["CN"]})), [self.CLASS])
         assert unknown(disputed.brand) is Reason.STATEMENTS_DISAGREE
         assert Reason.STATEMENTS_DISAGREE in {problem.reason for problem in disputed.problems}
 
     def test_a_better_statement_prevails(self) -> None:
-        verified = with_provenance(facts(statement("verified", origin={"brand": ["CN"]})), self.CLASS)
+        verified = with_provenance(facts(statement("verified", origin={"brand": ["CN"]})), [self.CLASS])
         assert known(verified.brand)[0] == "CN"
         assert verified.problems
+
+    def test_devices_count_where_the_node_shows_them(self) -> None:
+        labels = {"matchLabels": {"gpu": "a"}}
+        korean = device("rngd", ["KR"], resources=["k.example/npu"])
+        labelled = device("big", ["DE"], resources=["g.example/gpu"], nodeSelector=labels)
+        classes = [korean, labelled]
+        assert unknown(with_provenance(shows(), classes).brand) is Reason.ORIGIN_UNKNOWN
+        assert known(with_provenance(shows("k.example/npu"), classes).brand)[0] == "KR"
+        assert unknown(with_provenance(shows("g.example/gpu"), classes).brand) is Reason.ORIGIN_UNKNOWN
+        assert known(with_provenance(shows("g.example/gpu", gpu="a"), classes).brand)[0] == "DE"
+
+    def test_a_node_with_two_kinds_of_devices_comes_from_both_countries(self) -> None:
+        one, two = device("one", ["KR"], resources=["a.example/x"]), device("two", ["DE"], resources=["b.example/x"])
+        brand = with_provenance(shows("a.example/x", "b.example/x"), [two, one]).brand
+        assert known(brand) == (
+            "DE, KR",
+            DECLARED,
+            "AcceleratorClass one (Documented: a datasheet), AcceleratorClass two (Documented: a datasheet)",
+        )
+
+    def test_one_device_of_unknown_origin_leaves_the_whole_unknown(self) -> None:
+        one, silent = device("one", ["KR"], resources=["a.example/x"]), device("two", [], resources=["b.example/x"])
+        both = shows("a.example/x", "b.example/x")
+        assert unknown(with_provenance(both, [one, silent]).brand) is Reason.ORIGIN_UNKNOWN
+        german = shows("a.example/x", "b.example/x", said=["DE"])
+        assert unknown(with_provenance(german, [one, silent]).brand) is Reason.STATEMENTS_DISAGREE
+        whole = shows("a.example/x", "b.example/x", said=["DE", "KR"])
+        assert known(with_provenance(whole, [one, silent]).brand) == ("DE, KR", DECLARED, "NodeStatement s1")
+
+    def test_several_classes_of_one_resource_need_not_all_speak(self) -> None:
+        one, silent = (device(name, by, resources=["a.example/x"]) for name, by in (("one", ["KR"]), ("two", [])))
+        assert known(with_provenance(shows("a.example/x"), [one, silent]).brand)[0] == "KR"
+
+    def test_plain_cpu_says_nothing_unless_it_is_asked_to(self) -> None:
+        one, plain = device("one", ["KR"], resources=["a.example/x"]), device("cpu", [])
+        assert known(with_provenance(shows("a.example/x"), [one, plain]).brand)[0] == "KR"
+        assert known(with_provenance(shows("a.example/x"), [one, device("cpu", ["US"])]).brand)[0] == "KR, US"
 
     @pytest.mark.parametrize("said", [{"expires": 5}, {"issued": 30}, {"identity": {"machineID": "m9"}}])
     def test_it_does_not_replace_a_statement_that_no_longer_counts(self, said: dict[str, object]) -> None:
         before: NodeFacts = facts(statement(origin={"brand": ["CN"]}, **said))  # type: ignore[arg-type]
-        assert unknown(with_provenance(before, self.CLASS).brand) is not Reason.ORIGIN_UNKNOWN
+        assert unknown(with_provenance(before, [self.CLASS]).brand) is not Reason.ORIGIN_UNKNOWN

@@ -76,6 +76,13 @@ def test_only_a_true_ready_condition_makes_a_node_ready(status: object) -> None:
         ({"node.kubernetes.io/instance-type": "eklet"}, [], "", "label node.kubernetes.io/instance-type=eklet"),
         ({}, ["virtual-kubelet.io/provider"], "", "taint virtual-kubelet.io/provider"),
         ({}, ["virtual-node.liqo.io/not-allowed"], "", "taint virtual-node.liqo.io/not-allowed"),
+        ({"liqo.io/remote-cluster-id": "turin"}, [], "", "label liqo.io/remote-cluster-id"),
+        ({"multicluster.admiralty.io/anything": ""}, [], "", "label multicluster.admiralty.io/anything"),
+        ({}, ["multicluster.admiralty.io/anything"], "", "taint multicluster.admiralty.io/anything"),
+        ({}, ["azure.com/aci"], "", "taint azure.com/aci"),
+        ({}, ["virtual-node.interlink/no-schedule"], "", "taint virtual-node.interlink/no-schedule"),
+        ({}, ["eks.tke.cloud.tencent.com/eklet"], "", "taint eks.tke.cloud.tencent.com/eklet"),
+        ({}, [], "v2.11.0-EKLET", "kubelet version v2.11.0-EKLET"),
         ({}, [], "v1.19.10-vk-azure-aci-1.4.8", "kubelet version v1.19.10-vk-azure-aci-1.4.8"),
     ],
 )

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from bailiwick.api.resource import Assurance
 from bailiwick.residency.dimensions import Dimension
-from bailiwick.residency.facts import Fact, gather_all, with_provenance
+from bailiwick.residency.facts import Fact, gather_all
 from bailiwick.residency.jurisdictions import Atlas, touching
+from bailiwick.residency.provenance import with_provenance
 from bailiwick.residency.rules import judge, judge_all
 from bailiwick.residency.territories import compile_territory
 from tests.unit.residency.given import (
@@ -264,7 +265,7 @@ def test_a_class_of_accelerators_never_overrules_a_statement(
     asked: CompiledPolicy, said: Said, now: int, place: str, confidence: str
 ) -> None:
     known = facts(*said.statements, provider_id=said.provider_id, now=day(now))
-    filled = with_provenance(known, accelerator(brand=([place], confidence)))
+    filled = with_provenance(known, [accelerator(brand=([place], confidence))])
     if isinstance(known.brand, Fact):
         assert not isinstance(filled.brand, Fact) or filled.brand.jurisdictions == known.brand.jurisdictions
         assert judge(asked, filled, day(now)).allowed <= judge(asked, known, day(now)).allowed

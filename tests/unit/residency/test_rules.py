@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from bailiwick.api.sovereignmodel import Residency
-from bailiwick.residency.facts import with_provenance
 from bailiwick.residency.nodes import read_node
 from bailiwick.residency.policies import compile_residency
+from bailiwick.residency.provenance import with_provenance
 from bailiwick.residency.rules import RULES, has_allowed_origin, is_controlled_inside, judge, judge_all, stands_inside
 from bailiwick.residency.verdict import ALLOWED, Reason, Verdict
 from tests.unit.residency.given import ATLAS, FRANKFURT, NOW, VIRGINIA, accelerator, day, facts, node, policy, statement
@@ -159,7 +159,7 @@ class TestControlAndOrigin:
         asked = policy(origin={"brand": {"allow": ["KR"]}})
         placed = facts(statement(place="DE"))
         assert judge(asked, placed, NOW).reason is Reason.ORIGIN_UNKNOWN
-        assert judge(asked, with_provenance(placed, accelerator(brand=(["KR"], "Documented"))), NOW) is ALLOWED
+        assert judge(asked, with_provenance(placed, [accelerator(brand=(["KR"], "Documented"))]), NOW) is ALLOWED
 
 
 class TestSeveralPolicies:

@@ -68,14 +68,28 @@ def test_the_lists_of_the_policy_are_carried_over() -> None:
         },
         models={"sources": ["oci://b/", "oci://a/"], "requireDigest": False},
         images={"registries": ["registry.example/"]},
-        network={"services": ["NodePort", "ClusterIP"]},
+        network={"services": ["NodePort", "ClusterIP"], "ingressClasses": ["b", "a"]},
         storage={"classes": ["local"]},
+        access={"exec": "Allow"},
     ).manifest["spec"]
     assert told["namespaceLabels"] == ["data", "team"]
     assert told["models"] == {"sources": ["oci://a/", "oci://b/"], "requireDigest": False}
     assert told["images"] == {"registries": ["registry.example/"], "requireDigest": True}
-    assert told["services"] == {"types": ["ClusterIP", "NodePort"]}
+    assert told["network"] == {
+        "egress": [],
+        "services": ["ClusterIP", "NodePort"],
+        "ingressClasses": ["a", "b"],
+        "gatewayClasses": [],
+    }
     assert told["storage"] == {"classes": ["local"]}
+    assert told["access"] == {
+        "exec": "Allow",
+        "attach": "Deny",
+        "portForward": "Deny",
+        "proxy": "Deny",
+        "ephemeralContainers": "Deny",
+    }
+    assert told["schedulers"] == ["default-scheduler"]
 
 
 def test_what_the_policy_does_not_ask_is_left_out_and_empty_lists_are_written() -> None:
@@ -83,7 +97,7 @@ def test_what_the_policy_does_not_ask_is_left_out_and_empty_lists_are_written() 
     assert told["nodes"] == {}
     assert told["namespaceLabels"] == []
     assert told["models"]["sources"] == []
-    assert not {"images", "services", "storage"} & told.keys()
+    assert not {"images", "network", "storage", "access"} & told.keys()
 
 
 def test_the_manifest_is_a_valid_territory_in_the_operators_name() -> None:
@@ -117,7 +131,7 @@ def test_the_digest_is_that_of_sorted_json_without_spaces() -> None:
     content = (
         '{"namespaceLabels":["data"],'
         '"nodeSelector":{"bailiwick.dev.node-restriction.kubernetes.io/health":"resident"},'
-        '"nodes":{"n3":"FR"},"policy":"health"}'
+        '"nodes":{"n3":"FR"},"policy":"health","schedulers":["default-scheduler"]}'
     )
     digest = hashlib.sha256(content.encode()).hexdigest()
     assert territory(place={"allow": ["FR"]}).digest == f"sha256:{digest}"

@@ -13,6 +13,7 @@ from bailiwick.residency.facts import gather_all
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.nodes import read_node
 from bailiwick.residency.policies import compile_policy
+from bailiwick.residency.provenance import with_provenance
 from bailiwick.workload.eligibility import eligibility
 from bailiwick.workload.plan import Settings, plan_workload
 
@@ -99,11 +100,12 @@ def plan(
 ) -> WorkloadPlan:
     """The plan for a model under policy ``health``, with class ``cpu``; nodes stand in Germany if nobody says else."""
     spoken = [statement(each["metadata"]["name"]) for each in nodes] if statements is None else statements
-    facts = gather_all([read_node(each) for each in nodes], spoken, NOW)
+    offered = [accelerator()] if classes is None else classes
+    facts = [with_provenance(each, offered) for each in gather_all([read_node(each) for each in nodes], spoken, NOW)]
     return plan_workload(
         of,
         policies=[policy()] if policies is None else policies,
-        classes={each.metadata.name: each for each in ([accelerator()] if classes is None else classes)},
+        classes={each.metadata.name: each for each in offered},
         eligible=lambda model, policies, need: eligibility(
             policies, model.spec.residency, need, facts, atlas=ATLAS, now=NOW
         ),

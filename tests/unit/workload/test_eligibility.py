@@ -93,14 +93,15 @@ FROM_KOREA = {"brand": {"jurisdictions": ["KR"], "source": "a datasheet", "confi
     ("provenance", "said", "reason"),
     [
         (FROM_KOREA, ["KR"], None),
-        (FROM_KOREA, ["KR", "US"], "WrongOrigin"),
+        (FROM_KOREA, ["KR", "US"], "StatementsDisagree"),
         ({}, ["KR"], None),
-        (FROM_KOREA, None, "OriginUnknown"),
+        (FROM_KOREA, None, None),
+        ({}, None, "OriginUnknown"),
     ],
-    ids=["both say so", "the statement says more", "the class is silent", "the node is outside by itself"],
+    ids=["both say so", "the statement says more", "the class is silent", "the class speaks alone", "nobody speaks"],
 )
-def test_a_node_is_judged_by_itself_and_with_its_devices(provenance: Any, said: Any, reason: str | None) -> None:
-    """By itself, because only what its territory holds has the label; with its devices, because they run the model."""
+def test_a_node_is_judged_together_with_its_devices(provenance: Any, said: Any, reason: str | None) -> None:
+    """Its territory is compiled from the same facts, so what could run a model there carries the label."""
     korean = policy(spec={"origin": {"brand": {"allow": ["KR"]}}})
     about = statement(origin={"brand": said}) if said else statement()
     found = judged(node(gpu="1"), on=gpus(provenance=provenance), statements=[about], policies=[korean])

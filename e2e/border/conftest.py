@@ -1,0 +1,47 @@
+"""A namespace that every part of a policy guards, on the real cluster."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.border.rows import NAMESPACE
+from e2e.border.table import Table
+from e2e.demo.scenes import govern
+from e2e.kubectl import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from e2e.kubectl import Kubectl
+
+GROUND = Path(__file__).with_name("ground.yaml")
+
+
+@pytest.fixture(scope="session")
+def fortress(kubectl: Kubectl) -> Iterator[str]:
+    """The namespace, governed and guarded; it goes when the suite ends."""
+    govern(kubectl)  # the statements about the nodes
+    kubectl.must("apply", "--server-side", "--force-conflicts", "-f", str(GROUND))
+    wait_until(lambda: _guarded(kubectl), what="the guards of the policy are in force", seconds=30)
+    yield NAMESPACE
+    kubectl.must("delete", "respol", NAMESPACE)
+    kubectl.must("delete", "-f", str(GROUND), "--ignore-not-found", "--wait=true", timeout=120)
+
+
+@pytest.fixture(scope="session")
+def table() -> Iterator[Table]:
+    """What stopped what, and how soon; `make border` keeps it."""
+    table = Table()
+    yield table
+    if os.environ.get("BORDER_TABLE") == "write":
+        table.write()
+
+
+def _guarded(kubectl: Kubectl) -> bool:
+    """The API server puts bindings into force in the order of their creation; that of pods comes last."""
+    probe = kubectl.run(["run", "probe", "-n", NAMESPACE, "--image=x.example/x", "--dry-run=server"])
+    return "bailiwick-pods" in probe.text

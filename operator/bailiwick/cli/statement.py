@@ -1,0 +1,187 @@
+"""`bailiwick statement sign|verify`: for those who vouch for machines. Needs files and a clock, and no cluster.
+
+Exit codes: 0 when it is done and everything counts, 1 when a statement does not count, 2 when something given cannot be
+used. No key is ever printed.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from bailiwick.api.authority import Authority
+from bailiwick.api.jurisdiction import Jurisdiction
+from bailiwick.api.nodestatement import NodeStatement
+from bailiwick.api.resource import API_VERSION, Assurance, Resource
+from bailiwick.evidence.dsse import EvidenceError, private_key
+from bailiwick.evidence.statements import Authorities, sign
+from bailiwick.residency.dimensions import Dimension
+from bailiwick.residency.facts import Unknown, answers_of, gather
+from bailiwick.residency.jurisdictions import Atlas
+from bailiwick.residency.nodes import Node, read_node
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Sequence
+
+R = TypeVar("R", bound=Resource)
+
+COUNTS, DOES_NOT_COUNT, UNUSABLE = 0, 1, 2
+
+
+class _UnusableError(Exception):
+    """What was given cannot be used; the message is for whoever gave it."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line below `bailiwick statement`."""
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    signing = actions.add_parser("sign", help="write a NodeStatement with a signed envelope to standard output")
+    signing.set_defaults(action=_sign)
+    signing.add_argument("statement", type=Path, metavar="STATEMENT.yaml")
+    signing.add_argument("--key", type=Path, required=True, help="private key in PEM: ed25519 or ECDSA P-256")
+    signing.add_argument("--keyid", default="", help="name of the key, as the Authority gives it")
+    signing.add_argument("--authority", help="name of the Authority, where the statement does not give it")
+    verifying = actions.add_parser("verify", help="say what a NodeStatement is worth, and why")
+    verifying.set_defaults(action=_verify)
+    verifying.add_argument("statement", type=Path, metavar="STATEMENT.yaml")
+    verifying.add_argument("--authority", type=Path, required=True, help="manifest of the Authority")
+    verifying.add_argument(
+        "--node", type=Path, help="manifest of the node, as `kubectl get node NAME -o yaml` tells it"
+    )
+    verifying.add_argument(
+        "--jurisdictions", type=Path, action="append", default=[],
+        help="manifests of the Jurisdictions that the Authority names; may be repeated",
+    )  # fmt: skip
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Do what was asked; returns the exit code."""
+    try:
+        code: int = arguments.action(arguments)
+    except (_UnusableError, EvidenceError) as error:
+        sys.stderr.write(f"bailiwick statement: {error}\n")
+        return UNUSABLE
+    return code
+
+
+def _sign(arguments: argparse.Namespace) -> int:
+    (raw,) = _manifests(arguments.statement, "NodeStatement", only=1)
+    spec = dict(raw.get("spec") or {})
+    authority = arguments.authority or spec.get("authority")
+    if not authority:
+        raise _UnusableError(f"{arguments.statement} names no Authority; give --authority NAME, or spec.authority")
+    facts = {key: value for key, value in spec.items() if key not in {"authority", "envelope"}}
+    unsigned = _read(NodeStatement, {**raw, "spec": facts}, arguments.statement)
+    envelope = sign(unsigned.spec, private_key(_bytes(arguments.key)), keyid=arguments.keyid)
+    written = envelope.model_dump(by_alias=True, mode="json")
+    signed = {**raw, "spec": {**facts, "authority": authority, "envelope": written}}
+    _read(NodeStatement, signed, arguments.statement)
+    yaml.safe_dump(signed, sys.stdout, sort_keys=False, allow_unicode=True, width=120)
+    return COUNTS
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    now = datetime.now(UTC)
+    (raw,) = _manifests(arguments.statement, "NodeStatement", only=1)
+    statement = _read(NodeStatement, raw, arguments.statement)
+    authorities = Authorities.of(
+        _all(Authority, [arguments.authority]), Atlas(_all(Jurisdiction, arguments.jurisdictions))
+    )
+    if statement.spec.envelope is None:
+        return _tell([f"NodeStatement {statement.metadata.name} is not signed, so it is Declared"], counts=False)
+    # Without a node, one that fits: the signature alone is asked about.
+    node = _node(arguments.node) if arguments.node else _fitting(statement)
+    if node.name != statement.spec.node.name:
+        why = f"IdentityMismatch: the statement is about node {statement.spec.node.name}, not {node.name}"
+        return _tell([why], counts=False)
+    facts = gather(node, [statement], now, vouching=authorities.vouching(now))
+    told, counts = [str(problem) for problem in facts.problems], True
+    for dimension in Dimension:
+        if not answers_of(statement, dimension):
+            continue
+        answer = facts.answer(dimension)
+        by = f"NodeStatement {statement.metadata.name}"
+        if isinstance(answer, Unknown):
+            told.append(f"{dimension}: {answer.reason}: {answer.message}")
+            counts = False
+        elif answer.by.startswith(by) and answer.assurance.rank > Assurance.DECLARED.rank:
+            told.append(f"{dimension}: {answer.jurisdiction} is {answer.assurance} by {answer.by}")
+        else:
+            told.append(f"{dimension}: {answer.jurisdiction} is no more than {answer.assurance} by {answer.by}")
+            counts = False
+    return _tell(told, counts=counts)
+
+
+def _tell(lines: Iterable[str], *, counts: bool) -> int:
+    sys.stdout.writelines(f"{line}\n" for line in dict.fromkeys(lines))
+    return COUNTS if counts else DOES_NOT_COUNT
+
+
+def _fitting(statement: NodeStatement) -> Node:
+    """A node about which nothing else is known: what its providerID says of a region is not asked."""
+    machine = statement.spec.node
+    fitting = read_node(
+        {
+            "metadata": {"name": machine.name, "uid": machine.uid},
+            "spec": {"providerID": machine.provider_id},
+            "status": {"nodeInfo": {"machineID": machine.machine_id, "systemUUID": machine.system_uuid}},
+        }
+    )
+    return replace(fitting, virtual="not given")
+
+
+def _node(path: Path) -> Node:
+    (raw,) = _manifests(path, "Node", only=1, api_version="v1")
+    return read_node(raw)
+
+
+def _all(kind: type[R], paths: Sequence[Path]) -> list[R]:
+    return [_read(kind, raw, path) for path in paths for raw in _manifests(path, kind.__name__)]
+
+
+def _read(kind: type[R], raw: dict[str, Any], path: Path) -> R:
+    try:
+        return kind.read(raw)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'spec'}: {each['msg']}" for each in found)
+        raise _UnusableError(f"{path} is no {kind.__name__} that a cluster would take: {wrong}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Times stay text, as for a cluster: read and written again, they would no longer be in its notation."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _manifests(path: Path, kind: str, *, only: int = 0, api_version: str = API_VERSION) -> list[dict[str, Any]]:
+    """The objects of a kind in a file."""
+    try:
+        documents = [each for each in yaml.load_all(_bytes(path), _Loader) if each is not None]
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise _UnusableError(f"{path} is not YAML") from None
+    expected = (api_version, kind)
+    found = [
+        each for each in documents if isinstance(each, dict) and (each.get("apiVersion"), each.get("kind")) == expected
+    ]
+    if not found or (only and len(found) != only):
+        raise _UnusableError(f"{path} holds {len(found)} objects {kind} ({api_version}); give {only or 'some'}")
+    return found
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _UnusableError(f"{path} cannot be read: {error.strerror}") from None

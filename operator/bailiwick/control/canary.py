@@ -1,0 +1,210 @@
+"""The canary: tries to cross the border of every policy, by dry run, and says whether it holds.
+
+What it finds is kept here and told by the policy's status, which the territory loop alone writes: two writers of one
+status would undo each other's work.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from bailiwick.api.residencypolicy import Mode
+from bailiwick.cluster import resources
+from bailiwick.cluster.api import Person
+from bailiwick.cluster.errors import ApiError
+from bailiwick.residency import border
+from bailiwick.residency.probes import NAME, Identity, Probe, Setting, probes
+from bailiwick.residency.proofs import Finding, Outcome, Proof, Refused, conclude, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bailiwick.cluster.api import Api
+    from bailiwick.control.world import World
+    from bailiwick.residency.policies import CompiledPolicy
+
+EVERY_SECONDS: Final = 60.0
+SETTLE_SECONDS: Final = 3.0
+"""After a change: the API server takes up a new binding on a tick of one second, and is not to be accused before."""
+APART_SECONDS: Final = 10.0
+"""Between two rounds for one policy, however often it changes. A round has about a dozen requests."""
+CONFIRM_SECONDS: Final = 2.0
+"""A breach is looked at twice: what was tried may have become legal, or guarded, at that very moment."""
+CALL_SECONDS: Final = 5.0
+MOST_NAMESPACES: Final = 32
+"""Among so many the one with the fewest other policies is looked for; each costs a look at every policy."""
+_OURS: Final = "app.kubernetes.io/part-of=bailiwick"
+
+
+class Observer(Protocol):
+    """Told about every attempt."""
+
+    def tried(self, policy: str, attempt: str, outcome: str) -> None:
+        """``outcome``: held, breached or unclear."""
+
+    def retired(self, policy: str) -> None:
+        """A policy is no longer tried."""
+
+
+def identities(namespace: str) -> Mapping[Identity, Person]:
+    """As whom the canary asks, where Bailiwick runs in ``namespace``. Neither the account nor the node need exist."""
+    return {
+        Identity.CANARY: Person(f"system:serviceaccount:{namespace}:{NAME}"),
+        Identity.KUBELET: Person(f"system:node:{NAME}", "system:nodes"),
+    }
+
+
+class CanaryLoop:
+    """Tries one policy by name. ``speaks`` are ports that act as the canary; ``api`` is the operator's own.
+
+    ``tell`` is called with a policy's name when there is something new to tell about it.
+    """
+
+    def __init__(  # noqa: PLR0913 - by keyword
+        self,
+        *,
+        world: World,
+        api: Api,
+        speaks: Mapping[Identity, Api],
+        tell: Callable[[str], None],
+        observer: Observer,
+        seconds: float = EVERY_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._world = world
+        self._api = api
+        self._speaks = speaks
+        self._tell = tell
+        self._observer = observer
+        self._seconds = seconds
+        self._apart = min(APART_SECONDS, seconds)
+        self._clock = clock
+        self._proofs: dict[str, Proof] = {}
+        self._suspected: set[str] = set()
+        self._not_before: dict[str, float] = {}
+
+    def keys(self) -> list[str]:
+        """Every policy that is there."""
+        return [name for _, name in self._world.stores.policies.keys()]  # noqa: SIM118
+
+    def proof(self, name: str) -> Proof | None:
+        """What was found last about a policy; None when it was not tried since the operator began."""
+        return self._proofs.get(name)
+
+    async def reconcile(self, name: str) -> float | None:
+        """Try one policy; seconds until it is tried again, or None when there is nothing to try."""
+        setting = self._setting(name)
+        if setting is None:
+            self._retire(name)
+            return None
+        early = self._not_before.get(name, 0.0) - self._clock()
+        if early > 0:
+            return early
+        tried = probes(setting)
+        findings = await self._try(name, tried)
+        absent = await self._absent(setting.policy, tried)
+        proof = conclude(
+            findings, absent, generation=setting.generation, namespace=setting.namespace, now=self._world.clock()
+        )
+        known = self._proofs.get(name)
+        if (
+            proof.outcome is Outcome.BREACHED
+            and name not in self._suspected
+            and not (known and known.outcome is Outcome.BREACHED)
+        ):
+            self._suspected.add(name)
+            self._not_before[name] = self._clock() + CONFIRM_SECONDS
+            return CONFIRM_SECONDS
+        self._suspected.discard(name)
+        self._not_before[name] = self._clock() + self._apart
+        self._proofs[name] = proof
+        self._tell(name)
+        return self._seconds
+
+    def _retire(self, name: str) -> None:
+        self._suspected.discard(name)
+        self._not_before.pop(name, None)
+        self._observer.retired(name)
+        if self._proofs.pop(name, None):
+            self._tell(name)
+
+    def _setting(self, name: str) -> Setting | None:
+        """Where to try a policy: in the governed namespace with the fewest other policies, whose refusals hide ours."""
+        stores = self._world.stores
+        policy, manifest = self._world.policies().get(name), stores.policies.get(("", name))
+        if policy is None or manifest is None or policy.mode is not Mode.ENFORCE:
+            return None
+        living = [
+            namespace
+            for namespace in sorted(self._world.governed(policy))
+            if not self._metadata(namespace).get("deletionTimestamp")
+        ]
+        if not living:
+            return None
+        others = {namespace: self._others(policy, namespace) for namespace in living[:MOST_NAMESPACES]}
+        namespace = min(others, key=lambda each: (len(others[each]), each))
+        asked = (policy.name, *(other.name for other in others[namespace]))
+        territories = {each: stores.territories.get(("", each)) or {"spec": {}} for each in asked}
+        return Setting(
+            policy=policy,
+            generation=manifest["metadata"].get("generation", 0),
+            others=others[namespace],
+            namespace=namespace,
+            namespace_labels=self._metadata(namespace).get("labels", {}),
+            nodes={node: labelled["metadata"].get("labels", {}) for (_, node), labelled in stores.nodes.items()},
+            inside={each: territory["spec"].get("nodes") or {} for each, territory in territories.items()},
+        )
+
+    def _metadata(self, namespace: str) -> Mapping[str, Any]:
+        found = self._world.stores.namespaces.get(("", namespace))
+        return found["metadata"] if found else {}
+
+    def _others(self, policy: CompiledPolicy, namespace: str) -> tuple[CompiledPolicy, ...]:
+        governing = self._world.governing(namespace)
+        return tuple(each for each in governing if each.name != policy.name and each.mode is Mode.ENFORCE)
+
+    async def _try(self, policy: str, tried: Sequence[Probe]) -> list[Finding]:
+        findings = []
+        for probe in tried:
+            answer = await self._ask(probe)
+            finding = judge(probe, answer)
+            self._observer.tried(policy, probe.attempt, finding.outcome)
+            findings.append(finding)
+            if answer and answer.status is None:  # nobody answers, so nobody will answer the rest
+                break
+        return findings
+
+    async def _ask(self, probe: Probe) -> Refused | None:
+        api, resource, body = self._speaks[probe.by], resources.of_kind(probe.kind), dict(probe.body)
+        try:
+            if probe.patch:
+                await api.patch_merge(
+                    resource, probe.name, probe.namespace, body,
+                    subresource=probe.subresource, dry_run=probe.dry_run, seconds=CALL_SECONDS,
+                )  # fmt: skip
+            elif probe.subresource:
+                await api.post_subresource(
+                    resource, probe.name, probe.namespace, probe.subresource, body,
+                    dry_run=probe.dry_run, seconds=CALL_SECONDS,
+                )  # fmt: skip
+            else:
+                await api.create(resource, body, dry_run=probe.dry_run, seconds=CALL_SECONDS)
+        except ApiError as error:
+            return Refused(error.status, error.message)
+        return None
+
+    async def _absent(self, policy: CompiledPolicy, tried: Sequence[Probe]) -> set[str]:
+        """In-tree policies that are gone, also those that no probe asks. A list that cannot be read accuses nobody."""
+        bound = {
+            binding["spec"]["policyName"] for binding in border.bindings(policy, exempt=self._world.exempt)
+            if binding["kind"] == resources.VALIDATING_BINDINGS.kind
+        }  # fmt: skip
+        wanted = bound | {probe.guard.policy for probe in tried if probe.guard}
+        try:
+            there = {
+                each["metadata"]["name"] async for each in self._api.list(resources.VALIDATING_POLICIES, labels=_OURS)
+            }
+        except ApiError:
+            return set()
+        return wanted - there
