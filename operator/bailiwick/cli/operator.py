@@ -137,7 +137,11 @@ class Operator:
             seconds=self._environment.canary_seconds,
         )
         territory = TerritoryLoop(
-            world=world, writer=writer, status=status, proof=canary.proof, audited=lambda policy: audit.audited(policy)
+            world=world,
+            writer=writer,
+            status=status,
+            proof=canary.proof,
+            audited=lambda policy: audit.audited(policy),  # noqa: PLW0108 - each of the two needs the other
         )
         audit = AuditLoop(
             world=world, api=api, writer=writer, events=events, queue=self._queue, observer=self._metrics,

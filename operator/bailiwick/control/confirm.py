@@ -1,4 +1,4 @@
-"""What the audit asks the API server before it touches a pod: events come late, and on one watch sooner than on another."""
+"""What the audit asks the API server before it touches a pod: one watch may tell later than another."""
 
 from __future__ import annotations
 

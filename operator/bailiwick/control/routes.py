@@ -9,6 +9,7 @@ from bailiwick.control.queue import Priority
 from bailiwick.control.stores import BY_MODEL
 from bailiwick.residency.border import policy_of
 from bailiwick.residency.egress import CLOSED, EGRESS
+from bailiwick.residency.quarantine import NETWORK_POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -114,6 +115,8 @@ class Routes:
 
     def _network_policy(self, change: Change, priority: Priority) -> None:
         self._child(change, priority)
+        if change.key[1] == NETWORK_POLICY:
+            self._queue.add(AUDIT, (change.key[0], ""), priority=priority)
         if change.key[1] in (CLOSED, EGRESS):
             self._queue.add(SPREAD, TERRITORY, priority=priority)
 

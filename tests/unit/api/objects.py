@@ -84,6 +84,9 @@ RESIDENCY_POLICY: Manifest = {
         "conditions": [CONDITION, {**CONDITION, "type": "Enforced"}],
         "counts": {"namespaces": 1, "nodes": 2, "nodesOutside": 2, "pods": 3, "violations": 0},
         "outside": [COUNT],
+        "violations": [
+            {"pod": "clinic/chat-0", "node": "n1", "reason": "WrongPlace", "step": "Quarantine", "since": TIME}
+        ],
         "digest": DIGEST,
         "enforcedSince": TIME,
         "lastProof": TIME,
