@@ -196,6 +196,11 @@ class Realm:
         """Cluster-admin."""
         return self.server.client
 
+    @property
+    def forger(self) -> Client:
+        """Somebody with the operator's token: the only one whom the in-tree policies let through."""
+        return self.server.as_user(IDENTITY, ("system:masters",))
+
     def operator(self, name: str = "operator") -> OperatorProcess:
         """Start a replica."""
         return OperatorProcess(self.server, name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.client import ApiError, eventually
-from tests.apiserver.realm import ADMISSION, IDENTITY, OURS, WEIGHTS, Realm, fresh
+from tests.apiserver.realm import ADMISSION, OURS, WEIGHTS, Realm, fresh
 from tests.apiserver.webhook import CONFIGURATION, NAME, Webhook, claim, group, policy, standing, volume
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def governed(realm: Realm, law: Policy) -> str:
 
 
 def govern(realm: Realm, namespace: str) -> None:
-    operator = realm.server.as_user(IDENTITY, ("system:masters",))
+    operator = realm.forger
     operator.patch("v1", "Namespace", namespace, {"metadata": {"labels": {"bailiwick.dev/governed": "true"}}})
 
 
@@ -183,7 +183,7 @@ def test_a_change_that_orphans_running_models_warns_with_their_names(
     inside, clinic = realm.node(FRANKFURT), governed(realm, law)
     eventually(lambda: realm.model(clinic), what="the model is taken")
     status = {"status": {"placements": [{"pod": "chat-1", "node": inside, "ready": True}]}}
-    operator = realm.server.as_user(IDENTITY, ("system:masters",))
+    operator = realm.forger
     operator.patch(OURS, "SovereignModel", "chat", status, clinic, subresource="status")
 
     def warned() -> bool:

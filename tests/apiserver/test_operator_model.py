@@ -138,7 +138,7 @@ OPENINGS = {
 def test_what_a_hand_adds_to_a_child_goes(realm: Realm, namespace: str, kind: str) -> None:
     realm.model(namespace)
     before = deepcopy(realm.served(namespace)[kind]["spec"])
-    edited = realm.client.patch(CHILDREN[kind], kind, "chat", {"spec": OPENINGS[kind]}, namespace)
+    edited = realm.forger.patch(CHILDREN[kind], kind, "chat", {"spec": OPENINGS[kind]}, namespace)
     assert edited["spec"] != before
     eventually(lambda: _plain(realm.children(namespace)[kind]["spec"]) == _plain(before), what="it is as it was")
 
@@ -161,7 +161,7 @@ def test_a_service_account_cannot_be_given_a_token(realm: Realm, namespace: str)
 def test_a_deleted_child_comes_back(realm: Realm, namespace: str, kind: str) -> None:
     realm.model(namespace)
     before = realm.served(namespace)[kind]["metadata"]["uid"]
-    realm.client.delete(CHILDREN[kind], kind, "chat", namespace)
+    realm.forger.delete(CHILDREN[kind], kind, "chat", namespace)
     eventually(
         lambda: realm.children(namespace).get(kind, {}).get("metadata", {}).get("uid", before) != before,
         what=f"the {kind} comes back",
@@ -172,7 +172,7 @@ def test_a_deleted_child_comes_back(realm: Realm, namespace: str, kind: str) -> 
 def test_a_child_that_loses_its_labels_gets_them_back(realm: Realm, namespace: str, kind: str) -> None:
     realm.model(namespace)
     labels = realm.served(namespace)[kind]["metadata"]["labels"]
-    realm.client.patch(CHILDREN[kind], kind, "chat", {"metadata": {"labels": None}}, namespace)
+    realm.forger.patch(CHILDREN[kind], kind, "chat", {"metadata": {"labels": None}}, namespace)
     eventually(lambda: realm.children(namespace)[kind]["metadata"].get("labels") == labels, what="labels are back")
 
 
@@ -236,7 +236,7 @@ def test_what_is_somebody_elses_is_not_taken_over(realm: Realm, namespace: str, 
     now = realm.children(namespace)[kind]
     assert "ownerReferences" not in now["metadata"]
     assert now["spec" if "spec" in theirs else "kind"] == theirs["spec" if "spec" in theirs else "kind"]
-    realm.client.delete(CHILDREN[kind], kind, "chat", namespace)
+    realm.forger.delete(CHILDREN[kind], kind, "chat", namespace)
 
 
 def test_a_model_that_nobody_governs_any_more_keeps_running_and_says_so(

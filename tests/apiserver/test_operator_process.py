@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.client import eventually
-from tests.apiserver.realm import ADMISSION, GUARDS, IDENTITY, OURS, SYSTEM, VALIDATING
+from tests.apiserver.realm import ADMISSION, GUARDS, OURS, SYSTEM, VALIDATING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -170,7 +170,7 @@ def test_what_is_left_of_a_border_is_found_by_any_piece(
     assert first.stop() == 0
     policy.delete()
     if gone == "Territory":
-        realm.server.as_user(IDENTITY, ("system:masters",)).delete(OURS, "Territory", policy.name)
+        realm.forger.delete(OURS, "Territory", policy.name)
         realm.client.delete("v1", "Node", node)
     else:
         realm.client.delete("v1", "Node", node)

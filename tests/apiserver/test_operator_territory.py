@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.client import eventually
-from tests.apiserver.realm import ADMISSION, GUARDS, IDENTITY, MUTATING, OURS, VALIDATING, Realm
+from tests.apiserver.realm import ADMISSION, GUARDS, MUTATING, OURS, VALIDATING, Realm
 
 if TYPE_CHECKING:
     from tests.apiserver.realm import OperatorProcess
@@ -17,8 +17,6 @@ pytestmark = pytest.mark.apiserver
 FRANKFURT = "aws:///eu-central-1a/i-0123456789abcdef1"
 VIRGINIA = "aws:///us-east-1a/i-0123456789abcdef2"
 GUARD = "bailiwick-namespaces"
-FORGER = (IDENTITY, ("system:masters",))
-"""Somebody with the operator's token: the only one whom the in-tree policies let through."""
 
 
 def eligible(realm: Realm, namespace: str) -> int:
@@ -162,7 +160,7 @@ def test_what_somebody_deletes_of_a_border_comes_back(realm: Realm) -> None:
     policy = realm.policy("DE")
     policy.in_force().holds(node)
     # Only who got hold of the operator's token can do that.
-    realm.server.as_user(*FORGER).delete(OURS, "Territory", policy.name)
+    realm.forger.delete(OURS, "Territory", policy.name)
     for guard in GUARDS:
         realm.client.delete(ADMISSION, VALIDATING, f"{guard}.{policy.name}")
     realm.client.delete(ADMISSION, MUTATING, f"bailiwick-pin.{policy.name}")
@@ -176,7 +174,7 @@ def test_what_somebody_writes_into_a_border_is_undone(realm: Realm) -> None:
     inside, abroad = realm.node(FRANKFURT), realm.node(VIRGINIA)
     policy = realm.policy("DE")
     policy.in_force().holds(inside)
-    operator = realm.server.as_user(*FORGER)
+    operator = realm.forger
     operator.patch(OURS, "Territory", policy.name, {"spec": {"nodes": {abroad: "DE"}}})
     operator.patch("v1", "Node", abroad, {"metadata": {"labels": {policy.label: "resident"}}})
     operator.patch("v1", "Node", inside, {"metadata": {"labels": {policy.label: "no"}}})

@@ -22,6 +22,8 @@ CALLS = {
     ("bailiwick.dev", "acceleratorclasses", ""): {"list", "watch"},
     ("bailiwick.dev", "authorities", ""): {"list", "watch"},
     ("bailiwick.dev", "nodestatements", ""): {"list", "watch"},
+    ("bailiwick.dev", "residencywaivers", ""): {"list", "watch"},
+    ("bailiwick.dev", "waiverapprovals", ""): {"list", "watch"},
     ("", "nodes", ""): {"list", "watch"},
     ("", "namespaces", ""): {"list", "watch", "get"},  # get: Known.governing, of a namespace that is new
     ("", "persistentvolumes", ""): {"get"},  # Known.volume

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bailiwick.api.conditions import Stated, false, settle, true, unknown
 from bailiwick.api.residencypolicy import Mode
+from bailiwick.api.resource import ConditionStatus
 from bailiwick.residency.audit import Audited, compliant
 from bailiwick.residency.proofs import Outcome
 
@@ -45,11 +46,12 @@ def summarise(  # noqa: PLR0913 - by keyword
     generation = manifest["metadata"].get("generation", 0)
     accepted = _accepted(policy)
     enforced = _enforced(previous, policy, proof, namespaces=namespaces, generation=generation, now=now)
+    compliance = _compliant(previous, audited, generation)
     return {
         "observedGeneration": generation,
         "conditions": settle(
             previous.get("conditions", ()),
-            (accepted, enforced, compliant(audited), _ready(accepted, enforced, policy, territory, failure)),
+            (accepted, enforced, compliance, _ready(accepted, enforced, policy, territory, failure)),
             generation=generation,
             now=now,
         ),
@@ -58,13 +60,28 @@ def summarise(  # noqa: PLR0913 - by keyword
             "nodes": len(territory.spec.nodes),
             "nodesOutside": sum(count.count for count in territory.outside),
             **_waived(policy, territory),
-            **(audited.counts if audited else {}),
+            **_audited_counts(previous, audited),
         },
         "outside": [count.model_dump(mode="json", by_alias=True) for count in territory.outside],
         "digest": territory.spec.digest,
         "violations": [dict(each) for each in audited.entries] if audited else previous.get("violations", []),
         **_times(previous, enforced, proof, generation=generation, now=now),
     }
+
+
+def _compliant(previous: Mapping[str, Any], audited: Audited | None, generation: int) -> Stated:
+    """What the audit found; until an operator that began just now has looked, what was said before it."""
+    before = _condition(previous, "Compliant")
+    if audited is None and before.get("observedGeneration") == generation:
+        return Stated("Compliant", ConditionStatus(before["status"]), before["reason"], before["message"])
+    return compliant(audited)
+
+
+def _audited_counts(previous: Mapping[str, Any], audited: Audited | None) -> Mapping[str, int]:
+    if audited:
+        return audited.counts
+    before = previous.get("counts") or {}
+    return {key: before[key] for key in ("pods", "violations") if key in before}
 
 
 def _waived(policy: CompiledPolicy, territory: CompiledTerritory) -> Mapping[str, int]:

@@ -11,6 +11,7 @@ from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.cluster.errors import Terminal
 from bailiwick.control.policy_status import summarise
 from bailiwick.control.status import turned
+from bailiwick.residency.audit import Audited
 from bailiwick.residency.facts import gather_all
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.nodes import read_node
@@ -25,7 +26,12 @@ REFUSED = Terminal("apply territories health", status=422, reason="Invalid", mes
 
 
 def told(
-    *providers: str, allow: str = "DE", failure: Terminal | None = None, before: Any = None, now: datetime = NOW
+    *providers: str,
+    allow: str = "DE",
+    failure: Terminal | None = None,
+    before: Any = None,
+    audited: Audited | None = None,
+    now: datetime = NOW,
 ) -> dict[str, Any]:
     manifest = {
         "metadata": {"name": "health", "generation": 7},
@@ -38,7 +44,7 @@ def told(
     ]
     policy = compile_policy(ResidencyPolicy.read(manifest), Atlas(()))
     territory = compile_territory(policy, gather_all(nodes, (), now), now)
-    return dict(summarise(manifest, policy, territory, namespaces=3, failure=failure, now=now))
+    return dict(summarise(manifest, policy, territory, namespaces=3, failure=failure, audited=audited, now=now))
 
 
 def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
@@ -92,6 +98,14 @@ def test_the_time_of_a_condition_moves_only_when_its_status_does() -> None:
 def test_the_same_world_gives_the_same_status() -> None:
     status = told(FRANKFURT, VIRGINIA)
     assert told(FRANKFURT, VIRGINIA, before=status, now=LATER) == status
+
+
+def test_an_operator_that_has_not_looked_yet_repeats_what_the_audit_found_before_it() -> None:
+    found = told(FRANKFURT, audited=Audited(pods=2, outside=("pod clinic/chat is outside",)))
+    assert conditions(found)["Compliant"] == ("False", "PodsOutside")
+    assert told(FRANKFURT, before=found, now=LATER) == found
+    found["conditions"] = [{**each, "observedGeneration": 6} for each in found["conditions"]]
+    assert conditions(told(FRANKFURT, before=found))["Compliant"] == ("Unknown", "NotAudited"), "of an older policy"
 
 
 @pytest.mark.parametrize(
