@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.border.rows import NAMESPACE
+from e2e.border.attempts import NAMESPACE
 from e2e.border.table import Table
 from e2e.demo.scenes import govern
 from e2e.kubectl import wait_until

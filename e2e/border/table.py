@@ -5,11 +5,6 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from e2e.border.rows import Row
-    from e2e.demo.attacks import Attempt
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "border.md"
 BEGIN, END = "<!-- rows: written by `make border` -->\n", "<!-- end of rows -->\n"
@@ -21,11 +16,9 @@ class Table:
     def __init__(self) -> None:
         self._rows: dict[tuple[int, str], defaultdict[str, list[float]]] = {}
 
-    def add(self, row: Row, tried: Attempt, seconds: float) -> None:
-        """One attempt was refused by what should refuse it, so many seconds after it was typed."""
-        by = f"`{tried.stopped_by}`" if tried.stopped_by.startswith("bailiwick-") else "the API server itself"
-        stopped_by = f"{by} {tried.reason}".strip() if by.startswith("`") else by
-        self._rows.setdefault((row.number, row.title), defaultdict(list))[stopped_by].append(seconds)
+    def add(self, number: int, title: str, stopped_by: str, seconds: float) -> None:
+        """One attempt was stopped by this, so many seconds after it was made."""
+        self._rows.setdefault((number, title), defaultdict(list))[stopped_by].append(seconds)
 
     def text(self) -> str:
         """The table as Markdown. Times are of whole `kubectl` calls, the median of a row's attempts."""

@@ -1,0 +1,13 @@
+"""The ways around that take more than one request."""
+
+from e2e.border.stage import Story
+from e2e.border.stories_of_losses import losses
+from e2e.border.stories_of_networks import networks
+from e2e.border.stories_of_nodes import nodes
+from e2e.border.stories_of_rights import rights
+from e2e.border.stories_of_workloads import workloads
+
+
+def stories() -> tuple[Story, ...]:
+    """All of them, by number."""
+    return tuple(sorted((*workloads(), *nodes(), *losses(), *rights(), *networks()), key=lambda story: story.number))

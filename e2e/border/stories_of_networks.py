@@ -1,0 +1,188 @@
+"""What NetworkPolicies cannot hold, and what holds it instead."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from e2e.border.attempts import NAMESPACE, pod, thing
+from e2e.border.models import idle
+from e2e.border.stage import Story
+from e2e.cluster import cluster
+from e2e.demo.attacks import INSIDE
+from e2e.demo.scenes import condition
+from e2e.kubectl import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from e2e.border.attempts import Manifest
+    from e2e.border.stage import Stage
+
+QUIET = {"border.example/egress": "none"}
+TALKS_SECONDS = 3
+SEAL_SECONDS = 30
+SILENCE = "exec {silence}<> <(:)"  # there is no sleep in this image
+CALLS = f"""
+{SILENCE}
+begin=${{EPOCHREALTIME/[.,]/}} calls=0 answered=0 last=0
+while ((SECONDS < {TALKS_SECONDS})); do
+  calls=$((calls + 1))
+  if (exec 3<>"/dev/tcp/$KUBERNETES_SERVICE_HOST/$KUBERNETES_SERVICE_PORT") 2>/dev/null; then
+    answered=$((answered + 1)) last=$(((${{EPOCHREALTIME/[.,]/}} - begin) / 1000))
+  fi
+  read -rt 0.01 -u "$silence"
+done
+echo "answered $answered of $calls, the last after $last ms"
+"""
+LISTENS = r"""
+printf '%s\n' 'defaults' ' mode http' ' timeout client 10m' ' timeout server 10m' ' timeout connect 1s' \
+  'frontend all' ' bind :8080' ' http-request return status 204' > /tmp/listens.cfg
+exec haproxy -db -f /tmp/listens.cfg
+"""
+KEEPS = f"""
+{SILENCE}
+exec 3<>"/dev/tcp/$LISTENER/8080"
+while :; do
+  old=shut new=shut
+  printf 'GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n' >&3
+  while read -rt 2 line <&3; do [[ $line == HTTP* ]] && old=open; [[ $line == $'\\r' ]] && break; done
+  (exec 4<>"/dev/tcp/$LISTENER/8080") 2>/dev/null && new=open
+  echo "old $old, new $new"
+  read -rt 0.2 -u "$silence"
+done
+"""
+
+
+def networks() -> Iterable[Story]:
+    """Rows 64 to 66."""
+    yield Story(64, "a pod that sends before its NetworkPolicy is in force", _first_packets)
+    yield Story(65, "a connection from before the NetworkPolicy", _old_connection)
+    yield Story(66, "nobody enforces NetworkPolicies", _nobody_enforces)
+
+
+def _first_packets(stage: Stage) -> None:
+    """From its first instruction a pod calls out. One that is sealed as ours are has never got an answer."""
+    with stage.there(_no_egress()), idle(stage, "sealed-model"):
+        seal = _seal(stage, "sealed-model")
+        with stage.there(_talker("free"), _talker("plain", QUIET), _talker("sealed", QUIET, initContainers=[seal])):
+            answered = {name: _calls(stage, name) for name in ("free", "plain", "sealed")}
+    free, plain, sealed = (answered[name] for name in ("free", "plain", "sealed"))
+    assert free[0] > TALKS_SECONDS, f"the control: a pod without a NetworkPolicy is answered, but {free}"
+    assert sealed[0] == 0, sealed
+    assert sealed[1] > 1, f"it called all the time, but {sealed}"
+    assert plain[0] < plain[1], f"the NetworkPolicy comes into force, but {plain}"
+    stage.tell("the seal of our pods; another was open for so long", plain[2] / 1000)
+
+
+def _old_connection(stage: Stage) -> None:
+    """It goes on in spite of the NetworkPolicy, and ends with its pod."""
+    listener = pod("listener", container={"command": ["bash", "-c", LISTENS]})
+    with stage.there(listener):
+        address = wait_until(lambda: _address(stage, "listener"), what="the listener runs", seconds=30)
+        keeps = pod(
+            "keeps", container={"command": ["bash", "-c", KEEPS], "env": [{"name": "LISTENER", "value": address}]}
+        )
+        keeps["metadata"]["labels"] = QUIET
+        with stage.there(keeps):
+            _wait_for(stage, "old open, new open")
+            with stage.there(_no_egress()):
+                _wait_for(stage, "old open, new shut")
+                time.sleep(TALKS_SECONDS)
+                assert _said(stage, "keeps")[-1] == "old open, new shut", "what is open stays open"
+                begin = time.monotonic()
+                stage.kubectl.must("delete", "pod", "keeps", "-n", NAMESPACE, "--grace-period=1", "--wait=true")
+                stage.tell("the end of the pod, not the NetworkPolicy", time.monotonic() - begin)
+
+
+def _nobody_enforces(stage: Stage) -> None:
+    """The engine of NetworkPolicies hangs: any new pod is open, our engines do not start, and the model says why."""
+    kubectl, name = stage.kubectl, "unsealed"
+    with _engine_hangs(), stage.there(_no_egress()), idle(stage, name):
+        begin = time.monotonic()
+        with stage.there(_talker("unguarded", QUIET)):
+            answered, calls, _ = _calls(stage, "unguarded")
+        assert answered == calls, "a pod that nothing seals is open, whatever its NetworkPolicy says"
+
+        def told() -> str:
+            available = condition(kubectl.get("smodel", name, "-n", NAMESPACE), "Available")
+            return str(available["message"]) if available.get("reason") == "NotSealed" else ""
+
+        message = wait_until(told, what="the model says that it is not sealed", seconds=SEAL_SECONDS + 30)
+        stage.tell("the seal of our pods; the model says `NotSealed`", time.monotonic() - begin)
+        assert "run a NetworkPolicy engine on the nodes" in message
+        assert not any(_engine_ran(each) for each in _replicas(stage, name)), "no engine has started"
+    with idle(stage, name):
+        wait_until(
+            lambda: any(_engine_ran(each) for each in _replicas(stage, name)),
+            what="the control: with an engine of NetworkPolicies, the pod is sealed and its main container starts",
+            seconds=60,
+        )
+
+
+@contextmanager
+def _engine_hangs() -> Iterator[None]:
+    """kube-router of the node inside does nothing, while this holds."""
+    signal = cluster.engine().inside
+    signal(INSIDE, "pkill", "-STOP", "-x", "kube-router")
+    try:
+        yield
+    finally:
+        signal(INSIDE, "pkill", "-CONT", "-x", "kube-router")
+
+
+def _no_egress() -> Manifest:
+    return thing(
+        "networking.k8s.io/v1", "NetworkPolicy", metadata={"name": "no-egress"},
+        spec={"podSelector": {"matchLabels": QUIET}, "policyTypes": ["Egress"]},
+    )  # fmt: skip
+
+
+def _talker(name: str, labels: dict[str, str] | None = None, **spec: object) -> Manifest:
+    made = pod(name, container={"command": ["bash", "-c", CALLS]}, restartPolicy="Never", **spec)
+    made["metadata"]["labels"] = labels or {}
+    return made
+
+
+def _calls(stage: Stage, name: str) -> tuple[int, int, int]:
+    """How often it was answered, how often it called, and after how many milliseconds it was last answered."""
+    wait_until(lambda: "answered" in " ".join(_said(stage, name)), what=f"pod {name} has called", seconds=60)
+    answered, calls, last = (int(number) for number in re.findall(r"\d+", _said(stage, name)[-1]))
+    return answered, calls, last
+
+
+def _said(stage: Stage, name: str) -> list[str]:
+    """What a pod logged."""
+    return stage.kubectl.run(["logs", name, "-n", NAMESPACE, "-c", "main"]).text.splitlines()
+
+
+def _wait_for(stage: Stage, line: str) -> None:
+    wait_until(lambda: (_said(stage, "keeps") or [""])[-1] == line, what=f"connections: {line}", seconds=30)
+
+
+def _address(stage: Stage, name: str) -> str:
+    status = stage.kubectl.get("pod", name, "-n", NAMESPACE).get("status", {})
+    return str(status.get("podIP", "")) if status.get("phase") == "Running" else ""
+
+
+def _seal(stage: Stage, name: str) -> Manifest:
+    """The first container of a model's pods, as the operator built it."""
+
+    def built() -> list[Manifest]:
+        template = stage.kubectl.get("deployment", name, "-n", NAMESPACE).get("spec", {}).get("template", {})
+        return list(template.get("spec", {}).get("initContainers", []))
+
+    first = wait_until(built, what="the model has a Deployment", seconds=20)[0]
+    assert first["name"] == "seal"
+    return first
+
+
+def _replicas(stage: Stage, name: str) -> list[Manifest]:
+    return stage.kubectl.items("pods", "-n", NAMESPACE, "-l", f"bailiwick.dev/model={name}")
+
+
+def _engine_ran(replica: Manifest) -> bool:
+    (engine,) = replica.get("status", {}).get("containerStatuses") or [{}]
+    return bool({"running", "terminated"} & engine.get("state", {}).keys() or engine.get("restartCount"))
