@@ -71,7 +71,8 @@ def _launch_pads() -> Iterable[Row]:
 
 def model(**source: object) -> dict[str, object]:
     """A model with such a source."""
-    spec = {"model": {"name": "m", "source": source}}
+    digest = "sha256:" + "0" * 64
+    spec = {"model": {"name": "m", "source": source, "digest": digest}}
     return thing("bailiwick.dev/v1alpha1", "SovereignModel", spec=spec)
 
 
@@ -86,5 +87,5 @@ def _deputies() -> Iterable[Row]:
                 "unknown field", "persistentVolumeClaim.namespace",
             ),
         ),
-        (),
+        (passes("weights of its own", model(persistentVolumeClaim=claim)),),
     )  # fmt: skip

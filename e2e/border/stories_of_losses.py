@@ -32,8 +32,9 @@ EARLY = "early"
 
 
 def losses() -> Iterable[Story]:
-    """Rows 31, 33 and 39."""
+    """Rows 31 to 33, and 39."""
     yield Story(31, "a rollout that takes the checks along", _rollout)
+    yield Story(32, "a label that dodges the checks", _dodge)
     yield Story(33, "checks that keep their own operator down", _deadlock)
     yield Story(39, "before the policy is in force", _lag)
 
@@ -50,6 +51,22 @@ def _rollout(stage: Stage) -> None:
         scenes.revive_bailiwick(stage.kubectl)
 
 
+def _dodge(stage: Stage) -> None:
+    """Nothing of ours asks what labels an object has before it judges it."""
+    ours = [
+        each for kind in OURS for each in stage.kubectl.items(kind) if each["metadata"]["name"].startswith("bailiwick-")
+    ]
+    assert len(ours) > len(OURS)
+    for each in ours:
+        spec = each.get("spec", {})
+        matched = [spec.get("matchConstraints") or {}, spec.get("matchResources") or {}, *each.get("webhooks", ())]
+        assert not any(match.get("objectSelector") for match in matched), each["metadata"]["name"]
+    for label in ("app.kubernetes.io/managed-by", "bailiwick.dev/model", "admission.bailiwick.dev/ignore"):
+        dodging = pod(nodeName=ABROAD)
+        dodging["metadata"]["labels"] = {label: "bailiwick"}
+        stage.refused(*pods(label, "WrongPlace", [dodging]))
+
+
 def _deadlock(stage: Stage) -> None:
     """A policy selects the system and Bailiwick itself, and allows nothing: both start again."""
     selects = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [SYSTEM, "kube-system"]}
@@ -63,7 +80,7 @@ def _deadlock(stage: Stage) -> None:
         for namespace, deployment in ((SYSTEM, "bailiwick-operator"), ("kube-system", "coredns")):
             wait = ("rollout", "status", f"deployment/{deployment}", "-n", namespace, "--timeout=120s")
             stage.kubectl.must(*wait, timeout=130)
-        stage.tell("nothing: system namespaces are spared by name", time.monotonic() - begin)
+        stage.tell("that system namespaces are spared by name", time.monotonic() - begin)
 
 
 def _lag(stage: Stage) -> None:

@@ -6,8 +6,12 @@ import statistics
 from collections import defaultdict
 from pathlib import Path
 
+from e2e.border.catalogue import table_of_documented, table_of_elsewhere
+
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "border.md"
-BEGIN, END = "<!-- rows: written by `make border` -->\n", "<!-- end of rows -->\n"
+BEGIN, END = "<!-- {}: written by `make border` -->\n", "<!-- end of {} -->\n"
+GIVEN = {"rows elsewhere": table_of_elsewhere(), "rows documented": table_of_documented()}
+"""What no run of the suite changes."""
 
 
 class Table:
@@ -30,10 +34,18 @@ class Table:
         return "".join(lines)
 
     def write(self) -> None:
-        """Put the table into the document, between its marks. Raises ValueError when they are gone."""
+        """Put the tables of the catalogue into the document, between their marks."""
         document = DOCUMENT.read_text()
-        before, _, rest = document.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        if not after:
-            raise ValueError(f"{DOCUMENT.name} has lost its marks {BEGIN.strip()} and {END.strip()}")
-        DOCUMENT.write_text(f"{before}{BEGIN}{self.text()}{END}{after}")
+        for name, table in (("rows", self.text()), *GIVEN.items()):
+            document = put(document, name, table)
+        DOCUMENT.write_text(document)
+
+
+def put(document: str, name: str, table: str) -> str:
+    """The document with this table between the marks of that name. Raises ValueError when they are gone."""
+    begin, end = BEGIN.format(name), END.format(name)
+    before, _, rest = document.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"{DOCUMENT.name} has lost its marks {begin.strip()} and {end.strip()}")
+    return f"{before}{begin}{table}{end}{after}"
