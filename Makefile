@@ -17,7 +17,7 @@ demo: venv  ## A real cluster, a real model inside the border, and every way acr
 	@$(BIN)/python -m e2e.demo
 
 test: check  ## Everything that this machine can run: units, API server, real cluster
-	@$(BIN)/python -m pytest tests -m apiserver
+	@$(BIN)/python -m pytest tests -m apiserver --numprocesses 3 --dist loadfile
 	@$(BIN)/python -m pytest e2e
 
 check: venv  ## Format, lint, types, import contracts, generated files, unit tests: under a minute

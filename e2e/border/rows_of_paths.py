@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from e2e.border.attempts import ADMINISTRATOR, NAMESPACE, Row, passes, pod, pods, refused, thing
+from e2e.border.attempts import ADMINISTRATOR, EDITOR, NAMESPACE, Row, passes, pod, pods, refused, thing
 from e2e.demo.attacks import IMAGE, Attempt
 
+HERE = ("--dry-run=server", "-n", NAMESPACE)
 FOREIGN_IMAGE = "registry.example/tools/shell:1"
 
 
@@ -49,7 +50,32 @@ def paths() -> Iterable[Row]:
     ]
     yield Row(55, "a server that fetches", pods("arguments", "ForbiddenArgument", tools), compliant)
     network = [pod(hostNetwork=True), pod(hostPID=True)]
-    yield Row(57, "the host's network", pods("hostNetwork", "HostAccess", network), compliant)
+    egress = {"podSelector": {}, "policyTypes": ["Egress"]}
+    anywhere = [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}, {}, {"to": [{"namespaceSelector": {}}]}]
+    yield Row(
+        57, "general egress",
+        (
+            *pods("hostNetwork", "HostAccess", network),
+            *(
+                refused(
+                    "a way out", thing("networking.k8s.io/v1", "NetworkPolicy", spec={**egress, "egress": [rule]}),
+                    "bailiwick-networks", "EgressNotAllowed",
+                )
+                for rule in anywhere
+            ),
+            Attempt(
+                name="the closing one goes", who=EDITOR, command=("delete", "netpol", "bailiwick-closed", *HERE),
+                stopped_by="bailiwick-networks", reason="OperatorOnly",
+            ),
+        ),
+        (
+            *compliant,
+            passes(
+                "the same namespace",
+                thing("networking.k8s.io/v1", "NetworkPolicy", spec={**egress, "egress": [{"to": [{"podSelector": {}}]}]}),
+            ),
+        ),
+    )  # fmt: skip
     port = {"ports": [{"port": 80}], "selector": {"app": "a"}}
     services = [
         {**port, "type": "LoadBalancer"}, {**port, "type": "NodePort"}, {**port, "externalIPs": ["192.0.2.1"]},

@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from e2e.border.attempts import NAMESPACE, pod, thing
+from e2e.border.attempts import NAMESPACE, pod
 from e2e.border.models import idle
 from e2e.border.stage import Story
 from e2e.cluster import cluster
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from e2e.border.attempts import Manifest
     from e2e.border.stage import Stage
 
-QUIET = {"border.example/egress": "none"}
+UNGOVERNED = "default"
 TALKS_SECONDS = 3
 SEAL_SECONDS = 30
 SILENCE = "exec {silence}<> <(:)"  # there is no sleep in this image
@@ -65,11 +65,11 @@ def networks() -> Iterable[Story]:
 
 def _first_packets(stage: Stage) -> None:
     """From its first instruction a pod calls out. One that is sealed as ours are has never got an answer."""
-    with stage.there(_no_egress()), idle(stage, "sealed-model"):
+    with idle(stage, "sealed-model"):
         seal = _seal(stage, "sealed-model")
-        with stage.there(_talker("free"), _talker("plain", QUIET), _talker("sealed", QUIET, initContainers=[seal])):
-            answered = {name: _calls(stage, name) for name in ("free", "plain", "sealed")}
-    free, plain, sealed = (answered[name] for name in ("free", "plain", "sealed"))
+        with stage.there(_talker("free", UNGOVERNED), _talker("plain"), _talker("sealed", initContainers=[seal])):
+            free = _calls(stage, "free", UNGOVERNED)
+            plain, sealed = _calls(stage, "plain"), _calls(stage, "sealed")
     assert free[0] > TALKS_SECONDS, f"the control: a pod without a NetworkPolicy is answered, but {free}"
     assert sealed[0] == 0, sealed
     assert sealed[1] > 1, f"it called all the time, but {sealed}"
@@ -85,24 +85,23 @@ def _old_connection(stage: Stage) -> None:
         keeps = pod(
             "keeps", container={"command": ["bash", "-c", KEEPS], "env": [{"name": "LISTENER", "value": address}]}
         )
-        keeps["metadata"]["labels"] = QUIET
         with stage.there(keeps):
             _wait_for(stage, "old open, new open")
-            with stage.there(_no_egress()):
-                _wait_for(stage, "old open, new shut")
-                time.sleep(TALKS_SECONDS)
-                assert _said(stage, "keeps")[-1] == "old open, new shut", "what is open stays open"
-                begin = time.monotonic()
-                stage.kubectl.must("delete", "pod", "keeps", "-n", NAMESPACE, "--grace-period=1", "--wait=true")
-                stage.tell("the end of the pod, not the NetworkPolicy", time.monotonic() - begin)
+            stage.kubectl.must("label", "pod", "keeps", "-n", NAMESPACE, "bailiwick.dev/quarantined=true")
+            _wait_for(stage, "old open, new shut")
+            time.sleep(TALKS_SECONDS)
+            assert _said(stage, "keeps")[-1] == "old open, new shut", "what is open stays open"
+            begin = time.monotonic()
+            stage.kubectl.must("delete", "pod", "keeps", "-n", NAMESPACE, "--grace-period=1", "--wait=true")
+            stage.tell("the end of the pod, not the NetworkPolicy", time.monotonic() - begin)
 
 
 def _nobody_enforces(stage: Stage) -> None:
     """The engine of NetworkPolicies hangs: any new pod is open, our engines do not start, and the model says why."""
     kubectl, name = stage.kubectl, "unsealed"
-    with _engine_hangs(), stage.there(_no_egress()), idle(stage, name):
+    with _engine_hangs(), idle(stage, name):
         begin = time.monotonic()
-        with stage.there(_talker("unguarded", QUIET)):
+        with stage.there(_talker("unguarded")):
             answered, calls, _ = _calls(stage, "unguarded")
         assert answered == calls, "a pod that nothing seals is open, whatever its NetworkPolicy says"
 
@@ -133,29 +132,22 @@ def _engine_hangs() -> Iterator[None]:
         signal(INSIDE, "pkill", "-CONT", "-x", "kube-router")
 
 
-def _no_egress() -> Manifest:
-    return thing(
-        "networking.k8s.io/v1", "NetworkPolicy", metadata={"name": "no-egress"},
-        spec={"podSelector": {"matchLabels": QUIET}, "policyTypes": ["Egress"]},
-    )  # fmt: skip
-
-
-def _talker(name: str, labels: dict[str, str] | None = None, **spec: object) -> Manifest:
+def _talker(name: str, namespace: str = NAMESPACE, **spec: object) -> Manifest:
     made = pod(name, container={"command": ["bash", "-c", CALLS]}, restartPolicy="Never", **spec)
-    made["metadata"]["labels"] = labels or {}
+    made["metadata"]["namespace"] = namespace
     return made
 
 
-def _calls(stage: Stage, name: str) -> tuple[int, int, int]:
+def _calls(stage: Stage, name: str, namespace: str = NAMESPACE) -> tuple[int, int, int]:
     """How often it was answered, how often it called, and after how many milliseconds it was last answered."""
-    wait_until(lambda: "answered" in " ".join(_said(stage, name)), what=f"pod {name} has called", seconds=60)
-    answered, calls, last = (int(number) for number in re.findall(r"\d+", _said(stage, name)[-1]))
+    wait_until(lambda: "answered" in " ".join(_said(stage, name, namespace)), what=f"pod {name} has called", seconds=60)
+    answered, calls, last = (int(number) for number in re.findall(r"\d+", _said(stage, name, namespace)[-1]))
     return answered, calls, last
 
 
-def _said(stage: Stage, name: str) -> list[str]:
+def _said(stage: Stage, name: str, namespace: str = NAMESPACE) -> list[str]:
     """What a pod logged."""
-    return stage.kubectl.run(["logs", name, "-n", NAMESPACE, "-c", "main"]).text.splitlines()
+    return stage.kubectl.run(["logs", name, "-n", namespace, "-c", "main"]).text.splitlines()
 
 
 def _wait_for(stage: Stage, line: str) -> None:

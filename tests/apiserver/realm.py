@@ -39,7 +39,7 @@ IDENTITY = f"system:serviceaccount:{SYSTEM}:bailiwick-operator"
 OURS = "bailiwick.dev/v1alpha1"
 ADMISSION = "admissionregistration.k8s.io/v1"
 VALIDATING, MUTATING = "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding"
-GUARDS = ("bailiwick-bindings", "bailiwick-claims", "bailiwick-models", "bailiwick-pods", "bailiwick-propagation")
+GUARDS = tuple(f"bailiwick-{each}" for each in ("bindings", "claims", "models", "networks", "pods", "propagation"))
 CHILDREN = {
     "Deployment": "apps/v1",
     "Service": "v1",

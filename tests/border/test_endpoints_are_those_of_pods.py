@@ -10,7 +10,7 @@ from e2e.client import eventually
 from tests.border.ground import Governed, Ground, refused
 
 ENDPOINTS = "bailiwick-endpoints"
-NETWORK = {"services": ["ClusterIP"], "ingressClasses": [], "gatewayClasses": []}
+NETWORK = {"egress": [], "services": ["ClusterIP"], "ingressClasses": [], "gatewayClasses": []}
 SLICES = ("discovery.k8s.io/v1", "EndpointSlice")
 
 

@@ -11,7 +11,7 @@ from tests.border.stubs import serve, thing
 
 INGRESSES = "bailiwick-ingresses"
 GATEWAY = "gateway.networking.k8s.io"
-NETWORK = {"services": ["ClusterIP"], "ingressClasses": ["inside"], "gatewayClasses": ["gate"]}
+NETWORK = {"egress": [], "services": ["ClusterIP"], "ingressClasses": ["inside"], "gatewayClasses": ["gate"]}
 BACKEND = {"defaultBackend": {"service": {"name": "chat", "port": {"number": 80}}}}
 EDGES = [
     ("traefik.io", "IngressRoute", "ingressroutes"),

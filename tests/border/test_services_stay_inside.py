@@ -9,7 +9,7 @@ import pytest
 from tests.border.ground import Governed, Ground, refused
 
 SERVICES = "bailiwick-services"
-NETWORK = {"services": ["ClusterIP"], "ingressClasses": [], "gatewayClasses": []}
+NETWORK = {"egress": [], "services": ["ClusterIP"], "ingressClasses": [], "gatewayClasses": []}
 
 
 @pytest.fixture(scope="module")

@@ -40,9 +40,27 @@ class TerritoryStorage(Part):
     classes: _Names = Field(max_length=64, description="Allowed StorageClasses.")
 
 
+class TerritoryPorts(Part):
+    """A range of ports of one protocol."""
+
+    protocol: str = Field(max_length=4, description="Transport protocol.")
+    port: int = Field(ge=1, le=65535, description="First port.")
+    end_port: int = Field(ge=1, le=65535, description="Last port.")
+
+
+class TerritoryEgress(Part):
+    """One destination outside the cluster."""
+
+    cidr: str = Field(max_length=49, description="Address range.")
+    ports: Annotated[tuple[TerritoryPorts, ...], Atomic] = Field(max_length=32, description="Empty: every port.")
+
+
 class TerritoryNetwork(Part):
     """What the policy lets cross the edge of its namespaces."""
 
+    egress: Annotated[tuple[TerritoryEgress, ...], Atomic] = Field(
+        max_length=64, description="Destinations outside the cluster."
+    )
     services: _Names = Field(max_length=4, description="Allowed Service types.")
     ingress_classes: _Names = Field(max_length=32, description="Allowed IngressClasses.")
     gateway_classes: _Names = Field(max_length=32, description="Allowed GatewayClasses.")

@@ -8,6 +8,7 @@ from bailiwick.control.canary import SETTLE_SECONDS
 from bailiwick.control.queue import Priority
 from bailiwick.control.stores import BY_MODEL
 from bailiwick.residency.border import policy_of
+from bailiwick.residency.egress import CLOSED, EGRESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -45,6 +46,7 @@ class Routes:
             id(stores.models): self._model,
             id(stores.pods): self._child,
             **{id(store): self._child for store in stores.children},
+            id(stores.network_policies): self._network_policy,
         }
 
     def changed(self, store: Store, changes: Iterable[Change], *, priority: Priority = Priority.LIVE) -> None:
@@ -82,6 +84,11 @@ class Routes:
 
     def _model(self, change: Change, priority: Priority) -> None:
         self._queue.add(MODEL, change.key, priority=priority)
+
+    def _network_policy(self, change: Change, priority: Priority) -> None:
+        self._child(change, priority)
+        if change.key[1] in (CLOSED, EGRESS):
+            self._queue.add(SPREAD, TERRITORY, priority=priority)
 
     def _child(self, change: Change, priority: Priority) -> None:
         for key in change.values(BY_MODEL):

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bailiwick.cluster import resources
-from bailiwick.cluster.errors import ApiError
+from bailiwick.cluster.errors import ApiError, NotFound
 from bailiwick.control.policy_status import summarise
-from bailiwick.residency import border
+from bailiwick.residency import border, egress
 from bailiwick.residency.territories import GOVERNED_LABEL, RESIDENT, compile_territory, label_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from bailiwick.cluster.api import Raw
+    from bailiwick.cluster.store import Key
     from bailiwick.control.status import StatusWriter
     from bailiwick.control.world import World
     from bailiwick.control.writer import Writer
@@ -58,6 +59,7 @@ class TerritoryLoop:
         try:
             await self._enforce(policy, territory)
             await self._mark_namespaces()
+            await self._close_namespaces(self._world.governed(policy))
         except ApiError as error:
             await self._tell(policy, territory, failure=error)
             raise
@@ -83,6 +85,7 @@ class TerritoryLoop:
         # `_enforce`: bindings, what they refer to, what pods refer to.
         await self._mark_namespaces()
         await self._remove_bindings(name, keep=set())
+        await self._close_namespaces(namespace for namespace, _ in self._closing())
         if not len(self._world.stores.policies):
             await self._writer.delete(resources.VALIDATING_BINDINGS, border.NAMESPACES_BINDING)
         await self._writer.delete(resources.TERRITORIES, name)
@@ -93,16 +96,41 @@ class TerritoryLoop:
         """One label tells the API server, which cannot evaluate all selectors in one expression, who is governed."""
         stores = self._world.stores
         marked, wanted = set(), set()
-        policies = self._world.policies().values()
         for (_, name), namespace in stores.namespaces.items():
-            labels = namespace["metadata"].get("labels", {})
-            if labels.get(GOVERNED_LABEL) == "true":
+            if namespace["metadata"].get("labels", {}).get(GOVERNED_LABEL) == "true":
                 marked.add(name)
-            if any(policy.governs(name, labels, exempt=self._world.exempt) for policy in policies):
+            if self._world.governing(name):
                 wanted.add(name)
         await self._writer.label(resources.NAMESPACES, wanted - marked, GOVERNED_LABEL, "true")
-        if len(policies) == len(stores.policies):  # an unreadable policy may govern any namespace: take nothing away
+        if self._all_readable():
             await self._writer.label(resources.NAMESPACES, marked - wanted, GOVERNED_LABEL, None)
+
+    async def _close_namespaces(self, governed: Iterable[str]) -> None:
+        """Write what pods may reach in these namespaces, and in those that nobody governs any more.
+
+        NetworkPolicies add up, so each namespace takes all of its policies at once.
+        """
+        ours = self._closing()
+        namespaces = {*governed, *(namespace for namespace, _ in ours if not self._world.governing(namespace))}
+        wanted = {
+            (namespace, manifest["metadata"]["name"]): manifest
+            for namespace in namespaces
+            for manifest in egress.network_policies(namespace, self._world.governing(namespace))
+        }
+        await self._writer.apply_all(wanted.values(), unless=_ending)
+        if self._all_readable():
+            for namespace, name in ours - wanted.keys():
+                if namespace in namespaces:
+                    await self._writer.delete(resources.NETWORK_POLICIES, name, namespace)
+
+    def _closing(self) -> set[Key]:
+        """The NetworkPolicies by which namespaces are closed."""
+        keys = self._world.stores.network_policies.keys()
+        return {key for key in keys if key[1] in (egress.CLOSED, egress.EGRESS)}
+
+    def _all_readable(self) -> bool:
+        """An unreadable policy may govern any namespace, so while there is one nothing is taken away."""
+        return len(self._world.policies()) == len(self._world.stores.policies)
 
     async def _remove_bindings(self, policy: str, *, keep: set[tuple[str, str]]) -> None:
         stores = self._world.stores
@@ -126,6 +154,12 @@ class TerritoryLoop:
     def _nodes_with(self, label: str) -> dict[str, str]:
         labels = {name: node["metadata"].get("labels", {}) for (_, name), node in self._world.stores.nodes.items()}
         return {name: found[label] for name, found in labels.items() if label in found}
+
+
+def _ending(error: BaseException) -> bool:
+    """Whether a namespace ends or is gone: nothing can be made there, nor need it be."""
+    causes = error.details.get("causes") or () if isinstance(error, ApiError) else ()
+    return isinstance(error, NotFound) or any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
 
 
 def _identity(binding: Raw) -> tuple[str, str]:

@@ -71,6 +71,7 @@ class World:
         self.clock = clock
         self.exempt = exempt
         self._policies = Derived(self._compile, stores.policies, stores.jurisdictions)
+        self._governing = Derived(self._govern, stores.policies, stores.jurisdictions, stores.namespaces)
         self._classes = Derived(lambda _: (_read_all(AcceleratorClass, stores.classes), None), stores.classes)
         self._authorities = Derived(self._authorise, stores.authorities, stores.jurisdictions)
         self._facts = Derived(
@@ -97,17 +98,11 @@ class World:
 
     def governing(self, namespace: str) -> tuple[CompiledPolicy, ...]:
         """The policies that govern a namespace, sorted by name; none for a namespace that is not there."""
-        manifest = self.stores.namespaces.get(("", namespace))
-        labels = manifest["metadata"].get("labels", {}) if manifest else {}
-        return governing(self.policies().values(), namespace, labels, exempt=self.exempt) if manifest else ()
+        return self._governing.at(self.clock()).get(namespace, ())
 
     def governed(self, policy: CompiledPolicy) -> list[str]:
         """Names of the namespaces that a policy governs."""
-        return [
-            name
-            for (_, name), manifest in self.stores.namespaces.items()
-            if policy.governs(name, manifest["metadata"].get("labels", {}), exempt=self.exempt)
-        ]
+        return [name for name, policies in self._governing.at(self.clock()).items() if policy in policies]
 
     def limits(self, model: SovereignModel, policies: Sequence[CompiledPolicy]) -> tuple[Limits, ...]:
         """Everything that a model's nodes are judged by: the policies, and its own residency."""
@@ -133,6 +128,13 @@ class World:
         atlas = self.atlas()
         policies = _read_all(ResidencyPolicy, self.stores.policies)
         return {name: compile_policy(policy, atlas) for name, policy in policies.items()}, None
+
+    def _govern(self, _: datetime) -> tuple[Mapping[str, tuple[CompiledPolicy, ...]], None]:
+        policies = self.policies().values()
+        return {
+            name: governing(policies, name, namespace["metadata"].get("labels", {}), exempt=self.exempt)
+            for (_, name), namespace in self.stores.namespaces.items()
+        }, None
 
     def _authorise(self, _: datetime) -> tuple[Authorities, None]:
         return Authorities.of(_read_all(Authority, self.stores.authorities).values(), self.atlas()), None

@@ -10,7 +10,7 @@ from bailiwick.cluster.apply import ensure
 from bailiwick.cluster.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from bailiwick.cluster.api import Api, Raw
     from bailiwick.cluster.resources import Resource
@@ -35,17 +35,22 @@ class Writer:
         if written:
             store.apply_event("MODIFIED", written.manifest)
 
-    async def apply_all(self, manifests: Iterable[Raw]) -> None:
-        """Make several objects what we want, side by side. The first error is raised when all are done."""
+    async def apply_all(
+        self, manifests: Iterable[Raw], *, unless: Callable[[BaseException], bool] = lambda _: False
+    ) -> None:
+        """Make several objects what we want, side by side. The first error is raised when all are done.
+
+        ``unless`` says of an error that it is none.
+        """
         results = await asyncio.gather(*(self.apply(manifest) for manifest in manifests), return_exceptions=True)
         for result in results:
-            if isinstance(result, BaseException):
+            if isinstance(result, BaseException) and not unless(result):
                 raise result
 
-    async def delete(self, resource: Resource, name: str) -> None:
-        """Remove a cluster-scoped object; no call when the store knows of none."""
-        if ("", name) in self._stores.of(resource):
-            await self._api.delete(resource, name)
+    async def delete(self, resource: Resource, name: str, namespace: str | None = None) -> None:
+        """Remove an object; no call when the store knows of none."""
+        if (namespace or "", name) in self._stores.of(resource):
+            await self._api.delete(resource, name, namespace)
 
     async def label(self, resource: Resource, names: Iterable[str], label: str, value: str | None) -> None:
         """Set one label on cluster-scoped objects, or take it off. One that is gone meanwhile needs none."""

@@ -27,6 +27,7 @@ _GUARDS: tuple[tuple[str, Callable[[ResidencyPolicySpec], bool]], ...] = (
     ("bailiwick-models", lambda _: True),
     ("bailiwick-propagation", lambda _: True),
     ("bailiwick-claims", lambda _: True),
+    ("bailiwick-networks", lambda _: True),
     ("bailiwick-storage", lambda spec: spec.storage is not None),
     ("bailiwick-services", lambda spec: spec.network is not None),
     ("bailiwick-endpoints", lambda spec: spec.network is not None),

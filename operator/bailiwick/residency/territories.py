@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from bailiwick.api.residencypolicy import Egress
 from bailiwick.api.resource import API_VERSION, Count
 from bailiwick.api.territory import (
     TerritoryAccess,
+    TerritoryEgress,
     TerritoryImages,
     TerritoryModels,
     TerritoryNetwork,
+    TerritoryPorts,
     TerritorySpec,
     TerritoryStorage,
 )
@@ -163,6 +166,7 @@ def _spec(policy: CompiledPolicy, nodes: Mapping[str, str], schedulers: Iterable
         storage=asked.storage and TerritoryStorage(classes=_listed(asked.storage.classes)),
         network=asked.network
         and TerritoryNetwork(
+            egress=tuple(_destination(each) for each in asked.network.egress),
             services=_listed(asked.network.services),
             ingress_classes=_listed(asked.network.ingress_classes),
             gateway_classes=_listed(asked.network.gateway_classes),
@@ -170,6 +174,14 @@ def _spec(policy: CompiledPolicy, nodes: Mapping[str, str], schedulers: Iterable
         access=asked.access and TerritoryAccess(**asked.access.model_dump()),
     )
     return spec.model_copy(update={"digest": digest_of(spec)})
+
+
+def _destination(egress: Egress) -> TerritoryEgress:
+    ports = (
+        TerritoryPorts(protocol=each.protocol, port=each.port, end_port=each.end_port or each.port)
+        for each in egress.ports
+    )
+    return TerritoryEgress(cidr=egress.cidr, ports=tuple(ports))
 
 
 def digest_of(spec: TerritorySpec) -> str:

@@ -55,6 +55,7 @@ class Reason(StrEnum):
     SERVICE_NOT_ALLOWED = "ServiceNotAllowed"
     ENDPOINT_NOT_ALLOWED = "EndpointNotAllowed"
     CLASS_NOT_ALLOWED = "ClassNotAllowed"
+    EGRESS_NOT_ALLOWED = "EgressNotAllowed"
     PROPAGATION = "Propagation"
     CLAIM_NOT_ALLOWED = "ClaimNotAllowed"
     # Why a node inside the border still cannot carry a model.

@@ -282,7 +282,12 @@ TERRITORY: Manifest = {
         "images": {"registries": ["registry.example/"], "requireDigest": True},
         "storage": {"classes": ["frankfurt"]},
         "schedulers": ["default-scheduler"],
-        "network": {"services": ["ClusterIP"], "ingressClasses": ["inside"], "gatewayClasses": ["inside"]},
+        "network": {
+            "egress": [],
+            "services": ["ClusterIP"],
+            "ingressClasses": ["inside"],
+            "gatewayClasses": ["inside"],
+        },
         "access": {
             "exec": "Deny",
             "attach": "Deny",

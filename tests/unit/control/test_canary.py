@@ -28,7 +28,7 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SPEC = {"namespaceSelector": {"matchLabels": {"data": "health"}}, "place": {"allow": ["DE"]}}
 GUARDS = (
     "pods", "bindings", "nodes", "namespaces", "namespaces-governed", "territories", "canary", "models", "propagation",
-    "claims",
+    "claims", "networks",
 )  # fmt: skip
 
 

@@ -55,6 +55,8 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
     ("validating_bindings", BINDING, {(TERRITORY, "health")}),
     ("mutating_bindings", BINDING, {(TERRITORY, "health")}),
     ("validating_bindings", manifest("bailiwick-namespaces"), {(SPREAD, TERRITORY)}),
+    ("network_policies", manifest("bailiwick-closed", "clinic"), {(SPREAD, TERRITORY)}),
+    ("network_policies", manifest("bailiwick-egress", "clinic"), {(SPREAD, TERRITORY)}),
     *((name, CHILD, {(MODEL, ("clinic", "chat"))}) for name in (
         "deployments", "services", "service_accounts", "network_policies", "budgets", "pods",
     )),

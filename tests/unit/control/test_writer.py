@@ -36,7 +36,7 @@ class Server:
         self.calls.append(("status", manifest["metadata"]["name"]))
         return {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": "9"}, "status": status}
 
-    async def delete(self, _resource: object, name: str) -> None:
+    async def delete(self, _resource: object, name: str, _namespace: str | None) -> None:
         self.calls.append(("delete", name))
 
 

@@ -76,6 +76,7 @@ def test_the_lists_of_the_policy_are_carried_over() -> None:
     assert told["models"] == {"sources": ["oci://a/", "oci://b/"], "requireDigest": False}
     assert told["images"] == {"registries": ["registry.example/"], "requireDigest": True}
     assert told["network"] == {
+        "egress": [],
         "services": ["ClusterIP", "NodePort"],
         "ingressClasses": ["a", "b"],
         "gatewayClasses": [],
