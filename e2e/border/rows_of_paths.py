@@ -51,6 +51,7 @@ def paths() -> Iterable[Row]:
     yield Row(55, "a server that fetches", pods("arguments", "ForbiddenArgument", tools), compliant)
     network = [pod(hostNetwork=True), pod(hostPID=True)]
     egress = {"podSelector": {}, "policyTypes": ["Egress"]}
+    neighbours = [{"to": [{"podSelector": {}}]}]
     anywhere = [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}, {}, {"to": [{"namespaceSelector": {}}]}]
     yield Row(
         57, "general egress",
@@ -72,7 +73,7 @@ def paths() -> Iterable[Row]:
             *compliant,
             passes(
                 "the same namespace",
-                thing("networking.k8s.io/v1", "NetworkPolicy", spec={**egress, "egress": [{"to": [{"podSelector": {}}]}]}),
+                thing("networking.k8s.io/v1", "NetworkPolicy", spec={**egress, "egress": neighbours}),
             ),
         ),
     )  # fmt: skip
