@@ -108,11 +108,6 @@ ELSEWHERE = (
 
 DOCUMENTED = (
     Documented(
-        40, "exceptions that widen each other",
-        "no exception can be made: what a policy does not allow is refused",
-        "every policy of a namespace, and its lists, in `kubectl get territory`",
-    ),
-    Documented(
         56, "engines that talk to each other in the clear",
         "a replica is one pod, its engine listens on loopback, and its NetworkPolicy shuts every other way "
         "(e2e/test_skeleton.py)",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from e2e.border.attempts import ADMINISTRATOR, EDITOR, NAMESPACE, Row, passes, pod, pods, refused, thing
+from e2e.border.attempts import ADMINISTRATOR, EDITOR, NAMESPACE, Manifest, Row, passes, pod, pods, refused, thing
 from e2e.demo.attacks import IMAGE, Attempt
 
 HERE = ("--dry-run=server", "-n", NAMESPACE)
@@ -51,7 +51,7 @@ def paths() -> Iterable[Row]:
     yield Row(55, "a server that fetches", pods("arguments", "ForbiddenArgument", tools), compliant)
     network = [pod(hostNetwork=True), pod(hostPID=True)]
     egress = {"podSelector": {}, "policyTypes": ["Egress"]}
-    neighbours = [{"to": [{"podSelector": {}}]}]
+    neighbours: list[Manifest] = [{"to": [{"podSelector": {}}]}]
     anywhere = [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}, {}, {"to": [{"namespaceSelector": {}}]}]
     yield Row(
         57, "general egress",

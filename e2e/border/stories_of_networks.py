@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from e2e.border.attempts import NAMESPACE, pod
-from e2e.border.models import idle
+from e2e.border.models import IDLE
 from e2e.border.stage import Story
 from e2e.cluster import cluster
 from e2e.demo.attacks import INSIDE
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from e2e.border.stage import Stage
 
 UNGOVERNED = "default"
+_OF_IT = ("-n", NAMESPACE, "-l", f"bailiwick.dev/model={IDLE}")
 TALKS_SECONDS = 3
 SEAL_SECONDS = 30
 SILENCE = "exec {silence}<> <(:)"  # there is no sleep in this image
@@ -65,11 +66,10 @@ def networks() -> Iterable[Story]:
 
 def _first_packets(stage: Stage) -> None:
     """From its first instruction a pod calls out. One that is sealed as ours are has never got an answer."""
-    with idle(stage, "sealed-model"):
-        seal = _seal(stage, "sealed-model")
-        with stage.there(_talker("free", UNGOVERNED), _talker("plain"), _talker("sealed", initContainers=[seal])):
-            free = _calls(stage, "free", UNGOVERNED)
-            plain, sealed = _calls(stage, "plain"), _calls(stage, "sealed")
+    seal = _seal(stage)
+    with stage.there(_talker("free", UNGOVERNED), _talker("plain"), _talker("sealed", initContainers=[seal])):
+        free = _calls(stage, "free", UNGOVERNED)
+        plain, sealed = _calls(stage, "plain"), _calls(stage, "sealed")
     assert free[0] > TALKS_SECONDS, f"the control: a pod without a NetworkPolicy is answered, but {free}"
     assert sealed[0] == 0, sealed
     assert sealed[1] > 1, f"it called all the time, but {sealed}"
@@ -98,27 +98,34 @@ def _old_connection(stage: Stage) -> None:
 
 def _nobody_enforces(stage: Stage) -> None:
     """The engine of NetworkPolicies hangs: any new pod is open, our engines do not start, and the model says why."""
-    kubectl, name = stage.kubectl, "unsealed"
-    with _engine_hangs(), idle(stage, name):
+    kubectl = stage.kubectl
+    with _engine_hangs():
+        _begin_again(stage)
         begin = time.monotonic()
         with stage.there(_talker("unguarded")):
             answered, calls, _ = _calls(stage, "unguarded")
         assert answered == calls, "a pod that nothing seals is open, whatever its NetworkPolicy says"
 
         def told() -> str:
-            available = condition(kubectl.get("smodel", name, "-n", NAMESPACE), "Available")
+            available = condition(kubectl.get("smodel", IDLE, "-n", NAMESPACE), "Available")
             return str(available["message"]) if available.get("reason") == "NotSealed" else ""
 
         message = wait_until(told, what="the model says that it is not sealed", seconds=SEAL_SECONDS + 30)
         stage.tell("the seal of our pods; the model says `NotSealed`", time.monotonic() - begin)
         assert "run a NetworkPolicy engine on the nodes" in message
-        assert not any(_engine_ran(each) for each in _replicas(stage, name)), "no engine has started"
-    with idle(stage, name):
-        wait_until(
-            lambda: any(_engine_ran(each) for each in _replicas(stage, name)),
-            what="the control: with an engine of NetworkPolicies, the pod is sealed and its main container starts",
-            seconds=60,
-        )
+        assert not any(_engine_ran(each) for each in _replicas(stage)), "no engine has started"
+    _begin_again(stage)
+    wait_until(
+        lambda: any(_engine_ran(each) for each in _replicas(stage)),
+        what="the control: with an engine of NetworkPolicies, the pod is sealed and its main container starts",
+        seconds=60,
+    )
+
+
+def _begin_again(stage: Stage) -> None:
+    """Another replica of the model, from its seal on."""
+    stage.kubectl.must("delete", "pod", *_OF_IT, "--grace-period=1", "--wait=true")
+    wait_until(lambda: _replicas(stage), what="the model has a replica", seconds=20)
 
 
 @contextmanager
@@ -159,11 +166,11 @@ def _address(stage: Stage, name: str) -> str:
     return str(status.get("podIP", "")) if status.get("phase") == "Running" else ""
 
 
-def _seal(stage: Stage, name: str) -> Manifest:
+def _seal(stage: Stage) -> Manifest:
     """The first container of a model's pods, as the operator built it."""
 
     def built() -> list[Manifest]:
-        template = stage.kubectl.get("deployment", name, "-n", NAMESPACE).get("spec", {}).get("template", {})
+        template = stage.kubectl.get("deployment", IDLE, "-n", NAMESPACE).get("spec", {}).get("template", {})
         return list(template.get("spec", {}).get("initContainers", []))
 
     first = wait_until(built, what="the model has a Deployment", seconds=20)[0]
@@ -171,8 +178,8 @@ def _seal(stage: Stage, name: str) -> Manifest:
     return first
 
 
-def _replicas(stage: Stage, name: str) -> list[Manifest]:
-    return stage.kubectl.items("pods", "-n", NAMESPACE, "-l", f"bailiwick.dev/model={name}")
+def _replicas(stage: Stage) -> list[Manifest]:
+    return stage.kubectl.items("pods", *_OF_IT)
 
 
 def _engine_ran(replica: Manifest) -> bool:

@@ -58,11 +58,13 @@ def _device(stage: Stage) -> None:
         wait_until(refused, what="the scheduler is refused the device of all nodes", seconds=30)
         stage.tell("`bailiwick-claims` ClaimNotAllowed", time.monotonic() - begin)
 
-        def node(name: str) -> str:
+        def node_of(name: str) -> str:
             return str(stage.kubectl.get("pod", name, "-n", NAMESPACE)["spec"].get("nodeName", ""))
 
-        wait_until(lambda: node("takes-here") == INSIDE, what="the control: a device inside is allocated", seconds=30)
-        assert not node("takes-everywhere")
+        wait_until(
+            lambda: node_of("takes-here") == INSIDE, what="the control: a device inside is allocated", seconds=30
+        )
+        assert not node_of("takes-everywhere")
         allocation = {"devices": {"results": [
             {"request": "gpu", "driver": DRIVER, "pool": "everywhere", "device": "gpu-0"}
         ]}}  # fmt: skip
@@ -76,28 +78,27 @@ def _device(stage: Stage) -> None:
 
 def _leaves(stage: Stage) -> None:
     """Its statement is withdrawn: nothing more is bound to it."""
-    node, statement = _node("leaver"), _statement("leaver", timedelta(days=30))
-    with stage.there(node, WAITS), stage.there(statement):
-        _comes_inside(stage, "leaver")
+    with stage.there(node("leaver"), WAITS), stage.there(_statement("leaver", timedelta(days=30))):
+        comes_inside(stage, "leaver")
         stage.kubectl.must("delete", "nodestatement", "leaver")
-        _is_refused(stage, "leaver", since=time.monotonic())
+        is_refused(stage, "leaver", since=time.monotonic())
 
 
 def _ends(stage: Stage) -> None:
     """Nobody does anything, and the statement comes to its end."""
     until = datetime.now(UTC) + timedelta(seconds=10)
-    with stage.there(_node("dated"), WAITS, _statement("dated", timedelta(seconds=10))):
-        _comes_inside(stage, "dated")
+    with stage.there(node("dated"), WAITS, _statement("dated", timedelta(seconds=10))):
+        comes_inside(stage, "dated")
         since = time.monotonic() + (until - datetime.now(UTC)).total_seconds()
-        _is_refused(stage, "dated", since=since)
+        is_refused(stage, "dated", since=since)
 
 
 def _virtual(stage: Stage) -> None:
     """Its provider says Frankfurt, and its pods run who knows where."""
-    machine = _node("machine", provider_id=FRANKFURT)
-    stand_in = _node("stand-in", provider_id=FRANKFURT, labels={"type": "virtual-kubelet"})
+    machine = node("machine", provider_id=FRANKFURT)
+    stand_in = node("stand-in", provider_id=FRANKFURT, labels={"type": "virtual-kubelet"})
     with stage.there(machine, stand_in, WAITS):
-        _comes_inside(stage, "machine")
+        comes_inside(stage, "machine")
         stage.refused(bind("pods/held/binding", "stand-in"))
 
         def told() -> Mapping[str, Any] | None:
@@ -118,7 +119,7 @@ def _bound(node: str) -> Attempt:
     )  # fmt: skip
 
 
-def _comes_inside(stage: Stage, node: str) -> None:
+def comes_inside(stage: Stage, node: str) -> None:
     tried = _bound(node)
     wait_until(
         lambda: stage.kubectl.run(tried.arguments(), standard_input=tried.standard_input()).accepted,
@@ -126,7 +127,7 @@ def _comes_inside(stage: Stage, node: str) -> None:
     )  # fmt: skip
 
 
-def _is_refused(stage: Stage, node: str, *, since: float) -> None:
+def is_refused(stage: Stage, node: str, *, since: float) -> None:
     tried = _bound(node)
 
     def look() -> str:
@@ -140,7 +141,7 @@ def _is_refused(stage: Stage, node: str, *, since: float) -> None:
     stage.tell("`bailiwick-bindings` WrongPlace", max(took, 0.0))
 
 
-def _node(name: str, *, provider_id: str = "", labels: Mapping[str, str] | None = None) -> Manifest:
+def node(name: str, *, provider_id: str = "", labels: Mapping[str, str] | None = None) -> Manifest:
     """A node without a machine, to which nobody schedules."""
     taint = {"key": "border.example/empty", "effect": "NoSchedule"}
     spec = {"unschedulable": True, "taints": [taint], **({"providerID": provider_id} if provider_id else {})}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from e2e.border.attempts import ADMINISTRATOR, CREATE, EDITOR, LABEL, NAMESPACE, bind, pod, thing
-from e2e.border.models import idle
+from e2e.border.models import IDLE
 from e2e.border.stage import Story
 from e2e.cluster import cluster
 from e2e.demo.attacks import ABROAD, INSIDE, Attempt
@@ -41,12 +41,12 @@ def _tokens(stage: Stage) -> None:
         roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
         subjects=[{"kind": "ServiceAccount", "name": PIPELINE, "namespace": NAMESPACE}],
     )  # fmt: skip
-    with stage.there(account, edits), idle(stage, "minted"):
+    with stage.there(account, edits):
 
         def accounts() -> set[str]:
             return {each["metadata"]["name"] for each in stage.kubectl.items("serviceaccounts", "-n", NAMESPACE)}
 
-        wait_until(lambda: {"default", "minted", PIPELINE} <= accounts(), what="the service accounts", seconds=20)
+        wait_until(lambda: {"default", IDLE, PIPELINE} <= accounts(), what="the service accounts", seconds=20)
         for name in sorted(accounts()):
             with _token(stage, name) as bearer:
                 stage.refused(*_replays(name), by=bearer)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from e2e.border.attempts import EDITOR, LABEL, NAMESPACE, passes, pod, pods, thing
-from e2e.border.models import idle
+from e2e.border.models import IDLE
 from e2e.border.stage import Story
 from e2e.demo.attacks import INSIDE, Attempt
 from e2e.kubectl import wait_until
@@ -30,7 +30,7 @@ def workloads() -> Iterable[Story]:
 
 def _children(stage: Stage) -> None:
     """He takes the field by force: no pod comes of it, and the operator takes it back."""
-    kubectl, name = stage.kubectl, "edited"
+    kubectl, name = stage.kubectl, IDLE
     turned = {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {"template": {"spec": {"nodeSelector": OUTSIDE}}},
@@ -41,23 +41,20 @@ def _children(stage: Stage) -> None:
         template = kubectl.get("deployment", name, "-n", NAMESPACE).get("spec", {}).get("template", {})
         return dict(template.get("spec", {}).get("nodeSelector", {}))
 
-    with idle(stage, name):
-        ours = wait_until(selector, what="the model has a Deployment", seconds=20)
-        begin = time.monotonic()
+    ours = wait_until(selector, what="the model has a Deployment", seconds=20)
+    begin = time.monotonic()
 
-        def fights() -> bool:
-            taken = stage.as_(EDITOR, *by_force, manifest=json.dumps(turned))
-            assert taken.accepted, taken.text
-            return bool(_refusal("ReplicaSet", stage, begins=name))
+    def fights() -> bool:
+        taken = stage.as_(EDITOR, *by_force, manifest=json.dumps(turned))
+        assert taken.accepted, taken.text
+        return bool(_refusal("ReplicaSet", stage, begins=name))
 
-        wait_until(fights, what="a pod of the edited template is refused", seconds=30)
-        stage.tell("`bailiwick-pods` NotPinned", time.monotonic() - begin)
-        begin = time.monotonic()
-        wait_until(lambda: selector() == ours, what="the operator takes the template back", seconds=20, every=0.1)
-        stage.tell("the operator, which takes it back", time.monotonic() - begin)
-        assert {each["spec"].get("nodeName", INSIDE) for each in _pods(stage, f"bailiwick.dev/model={name}")} == {
-            INSIDE
-        }
+    wait_until(fights, what="a pod of the edited template is refused", seconds=30)
+    stage.tell("`bailiwick-pods` NotPinned", time.monotonic() - begin)
+    begin = time.monotonic()
+    wait_until(lambda: selector() == ours, what="the operator takes the template back", seconds=20, every=0.1)
+    stage.tell("the operator, which takes it back", time.monotonic() - begin)
+    assert {each["spec"].get("nodeName", INSIDE) for each in _pods(stage, f"bailiwick.dev/model={name}")} == {INSIDE}
 
 
 def _suspended(stage: Stage) -> None:

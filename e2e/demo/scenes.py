@@ -15,6 +15,7 @@ from e2e.kubectl import Answer, Kubectl, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "samples" / "quickstart"
+_OURS = ("-n", SYSTEM, "-l", "app.kubernetes.io/name=bailiwick")
 PODS_OF_A_KIND = {"Job": 1, "StatefulSet": 2, "DaemonSet": 1}
 
 
@@ -127,9 +128,9 @@ def node_of(kubectl: Kubectl, pod: Manifest) -> str:
 
 def kill_bailiwick(kubectl: Kubectl) -> None:
     """Every pod of ours, gone until `revive_bailiwick`."""
-    kubectl.must("scale", "deployment", "bailiwick-operator", "--replicas=0", "-n", SYSTEM)
+    kubectl.must("scale", "deployment", *_OURS, "--replicas=0")
     wait_until(
-        lambda: not kubectl.items("pods", "-n", SYSTEM, "-l", "app.kubernetes.io/name=bailiwick"),
+        lambda: not kubectl.items("pods", *_OURS),
         what="no Bailiwick pod is left",
         seconds=60,
     )
@@ -137,8 +138,8 @@ def kill_bailiwick(kubectl: Kubectl) -> None:
 
 def revive_bailiwick(kubectl: Kubectl) -> None:
     """As many as the chart wants, ready."""
-    kubectl.must("scale", "deployment", "bailiwick-operator", "--replicas=2", "-n", SYSTEM)
-    kubectl.must("rollout", "status", "deployment/bailiwick-operator", "-n", SYSTEM, "--timeout=120s", timeout=130)
+    kubectl.must("scale", "deployment", *_OURS, "--replicas=2")
+    kubectl.must("rollout", "status", "deployment", *_OURS, "--timeout=120s", timeout=130)
 
 
 def start_again(kubectl: Kubectl, workload: Manifest = INNOCENT[0]) -> dict[str, str]:

@@ -26,8 +26,10 @@ FEWEST = {
     "Jurisdiction": 15,
     "NodeStatement": 70,
     "ResidencyPolicy": 240,
+    "ResidencyWaiver": 60,
     "SovereignModel": 310,
     "Territory": 50,
+    "WaiverApproval": 15,
 }
 """Rows below which the table itself is broken."""
 

@@ -221,6 +221,19 @@ def test_two_conditions_of_one_type_are_refused(client: Client, model: Manifest)
     assert refused.value.causes[0].field == "status.conditions[1]"
 
 
+@pytest.mark.parametrize(("kind", "field"), [("ResidencyWaiver", "reason"), ("WaiverApproval", "comment")])
+def test_what_people_approve_of_cannot_be_changed(client: Client, kind: str, field: str) -> None:
+    """In no word: an approval is for what was read. Labels are free."""
+    name = COMPLETE[kind]["metadata"]["name"]
+    client.create(COMPLETE[kind])
+    try:
+        with pytest.raises(ApiError, match="cannot be changed once it is made; delete the object and make a new one"):
+            client.patch(API_VERSION, kind, name, {"spec": {field: "another"}})
+        client.patch(API_VERSION, kind, name, {"metadata": {"labels": {"team": "a"}}})
+    finally:
+        client.delete(API_VERSION, kind, name)
+
+
 def test_statements_are_found_by_the_node_they_speak_of(client: Client) -> None:
     names = ["one", "two"]
     for name in names:

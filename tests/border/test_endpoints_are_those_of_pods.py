@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from e2e.client import eventually
-from tests.border.ground import Governed, Ground, refused
+from tests.border.ground import Governed, Ground, pod, refused
+from tests.border.stubs import serve, thing
 
 ENDPOINTS = "bailiwick-endpoints"
 NETWORK = {"egress": [], "services": ["ClusterIP"], "ingressClasses": [], "gatewayClasses": []}
@@ -77,3 +78,40 @@ def test_a_slice_from_before_the_policy_can_go_but_not_move(ground: Ground) -> N
     with refused(ENDPOINTS, "EndpointNotAllowed", f"{ENDPOINTS}.{governed.policy}"):
         moved = {"metadata": {"labels": {"kubernetes.io/service-name": "other"}}}
         ground.lite.patch(*SLICES, "chat", moved, namespace, dry_run=True)
+
+
+def test_a_pod_does_not_claim_an_address(ground: Ground, closed: Governed, free: str) -> None:
+    """The controller would make an endpoint of it, in a slice that everybody trusts."""
+    claimed = {"status": {"phase": "Running", "podIP": "192.0.2.1", "podIPs": [{"ip": "192.0.2.1"}]}}
+    for namespace in (closed.namespace, free):
+        ground.editor.create(pod(namespace, "claimant", nodeName=closed.inside))
+    where = ("v1", "Pod", "claimant")
+    with refused(ENDPOINTS, "EndpointNotAllowed", f"{ENDPOINTS}.{closed.policy}") as refusal:
+        ground.lite.patch(*where, claimed, closed.namespace, subresource="status", dry_run=True)
+    assert "leave the addresses of pods to their kubelets" in refusal.message
+    ground.lite.patch(*where, claimed, free, subresource="status", dry_run=True)
+    ground.kubelet(closed.inside).patch(*where, claimed, closed.namespace, subresource="status")
+    failed = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+    ground.lite.patch(*where, failed, closed.namespace, subresource="status", dry_run=True)
+    with refused(ENDPOINTS, "EndpointNotAllowed", f"{ENDPOINTS}.{closed.policy}"):
+        moved = {"status": {"podIP": "192.0.2.2", "podIPs": [{"ip": "192.0.2.2"}]}}
+        ground.lite.patch(*where, moved, closed.namespace, subresource="status", dry_run=True)
+
+
+@pytest.mark.parametrize(
+    "adder",
+    [
+        ("networking.istio.io", "WorkloadEntry", "workloadentries"),
+        ("networking.istio.io", "ServiceEntry", "serviceentries"),
+        ("workload.linkerd.io", "ExternalWorkload", "externalworkloads"),
+        ("consul.hashicorp.com", "ServiceResolver", "serviceresolvers"),
+        ("cilium.io", "CiliumEnvoyConfig", "ciliumenvoyconfigs"),
+    ],
+    ids="/".join,
+)
+def test_a_mesh_adds_no_endpoints(ground: Ground, closed: Governed, free: str, adder: tuple[str, str, str]) -> None:
+    group, kind, plural = adder
+    serve(ground, group, kind, plural)
+    with refused(ENDPOINTS, "EndpointNotAllowed", f"{ENDPOINTS}.{closed.policy}"):
+        ground.lite.create(thing(f"{group}/v1", kind, closed.namespace, spec={"address": "192.0.2.1"}), dry_run=True)
+    ground.lite.create(thing(f"{group}/v1", kind, free, spec={"address": "192.0.2.1"}), dry_run=True)

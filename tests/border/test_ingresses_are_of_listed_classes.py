@@ -124,3 +124,86 @@ def test_a_virtual_service_of_the_mesh_passes_that_of_a_foreign_gateway_does_not
     with refused(*by(closed)):
         foreign = {"gateways": ["mesh", "istio-system/public"]}
         ground.lite.create(thing(version, "VirtualService", closed.namespace, spec=foreign), dry_run=True)
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        {"group": "gateway.envoyproxy.io", "kind": "Backend", "name": "abroad"},
+        {"group": "networking.istio.io", "kind": "Hostname", "name": "llm.example"},
+        {"group": "multicluster.x-k8s.io", "kind": "ServiceImport", "name": "chat"},
+        {"group": "inference.networking.x-k8s.io", "kind": "InferencePoolImport", "name": "chat"},
+    ],
+    ids=lambda backend: backend["kind"],
+)
+def test_a_route_leads_to_services_only(ground: Ground, closed: Governed, free: str, backend: dict[str, Any]) -> None:
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": backend}}
+    asked = {"type": "ExternalAuth", "externalAuth": {"protocol": "HTTP", "backendRef": backend}}
+    for rules in (
+        [{}, {"backendRefs": [{"name": "chat"}, backend]}],
+        [{"filters": [mirror]}],
+        [{"filters": [asked]}],
+        [{"backendRefs": [{"name": "chat"}, {"name": "chat", "filters": [mirror]}]}],
+    ):
+        with refused(*by(closed)) as refusal:
+            ground.lite.create(
+                thing(f"{GATEWAY}/v1", "HTTPRoute", closed.namespace, spec={"rules": rules}), dry_run=True
+            )
+        assert "sends them to a backend of another kind" in refusal.message
+        ground.lite.create(thing(f"{GATEWAY}/v1", "HTTPRoute", free, spec={"rules": rules}), dry_run=True)
+
+
+def test_a_route_leads_to_services_and_pools_here(ground: Ground, closed: Governed) -> None:
+    pool = {"group": "inference.networking.k8s.io", "kind": "InferencePool", "name": "chat"}
+    service = {"group": "", "kind": "Service", "name": "chat", "port": 80, "namespace": closed.namespace}
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": service}}
+    rules = [{"backendRefs": [pool, service | {"filters": [mirror]}], "filters": [mirror, {"type": "URLRewrite"}]}]
+    ground.lite.create(thing(f"{GATEWAY}/v1", "HTTPRoute", closed.namespace, spec={"rules": rules}), dry_run=True)
+    elsewhere = {"type": "ExternalAuth", "externalAuth": {"backendRef": {"name": "x", "namespace": "elsewhere"}}}
+    with refused(*by(closed)):
+        abroad = {"rules": [{"filters": [elsewhere]}]}
+        ground.lite.create(thing(f"{GATEWAY}/v1", "HTTPRoute", closed.namespace, spec=abroad), dry_run=True)
+
+
+def test_an_ingress_leads_to_services_only(ground: Ground, closed: Governed) -> None:
+    backend = {"resource": {"apiGroup": "gateway.envoyproxy.io", "kind": "Backend", "name": "abroad"}}
+    paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
+    for spec in ({"defaultBackend": backend}, {"rules": [{"http": {"paths": paths}}]}):
+        with refused(*by(closed)):
+            ground.editor.create(ingress(closed.namespace, ingressClassName="inside", **spec), dry_run=True)
+    paths = [{"path": "/", "pathType": "Prefix", "backend": BACKEND["defaultBackend"]}]
+    rules = [{"host": "chat.example"}, {"http": {"paths": paths}}]
+    ground.editor.apply(ingress(closed.namespace, ingressClassName="inside", rules=rules), dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("nginx.ingress.kubernetes.io/mirror-target", "https://llm.example$request_uri"),
+        ("nginx.ingress.kubernetes.io/auth-url", "https://llm.example"),
+        ("nginx.ingress.kubernetes.io/auth-url", "https://chat.svc.llm.example"),
+        ("nginx.ingress.kubernetes.io/configuration-snippet", "proxy_pass https://llm.example;"),
+        ("nginx.org/location-snippets", "mirror /abroad;"),
+        ("alb.ingress.kubernetes.io/actions.chat", "{}"),
+        ("external-dns.alpha.kubernetes.io/target", "192.0.2.1"),
+    ],
+)
+def test_an_annotation_does_not_lead_elsewhere(
+    ground: Ground, closed: Governed, free: str, key: str, value: str
+) -> None:
+    with refused(*by(closed)) as refusal:
+        ground.editor.create(ingress(closed.namespace, {key: value}, ingressClassName="inside"), dry_run=True)
+    assert key in refusal.message
+    ground.editor.create(ingress(free, {key: value}, ingressClassName="inside"), dry_run=True)
+
+
+def test_other_annotations_pass(ground: Ground, closed: Governed) -> None:
+    usual = {
+        "nginx.ingress.kubernetes.io/auth-url": "https://$host/oauth2/auth",
+        "nginx.ingress.kubernetes.io/proxy-body-size": "8m",
+        "cert-manager.io/cluster-issuer": "letsencrypt",
+        "external-dns.alpha.kubernetes.io/hostname": "chat.example",
+    }
+    ground.editor.apply(ingress(closed.namespace, usual, ingressClassName="inside"), dry_run=True)
+    asked = {"nginx.ingress.kubernetes.io/auth-url": "http://proxy.auth.svc.cluster.local:4180/oauth2/auth"}
+    ground.editor.apply(ingress(closed.namespace, asked, ingressClassName="inside"), dry_run=True)

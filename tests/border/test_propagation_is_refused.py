@@ -19,6 +19,7 @@ NAMESPACED = [
     ("placement.kubernetes-fleet.io", "ResourcePlacement", "resourceplacements"),
     ("fleet.cattle.io", "Bundle", "bundles"),
     ("multicluster.x-k8s.io", "ServiceExport", "serviceexports"),
+    ("inference.networking.x-k8s.io", "InferencePoolImport", "inferencepoolimports"),
 ]
 CLUSTERWIDE = [
     ("policy.karmada.io", "ClusterPropagationPolicy", "clusterpropagationpolicies"),
@@ -81,10 +82,13 @@ def job(namespace: str, **spec: Any) -> dict[str, Any]:
     return made
 
 
-def test_a_job_is_not_handed_to_multikueue(ground: Ground, closed: Governed, free: str) -> None:
-    with refused(*by(closed)):
-        ground.editor.create(job(closed.namespace, managedBy=QUEUED), dry_run=True)
-    ground.editor.create(job(free, managedBy=QUEUED), dry_run=True)
+@pytest.mark.parametrize("worker", [QUEUED, "burst.example.com/abroad"])
+def test_a_job_is_not_handed_over(ground: Ground, closed: Governed, free: str, worker: str) -> None:
+    with refused(*by(closed)) as refusal:
+        ground.editor.create(job(closed.namespace, managedBy=worker), dry_run=True)
+    assert "MultiKueue, which" in refusal.message or worker in refusal.message
+    ground.editor.create(job(free, managedBy=worker), dry_run=True)
+    ground.editor.create(job(closed.namespace, managedBy="kubernetes.io/job-controller"), dry_run=True)
     ground.editor.create(job(closed.namespace, suspend=True), dry_run=True)  # a queue of this cluster
 
 

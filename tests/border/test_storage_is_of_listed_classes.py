@@ -42,10 +42,11 @@ def by(governed: Governed, reason: str = "ClassNotAllowed") -> tuple[str, str, s
         {"storageClassName": ""},
         {"storageClassName": None},
         {"volumeName": "made-by-hand"},
+        {"selector": {"matchLabels": {"made": "by-hand"}}},
         {"volumeAttributesClassName": "abroad"},
         {"annotations": {"volume.beta.kubernetes.io/storage-class": "abroad"}},
     ],
-    ids=["class", "empty class", "no class", "volume", "attributes class", "annotation"],
+    ids=["class", "empty class", "no class", "volume", "labels", "attributes class", "annotation"],
 )
 def test_a_claim_that_leads_elsewhere_is_refused(
     ground: Ground, closed: Governed, free: str, made: dict[str, Any]
@@ -53,6 +54,14 @@ def test_a_claim_that_leads_elsewhere_is_refused(
     with refused(*by(closed)):
         ground.editor.create(claim(closed.namespace, **made), dry_run=True)
     ground.editor.create(claim(free, **made), dry_run=True)
+
+
+def test_a_claim_with_a_selector_from_before_the_policy_can_grow(ground: Ground) -> None:
+    namespace = ground.namespace()
+    ground.editor.create(claim(namespace, selector={"matchLabels": {"made": "by-hand"}}))
+    ground.govern(namespace=namespace, storage={"classes": ["frankfurt"]})
+    changed = {"metadata": {"annotations": {"team": "a"}}}
+    ground.editor.patch(*CLAIM, "probe", changed, namespace, dry_run=True)
 
 
 def test_a_claim_of_a_listed_class_passes(ground: Ground, closed: Governed) -> None:

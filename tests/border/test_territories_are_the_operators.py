@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 TERRITORIES = "bailiwick-territories"
 CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+API_SERVICE = ("apiregistration.k8s.io/v1", "APIService")
 
 
 @pytest.fixture(params=["lite", "admin", "garbage collector"])
@@ -60,6 +61,48 @@ def test_nobody_deletes_all_of_them_with_their_crd(who: Client, health: Governed
             who.request("DELETE", path, params={"fieldSelector": "metadata.name=territories.bailiwick.dev"})
     assert "asks to delete CustomResourceDefinition territories.bailiwick.dev; to remove" in refusal.message
     assert "deletionTimestamp" not in ground.admin.get(*CRD, "territories.bailiwick.dev")["metadata"]
+
+
+@pytest.mark.parametrize("plural", ["residencypolicies", "jurisdictions", "authorities"])
+@pytest.mark.usefixtures("health")
+def test_a_kind_that_the_border_is_compiled_from_keeps_its_crd(ground: Ground, plural: str) -> None:
+    """With its kind every policy would go, and the operator would withdraw the border; so it would for a lost field."""
+    name = f"{plural}.bailiwick.dev"
+    with refused(TERRITORIES, "OperatorOnly"):
+        ground.lite.request("DELETE", ground.lite.path(*CRD, name=name), params={"dryRun": "All"})
+    loose = ground.admin.get(*CRD, name)
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    loose["spec"]["versions"][0]["schema"] = {"openAPIV3Schema": anything}
+    with refused(TERRITORIES, "OperatorOnly"):
+        ground.lite.replace(loose, dry_run=True)
+    ground.admin.replace(loose, dry_run=True)  # an upgrade
+    ground.lite.patch(*CRD, name, {"metadata": {"annotations": {"team": "a"}}}, dry_run=True)
+
+
+@pytest.mark.parametrize("name", ["v1alpha1.bailiwick.dev", "v1.admissionregistration.k8s.io", "v1."])
+def test_no_other_program_serves_what_the_border_is_read_from(who: Client, name: str) -> None:
+    """The API server would ask it for Territories, policies and the labels of namespaces."""
+    service = {"name": "impostor", "namespace": "default", "port": 443}
+    unmanaged = {"labels": {"kube-aggregator.kubernetes.io/automanaged": None}}
+    taken = {"metadata": unmanaged, "spec": {"service": service, "insecureSkipTLSVerify": True}}
+    with refused(TERRITORIES, "OperatorOnly") as refusal:
+        who.patch(*API_SERVICE, name, taken, dry_run=True)
+    assert f"asks to update APIService {name} with a spec.service; leave that out" in refusal.message
+    who.patch(*API_SERVICE, name, {"metadata": {"annotations": {"team": "a"}}}, dry_run=True)
+
+
+def test_other_groups_are_served_by_whom_they_like(ground: Ground) -> None:
+    service = {"name": "metrics-server", "namespace": "kube-system", "port": 443}
+    spec = {
+        "group": "metrics.k8s.io", "version": "v1beta1", "groupPriorityMinimum": 100, "versionPriority": 100,
+        "service": service, "insecureSkipTLSVerify": True,
+    }  # fmt: skip
+    metadata = {"name": "v1beta1.metrics.k8s.io"}
+    made = {"apiVersion": API_SERVICE[0], "kind": API_SERVICE[1], "metadata": metadata, "spec": spec}
+    ground.lite.create(made, dry_run=True)
+    spec["group"], metadata["name"] = "bailiwick.dev", "v1beta1.bailiwick.dev"
+    with refused(TERRITORIES, "OperatorOnly"):
+        ground.lite.create(made, dry_run=True)
 
 
 def test_other_crds_are_not_ours_to_guard(ground: Ground) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e.client import ApiError
+from e2e.client import ApiError, eventually
 from tests.border.ground import IMAGE, SYSTEM, Ground, refused
 
 if TYPE_CHECKING:
@@ -25,6 +25,13 @@ def home(ground: Ground) -> Iterator[None]:
     if made:
         ground.admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
     ground.admin.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": named(ACCOUNT)})
+
+    def guarded() -> bool:
+        with refused(TOKENS, *OURS):
+            token(ground, "admin-lite", (), ACCOUNT, SYSTEM)
+        return True
+
+    eventually(guarded, what="tokens are guarded")
     yield
     ground.admin.delete("v1", "ServiceAccount", ACCOUNT, SYSTEM)
     if made:
@@ -46,6 +53,20 @@ def made(kind: str, account: str = ACCOUNT, namespace: str = SYSTEM) -> dict[str
     template = {"metadata": {"labels": {"app": "probe"}}, "spec": pod_spec(account)}
     spec = {"replicas": 0, "selector": {"matchLabels": {"app": "probe"}}, "template": template}
     return {"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def maker(kind: str, account: str) -> dict[str, Any]:
+    """Something else that makes pods."""
+    if kind in {"Job", "CronJob"}:
+        job = {"template": {"spec": pod_spec(account) | {"restartPolicy": "Never"}}}
+        spec = job if kind == "Job" else {"schedule": "@daily", "jobTemplate": {"spec": job}}
+        return {"apiVersion": "batch/v1", "kind": kind, "metadata": named("probe"), "spec": spec}
+    manifest = made("Deployment", account) | {"kind": kind}
+    if kind == "ReplicationController":
+        manifest["apiVersion"], manifest["spec"]["selector"] = "v1", {"app": "probe"}
+    if kind == "DaemonSet":
+        del manifest["spec"]["replicas"]
+    return manifest
 
 
 def token(ground: Ground, who: str, groups: tuple[str, ...], account: str, namespace: str) -> None:
@@ -86,6 +107,16 @@ def test_nobody_runs_as_the_operator(ground: Ground, kind: str) -> None:
     assert ACCOUNT in refusal.message
     ground.lite.create(made(kind, account="default"), dry_run=True)
     ground.admin.create(made(kind), dry_run=True)
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicationController"])
+def test_nothing_makes_pods_that_run_as_the_operator(ground: Ground, kind: str) -> None:
+    """Where all controllers are one person, the pods of these look like the operator's own."""
+    with refused(TOKENS, *OURS) as refusal:
+        ground.editor.create(maker(kind, ACCOUNT), dry_run=True)
+    assert ACCOUNT in refusal.message
+    ground.editor.create(maker(kind, "default"), dry_run=True)
+    ground.admin.create(maker(kind, ACCOUNT), dry_run=True)
 
 
 @pytest.mark.parametrize("controller", ["job-controller", "statefulset-controller", "daemon-set-controller"])

@@ -105,6 +105,8 @@ def may(  # noqa: PLR0917 - the words of a sentence, in its order
         ("assign", "residencypolicies.bailiwick.dev"),
         ("patch", "sovereignmodels.bailiwick.dev"),
         ("patch", "nodestatements.bailiwick.dev"),
+        ("create", "residencywaivers.bailiwick.dev"),
+        ("create", "waiverapprovals.bailiwick.dev"),
         ("update", "nodes"),
         ("delete", "nodes"),
         ("delete", "namespaces"),
@@ -191,6 +193,22 @@ def refuses(cluster: Client) -> bool:
                 "get": "territories",
             },
             {"create": "sovereignmodels", "patch": "territories"},
+        ),
+        # Who draws the border makes no exceptions from it besides.
+        (
+            "bailiwick-policy-administrator",
+            {"list": "waiverapprovals"},
+            {"create": "waiverapprovals", "delete": "residencywaivers"},
+        ),
+        (
+            "bailiwick-waiver-requester",
+            {"list": "waiverapprovals", "create": "residencywaivers", "delete": "residencywaivers"},
+            {"create": "waiverapprovals", "patch": "residencywaivers/status"},
+        ),
+        (
+            "bailiwick-waiver-approver",
+            {"list": "residencywaivers", "create": "waiverapprovals", "delete": "waiverapprovals"},
+            {"create": "residencywaivers", "patch": "residencypolicies"},
         ),
     ],
 )

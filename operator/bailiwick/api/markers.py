@@ -67,6 +67,12 @@ def list_map(*keys: str) -> Extension:
     return Extension((("x-kubernetes-list-type", "map"), ("x-kubernetes-list-map-keys", list(keys))))
 
 
+UNCHANGEABLE = Rule(
+    "self == oldSelf",
+    "cannot be changed once it is made; delete the object and make a new one",
+    holds=lambda _: True,  # nothing to see in one object: the API server compares two
+)
+
 MapSet = Extension((("x-kubernetes-list-type", "set"),))
 """A list of scalars without order or duplicates."""
 

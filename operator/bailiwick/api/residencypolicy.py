@@ -226,6 +226,8 @@ class PolicyCounts(Part):
     namespaces: int = Field(default=0, ge=0, description="Namespaces that the policy governs.")
     nodes: int = Field(default=0, ge=0, description="Nodes inside its territory.")
     nodes_outside: int = Field(default=0, ge=0, description="Nodes outside it.")
+    nodes_waived: int = Field(default=0, ge=0, description="Nodes inside it by a ResidencyWaiver.")
+    waivers: int = Field(default=0, ge=0, description="Waivers in force: approved, begun and not expired.")
     pods: int = Field(default=0, ge=0, description="Pods that it governs.")
     violations: int = Field(default=0, ge=0, description="Pods among them that are outside.")
 

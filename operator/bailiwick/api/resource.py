@@ -22,7 +22,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 def field_name(attribute: str) -> str:
     """The name in YAML: ``provider_id`` is ``providerID``, because Kubernetes writes initialisms in capitals."""
-    return re.sub("(Id|Uuid|Ca)(?=[A-Z]|$)", lambda initialism: initialism[0].upper(), to_camel(attribute))
+    return re.sub("(Id|Uid|Uuid|Ca)(?=[A-Z]|$)", lambda initialism: initialism[0].upper(), to_camel(attribute))
 
 
 class Part(BaseModel):

@@ -16,6 +16,7 @@ from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.api.markers import VALIDATIONS
 from bailiwick.api.nodestatement import NodeStatement
 from bailiwick.api.residencypolicy import ResidencyPolicy
+from bailiwick.api.residencywaiver import ResidencyWaiver, WaiverApproval
 from bailiwick.api.resource import API_VERSION, GROUP, VERSION, Column, Kind, Part, Resource
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.api.territory import Territory
@@ -28,8 +29,10 @@ KINDS: tuple[type[Resource], ...] = (
     Jurisdiction,
     NodeStatement,
     ResidencyPolicy,
+    ResidencyWaiver,
     SovereignModel,
     Territory,
+    WaiverApproval,
 )
 CATEGORY = "bailiwick"
 INT_OR_STRING = "x-kubernetes-int-or-string"

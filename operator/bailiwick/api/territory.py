@@ -17,6 +17,7 @@ _NodePlace = Annotated[
 # Owned as a whole: a server-side apply that takes the last item out of a list or map with separately owned items leaves
 # null, which the schema refuses, so the last node could never leave. It also spares one line of bookkeeping per node.
 _Names = Annotated[tuple[Annotated[str, Field(max_length=317)], ...], Atomic]
+_Waived = Annotated[Mapping[str, Annotated[str, Field(max_length=253)]], AtomicMap, Field(max_length=20000), NODE_NAMES]
 _Nodes = Annotated[Mapping[str, _NodePlace], AtomicMap, Field(max_length=20000), NODE_NAMES]
 
 
@@ -82,7 +83,12 @@ class TerritorySpec(Part):
     policy: str = Field(min_length=1, max_length=63, description="The ResidencyPolicy that this was compiled from.")
     digest: str = Field(max_length=71, description="SHA-256 over everything else in this spec.")
     nodes: _Nodes = Field(
-        description="Nodes inside, each with the jurisdiction where it stands. Empty: nothing can run."
+        description="Nodes inside, each with the jurisdiction where it stands; ZZ where nobody knows it and a waiver "
+        "lifts that. Empty: nothing can run."
+    )
+    waived: _Waived | None = Field(
+        default=None,
+        description="Nodes among them that are inside by a ResidencyWaiver, each with its name. Absent: none.",
     )
     node_selector: Annotated[Mapping[str, LabelValue], Field(max_length=8), LABEL_KEYS] = Field(
         description="Labels that every governed pod must select its node by."

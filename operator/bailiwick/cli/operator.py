@@ -26,10 +26,11 @@ from bailiwick.control.kopf_events import KopfEvents
 from bailiwick.control.metrics import Metrics
 from bailiwick.control.model import ModelLoop
 from bailiwick.control.queue import KeyedQueue, Priority
-from bailiwick.control.routes import CANARY, MODEL, SPREAD, TERRITORY, Routes, SpreadLoop
+from bailiwick.control.routes import CANARY, MODEL, SPREAD, TERRITORY, WAIVER, Routes, SpreadLoop
 from bailiwick.control.status import StatusWriter
 from bailiwick.control.stores import Stores
 from bailiwick.control.territory import TerritoryLoop
+from bailiwick.control.waiver import WaiverLoop
 from bailiwick.control.world import World
 from bailiwick.control.writer import Writer
 from bailiwick.residency.policies import exempt_namespaces
@@ -137,7 +138,11 @@ class Operator:
         )
         territory = TerritoryLoop(world=world, writer=writer, status=status, proof=canary.proof)
         model = ModelLoop(world=world, writer=writer, status=status, settings=self._environment.settings)
-        spread = SpreadLoop(queue=self._queue, keys={TERRITORY: territory.keys, MODEL: model.keys, CANARY: canary.keys})
+        waiver = WaiverLoop(world=world, status=status)
+        spread = SpreadLoop(
+            queue=self._queue,
+            keys={TERRITORY: territory.keys, MODEL: model.keys, WAIVER: waiver.keys, CANARY: canary.keys},
+        )
         kopf = KopfEvents(
             connection=connection,
             stores=self._stores,
@@ -146,6 +151,7 @@ class Operator:
         )
         self._metrics.watch_stores(self._stores, self._pace.clock)
         self._metrics.watch_policies(self._stores.policies)
+        self._metrics.watch_waivers(self._stores.waivers)
         self._metrics.watch_queue(self._queue.waiting, self._queue.running)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(_keep(lease)), tasks.create_task(events.run())]
@@ -158,6 +164,7 @@ class Operator:
                 loops: dict[str, Reconcile] = {
                     TERRITORY: territory.reconcile,
                     MODEL: model.reconcile,
+                    WAIVER: waiver.reconcile,
                     CANARY: canary.reconcile,
                     SPREAD: spread.reconcile,
                 }

@@ -57,6 +57,8 @@ TERRITORIES = _bailiwick("territories", "Territory")
 ACCELERATOR_CLASSES = _bailiwick("acceleratorclasses", "AcceleratorClass")
 AUTHORITIES = _bailiwick("authorities", "Authority")
 NODE_STATEMENTS = _bailiwick("nodestatements", "NodeStatement")
+RESIDENCY_WAIVERS = _bailiwick("residencywaivers", "ResidencyWaiver")
+WAIVER_APPROVALS = _bailiwick("waiverapprovals", "WaiverApproval")
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 NODES = Resource("", "v1", "nodes", "Node", namespaced=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter as Tally
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from bailiwick.cluster.store import Store
 
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_WAIVER_STATES = {"InForce": "active", "NotYet": "waiting", "Expired": "expired"}
+"""By the reason of a waiver's condition Active. Any other reason, or none yet: unapproved."""
 _SLOW = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
@@ -108,6 +111,10 @@ class Metrics:
         """Report whether each policy is proved to be enforced, as its status says it, whenever somebody asks."""
         self.registry.register(_Policies(policies))
 
+    def watch_waivers(self, waivers: Store) -> None:
+        """Report how many waivers there are, as their status says it, whenever somebody asks."""
+        self.registry.register(_Waivers(waivers))
+
     def watch_stores(self, stores: Iterable[Store], clock: Callable[[], float]) -> None:
         """Report objects, bytes and age of stores whenever somebody asks."""
         self.registry.register(_Stores(tuple(stores), clock))
@@ -153,6 +160,27 @@ class _Policies:
             stated = {each["type"]: each["status"] for each in (policy.get("status") or {}).get("conditions", ())}
             enforced.add_metric([name], float(stated.get("Enforced") == "True"))
         yield enforced
+
+
+class _Waivers:
+    def __init__(self, waivers: Store) -> None:
+        self._waivers = waivers
+
+    def collect(self) -> Iterator[Metric]:
+        counted = GaugeMetricFamily(
+            "bailiwick_waivers",
+            "ResidencyWaivers by state: unapproved, waiting for their beginning, active, expired.",
+            labels=["policy", "state"],
+        )
+        found = Tally((waiver["spec"]["policy"], _state(waiver)) for _, waiver in self._waivers.items())
+        for labels, count in sorted(found.items()):
+            counted.add_metric(labels, count)
+        yield counted
+
+
+def _state(waiver: Mapping[str, Any]) -> str:
+    stated = {each["type"]: each["reason"] for each in (waiver.get("status") or {}).get("conditions", ())}
+    return _WAIVER_STATES.get(stated.get("Active", ""), "unapproved")
 
 
 class _Queue:

@@ -54,11 +54,18 @@ def summarise(  # noqa: PLR0913 - by keyword
             "namespaces": namespaces,
             "nodes": len(territory.spec.nodes),
             "nodesOutside": sum(count.count for count in territory.outside),
+            **_waived(policy, territory),
         },
         "outside": [count.model_dump(mode="json", by_alias=True) for count in territory.outside],
         "digest": territory.spec.digest,
         **_times(previous, enforced, proof, generation=generation, now=now),
     }
+
+
+def _waived(policy: CompiledPolicy, territory: CompiledTerritory) -> Mapping[str, int]:
+    if policy.spec.waivers is None:
+        return {}
+    return {"nodesWaived": len(territory.spec.waived or {}), "waivers": territory.waivers}
 
 
 def _accepted(policy: CompiledPolicy) -> Stated:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TERRITORY: Final = "territory"
 MODEL: Final = "model"
 CANARY: Final = "canary"
+WAIVER: Final = "waiver"
 SPREAD: Final = "spread"
 """The loop that turns "all policies" and "all models" into keys, so that a change of a node costs one key, not all."""
 
@@ -39,6 +40,8 @@ class Routes:
             id(stores.statements): self._everything,
             id(stores.nodes): self._everything,
             id(stores.namespaces): self._namespace,
+            id(stores.waivers): self._everything,
+            id(stores.approvals): self._everything,
             id(stores.classes): self._everything,
             id(stores.territories): self._territory,
             id(stores.validating_bindings): self._binding,
@@ -59,6 +62,7 @@ class Routes:
         self._queue.add(TERRITORY, change.key[1], priority=priority)
         self._queue.add_after(CANARY, change.key[1], SETTLE_SECONDS)
         self._queue.add(SPREAD, MODEL, priority=priority)
+        self._queue.add(SPREAD, WAIVER, priority=priority)
 
     def _territory(self, change: Change, priority: Priority) -> None:
         self._queue.add(TERRITORY, change.key[1], priority=priority)
@@ -77,6 +81,7 @@ class Routes:
     def _everything(self, _: Change, priority: Priority) -> None:
         self._queue.add(SPREAD, TERRITORY, priority=priority)
         self._queue.add(SPREAD, MODEL, priority=priority)
+        self._queue.add(SPREAD, WAIVER, priority=priority)
 
     def _namespace(self, change: Change, priority: Priority) -> None:
         self._everything(change, priority)

@@ -44,6 +44,8 @@ class Stores:
     jurisdictions: Store = field(default_factory=lambda: _ours(resources.JURISDICTIONS))
     authorities: Store = field(default_factory=lambda: _ours(resources.AUTHORITIES))
     statements: Store = field(default_factory=lambda: _ours(resources.NODE_STATEMENTS))
+    waivers: Store = field(default_factory=lambda: _ours(resources.RESIDENCY_WAIVERS))
+    approvals: Store = field(default_factory=lambda: _ours(resources.WAIVER_APPROVALS))
     classes: Store = field(default_factory=lambda: _ours(resources.ACCELERATOR_CLASSES))
     territories: Store = field(default_factory=lambda: Store(resources.TERRITORIES, trim=trim.child))
     models: Store = field(
@@ -86,5 +88,6 @@ class Stores:
 
     def relist_seconds(self, store: Store) -> float:
         """How often a store is replaced by a list."""
-        revocable = (self.policies, self.jurisdictions, self.authorities, self.statements, self.nodes)
+        waivers = (self.waivers, self.approvals)
+        revocable = (self.policies, self.jurisdictions, self.authorities, self.statements, self.nodes, *waivers)
         return OFTEN if store in revocable else SELDOM

@@ -7,6 +7,7 @@ stores that it follows from, and derived again when one of them or the time made
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from bailiwick.api.authority import Authority
 from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.api.nodestatement import NodeStatement
 from bailiwick.api.residencypolicy import ResidencyPolicy
+from bailiwick.api.residencywaiver import ResidencyWaiver, WaiverApproval
 from bailiwick.api.resource import Resource
 from bailiwick.evidence.statements import Authorities
 from bailiwick.residency.facts import gather_all
@@ -23,6 +25,7 @@ from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.nodes import read_node
 from bailiwick.residency.policies import compile_policy, compile_residency, governing
 from bailiwick.residency.provenance import with_provenance
+from bailiwick.residency.waivers import with_waivers
 from bailiwick.workload.eligibility import eligibility
 
 if TYPE_CHECKING:
@@ -70,8 +73,11 @@ class World:
         self.stores = stores
         self.clock = clock
         self.exempt = exempt
-        self._policies = Derived(self._compile, stores.policies, stores.jurisdictions)
-        self._governing = Derived(self._govern, stores.policies, stores.jurisdictions, stores.namespaces)
+        self._waivers = Derived(lambda _: (_read_all(ResidencyWaiver, stores.waivers), None), stores.waivers)
+        self._approvals = Derived(self._approve, stores.approvals)
+        compiled_from = (stores.policies, stores.jurisdictions, stores.waivers, stores.approvals)
+        self._policies = Derived(self._compile, *compiled_from)
+        self._governing = Derived(self._govern, *compiled_from, stores.namespaces)
         self._classes = Derived(lambda _: (_read_all(AcceleratorClass, stores.classes), None), stores.classes)
         self._authorities = Derived(self._authorise, stores.authorities, stores.jurisdictions)
         self._facts = Derived(
@@ -81,8 +87,16 @@ class World:
         self._eligible_as_of: tuple[int, ...] = ()
 
     def policies(self) -> Mapping[str, CompiledPolicy]:
-        """Every policy, compiled, by name."""
+        """Every policy, compiled together with the approved ones of its waivers, by name."""
         return self._policies.at(self.clock())
+
+    def waivers(self) -> Mapping[str, ResidencyWaiver]:
+        """Every waiver, approved or not, by name."""
+        return self._waivers.at(self.clock())
+
+    def approvals(self) -> Mapping[str, Sequence[WaiverApproval]]:
+        """Every approval, by the name of the waiver that it speaks of."""
+        return self._approvals.at(self.clock())
 
     def facts(self) -> Mapping[str, NodeFacts]:
         """What is believed about every node and the devices that it shows, by name."""
@@ -126,8 +140,17 @@ class World:
 
     def _compile(self, _: datetime) -> tuple[Mapping[str, CompiledPolicy], None]:
         atlas = self.atlas()
-        policies = _read_all(ResidencyPolicy, self.stores.policies)
-        return {name: compile_policy(policy, atlas) for name, policy in policies.items()}, None
+        waivers, approvals = self.waivers().values(), [each for about in self.approvals().values() for each in about]
+        return {
+            name: with_waivers(compile_policy(policy, atlas), waivers, approvals, atlas)
+            for name, policy in _read_all(ResidencyPolicy, self.stores.policies).items()
+        }, None
+
+    def _approve(self, _: datetime) -> tuple[Mapping[str, Sequence[WaiverApproval]], None]:
+        about: defaultdict[str, list[WaiverApproval]] = defaultdict(list)
+        for approval in _read_all(WaiverApproval, self.stores.approvals).values():
+            about[approval.spec.waiver].append(approval)
+        return dict(about), None
 
     def _govern(self, _: datetime) -> tuple[Mapping[str, tuple[CompiledPolicy, ...]], None]:
         policies = self.policies().values()

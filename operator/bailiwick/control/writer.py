@@ -1,8 +1,9 @@
-"""Writes of the loops: only what differs from what the stores hold, and back into the stores at once."""
+"""Writes of the loops: only what differs from what the stores hold."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bailiwick.cluster import resources
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Writer:
-    """What the API server answers goes into the store at once, so that our own write is no event for us."""
+    """What the API server answers about our objects goes into the store at once: our own write is no event for us."""
 
     def __init__(self, *, api: Api, stores: Stores) -> None:
         self._api = api
@@ -53,19 +54,21 @@ class Writer:
             await self._api.delete(resource, name, namespace)
 
     async def label(self, resource: Resource, names: Iterable[str], label: str, value: str | None) -> None:
-        """Set one label on cluster-scoped objects, or take it off. One that is gone meanwhile needs none."""
-        store = self._stores.of(resource)
+        """Set one label on cluster-scoped objects, or take it off. One that is gone meanwhile needs none.
+
+        Others write nodes and namespaces all the time. What they changed meanwhile is in the answer, too, and must come
+        as an event, or nobody would look at it.
+        """
         for name in sorted(names):
-            try:
-                written = await self._api.patch_merge(resource, name, None, {"metadata": {"labels": {label: value}}})
-            except NotFound:
-                continue
-            store.apply_event("MODIFIED", written)
+            with suppress(NotFound):
+                await self._api.patch_merge(resource, name, None, {"metadata": {"labels": {label: value}}})
 
     async def status(self, resource: Resource, manifest: Raw, status: Mapping[str, Any]) -> bool:
         """One status write, if it says something new; whether it did."""
         if manifest.get("status") == status:
             return False
         written = await self._api.patch_status(resource, manifest, dict(status))
-        self._stores.of(resource).apply_event("MODIFIED", written)
+        # A spec that somebody changed meanwhile must come as an event, or nobody would look at it.
+        if written["metadata"].get("generation") == manifest["metadata"].get("generation"):
+            self._stores.of(resource).apply_event("MODIFIED", written)
         return True

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bailiwick.api.nodestatement import NodeStatement, OriginFact
+from bailiwick.api.nodestatement import Machine, NodeStatement, OriginFact
 from bailiwick.api.resource import Assurance
 from bailiwick.residency.dimensions import WORDING, Dimension
 from bailiwick.residency.jurisdictions import contains
@@ -212,7 +212,18 @@ def in_order(jurisdictions: Iterable[str]) -> tuple[str, ...]:
 
 def _mismatch(node: Node, statement: NodeStatement) -> str:
     """By which identity a statement means another machine; empty when all that it gives are the node's."""
-    machine = statement.spec.node
+    strange = strange_identity(node, statement.spec.node)
+    if strange is None:
+        return ""
+    what, given, seen = strange
+    return (
+        f"NodeStatement {statement.metadata.name} speaks of a machine with {what} {given!r}, but node {node.name} has "
+        f"{seen!r}; if the machine was replaced, issue a statement about the new one and remove this one"
+    )
+
+
+def strange_identity(node: Node, machine: Machine) -> tuple[str, str, str] | None:
+    """The first identity by which another machine than the node is meant: which one, as given, and as the node's."""
     for what, given, seen in (
         ("uid", machine.uid, node.uid),
         ("machineID", machine.machine_id, node.machine_id),
@@ -221,12 +232,8 @@ def _mismatch(node: Node, statement: NodeStatement) -> str:
     ):
         # An empty identity names no machine, and must not match a node that tells none.
         if given is not None and (not given or given != seen):
-            return (
-                f"NodeStatement {statement.metadata.name} speaks of a machine with {what} {given!r}, but node "
-                f"{node.name} has {seen!r}; if the machine was replaced, issue a statement about the new one and "
-                f"remove this one"
-            )
-    return ""
+            return what, given, seen
+    return None
 
 
 def _provider_says(node: Node, dimension: Dimension) -> list[Claim]:

@@ -1,8 +1,9 @@
 """Policies as they are judged by: names resolved to places, spans of time read, selectors ready."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from bailiwick.api.residencypolicy import (
     JurisdictionRule,
@@ -18,6 +19,9 @@ from bailiwick.api.timestamps import span
 from bailiwick.residency.dimensions import Dimension
 from bailiwick.residency.jurisdictions import Atlas, contains, touching
 from bailiwick.residency.verdict import Problem
+
+if TYPE_CHECKING:
+    from bailiwick.residency.waivers import Waiver
 
 SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 """Namespaces that no policy governs, besides Bailiwick's own: a cluster must be able to start."""
@@ -42,12 +46,16 @@ class Bounds:
     """What is wrong with the names that are denied, or nothing. Then more may be meant, and everything is denied."""
     allow_names: str
     deny_names: str
+    waived: frozenset[str] = frozenset()
+    """Places that a waiver puts inside, whatever is denied."""
 
     def objection(self, place: str) -> str | None:
         """Why a place is outside, as the end of a sentence about who asks; None when it is inside.
 
         Where ``unresolved`` says something, the answer is not complete and nothing is inside.
         """
+        if contains(self.waived, place):
+            return None
         if contains(self.deny, place):
             return f"denies {self.deny_names}"
         if place in self.near_deny:
@@ -84,6 +92,8 @@ class Limits:
     tolerates_unknown: bool
     """Whether a node is inside of whose control or origin nobody ever said anything. Never about its place."""
     problems: tuple[Problem, ...]
+    waivers: "Mapping[str, tuple[Waiver, ...]]" = field(default_factory=dict, kw_only=True)
+    """By the name of a node, approved waivers about it, sorted by name; a model's own limits have none."""
 
     def bounds(self, dimension: Dimension) -> Bounds | None:
         """Which places are inside in one dimension; None when that is not asked."""

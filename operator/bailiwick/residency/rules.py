@@ -10,6 +10,7 @@ from bailiwick.residency.dimensions import WORDING, Dimension
 from bailiwick.residency.facts import Fact, NodeFacts, Unknown, Voucher
 from bailiwick.residency.policies import Bounds, Limits, PlaceLimit
 from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse, strictest, tolerate
+from bailiwick.residency.waivers import Waiver
 
 Rule = Callable[[Limits, NodeFacts, datetime], Verdict]
 
@@ -43,8 +44,23 @@ RULES: tuple[Rule, ...] = (stands_inside, is_controlled_inside, has_allowed_orig
 
 
 def judge(limits: Limits, facts: NodeFacts, now: datetime) -> Verdict:
-    """Whether a node is inside for one policy, or for a model's own limits."""
-    return strictest(rule(limits, facts, now) for rule in RULES)
+    """Whether a node is inside for one policy, or for a model's own limits: by itself, or by one waiver."""
+    verdict = strictest(rule(limits, facts, now) for rule in RULES)
+    if verdict.allowed:
+        return verdict
+    waiver = waived_by(limits, facts, now)
+    if waiver is None:
+        return verdict
+    until = f"{waiver.ends:%Y-%m-%d %H:%M:%S} UTC"
+    return tolerate(Reason.WAIVED, f"inside by waiver {waiver.name} until {until}, in spite of {verdict}")
+
+
+def waived_by(limits: Limits, facts: NodeFacts, now: datetime) -> Waiver | None:
+    """The one waiver that makes a node resident. Each is judged alone; of several that do, the first by name."""
+    for waiver in limits.waivers.get(facts.name, ()):
+        if waiver.holds(now) and waiver.concerns(facts.node) and judge(waiver.limits, facts, now).allowed:
+            return waiver
+    return None
 
 
 def judge_all(limits: Iterable[Limits], facts: NodeFacts, now: datetime) -> Verdict:

@@ -22,7 +22,7 @@ from bailiwick.api.territory import (
 )
 from bailiwick.residency.facts import Fact, NodeFacts
 from bailiwick.residency.policies import CompiledPolicy, Limits
-from bailiwick.residency.rules import judge
+from bailiwick.residency.rules import judge, waived_by
 from bailiwick.residency.verdict import Reason, Verdict, refuse
 
 LABEL_PREFIX = "bailiwick.dev.node-restriction.kubernetes.io/"
@@ -39,6 +39,9 @@ MANAGED_LABELS: Mapping[str, str] = {"app.kubernetes.io/managed-by": "bailiwick"
 
 MOST_NODES = 20_000
 """What a Territory can hold: the bound in its schema."""
+
+NOWHERE = "ZZ"
+"""The place of a node that nobody knows and a waiver lifts: no code of ISO 3166, and none that a policy can allow."""
 
 DEFAULT_SCHEDULER = "default-scheduler"
 """Kubernetes' own, which a pod means that names none."""
@@ -64,6 +67,8 @@ class CompiledTerritory:
     """Nodes that are outside, by the reason that is reported for them, most nodes first."""
     doubts: tuple[Count, ...]
     """Nodes that are inside in spite of a doubt that the policy tolerates (``unknown: Warn``)."""
+    waivers: int
+    """How many waivers are in force, whether a node needs them or not."""
     look_again_in: float | None
 
     @property
@@ -97,6 +102,7 @@ def compile_territory(
     inside: dict[str, str] = {}
     outside: list[tuple[str, Verdict]] = []
     doubts: list[tuple[str, Verdict]] = []
+    waived: dict[str, str] = {}
     moments: list[datetime] = []
     for facts in sorted(nodes, key=lambda facts: facts.name):
         verdict = judge(policy, facts, now)
@@ -104,15 +110,20 @@ def compile_territory(
             verdict = _full(policy, facts.name)
         if not verdict.allowed:
             outside.append((facts.name, verdict))
-        elif isinstance(facts.place, Fact):
-            inside[facts.name] = facts.place.jurisdiction
-            if verdict.reason is not Reason.ALLOWED:
+        else:
+            inside[facts.name] = facts.place.jurisdiction if isinstance(facts.place, Fact) else NOWHERE
+            if verdict.reason is Reason.WAIVED and (waiver := waived_by(policy, facts, now)):
+                waived[facts.name] = waiver.name
+            elif verdict.reason is not Reason.ALLOWED:
                 doubts.append((facts.name, verdict))
         moments.extend(changes(policy, facts, now))
+    waivers = [waiver for about in policy.waivers.values() for waiver in about]
+    moments.extend(moment for waiver in waivers for moment in waiver.changes(now))
     return CompiledTerritory(
-        spec=_spec(policy, inside, schedulers),
+        spec=_spec(policy, inside, waived, schedulers),
         outside=_counts(outside),
         doubts=_counts(doubts),
+        waivers=sum(waiver.holds(now) for waiver in waivers),
         look_again_in=(min(moments) - now).total_seconds() if moments else None,
     )
 
@@ -133,6 +144,8 @@ def changes(limits: Limits, facts: NodeFacts, now: datetime) -> Iterable[datetim
         for voucher in facts.place.vouchers:
             if voucher.issued and voucher.issued + max_age > now:
                 yield voucher.issued + max_age
+    for waiver in limits.waivers.get(facts.name, ()):
+        yield from waiver.changes(now)
 
 
 def _counts(verdicts: Iterable[tuple[str, Verdict]]) -> tuple[Count, ...]:
@@ -150,12 +163,15 @@ def _counts(verdicts: Iterable[tuple[str, Verdict]]) -> tuple[Count, ...]:
     )
 
 
-def _spec(policy: CompiledPolicy, nodes: Mapping[str, str], schedulers: Iterable[str]) -> TerritorySpec:
+def _spec(
+    policy: CompiledPolicy, nodes: Mapping[str, str], waived: Mapping[str, str], schedulers: Iterable[str]
+) -> TerritorySpec:
     asked = policy.spec
     spec = TerritorySpec(
         policy=policy.name,
         digest="",
         nodes=nodes,
+        waived=waived or None,
         node_selector={label_of(policy.name): RESIDENT},
         namespace_labels=_listed(asked.namespace_selector.keys()),
         schedulers=_listed({DEFAULT_SCHEDULER, *schedulers}),

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     WRONG_CONTROL = "WrongControl"
     ORIGIN_UNKNOWN = "OriginUnknown"
     WRONG_ORIGIN = "WrongOrigin"
+    WAIVED = "Waived"
     # What is the matter with those who say so.
     STATEMENT_EXPIRED = "StatementExpired"
     STATEMENT_NOT_YET_VALID = "StatementNotYetValid"
@@ -37,6 +38,14 @@ class Reason(StrEnum):
     UNKNOWN_JURISDICTION = "UnknownJurisdiction"
     CYCLIC_JURISDICTION = "CyclicJurisdiction"
     TERRITORY_FULL = "TerritoryFull"
+    # What is the matter with a waiver, or with who asks for it or approves of it.
+    NO_WAIVERS = "NoWaivers"
+    WAIVER_WITHDRAWN = "WaiverWithdrawn"
+    WAIVER_TOO_LONG = "WaiverTooLong"
+    APPROVALS_MISSING = "ApprovalsMissing"
+    NOT_A_PERSON = "NotAPerson"
+    FORGED_NAME = "ForgedName"
+    SELF_APPROVAL = "SelfApproval"
     # What the in-tree policies refuse besides (charts/bailiwick/policies).
     UNGOVERNED = "Ungoverned"
     NOT_PINNED = "NotPinned"

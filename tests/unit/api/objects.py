@@ -82,7 +82,15 @@ RESIDENCY_POLICY: Manifest = {
     "status": {
         "observedGeneration": 1,
         "conditions": [CONDITION, {**CONDITION, "type": "Enforced"}],
-        "counts": {"namespaces": 1, "nodes": 2, "nodesOutside": 2, "pods": 3, "violations": 0},
+        "counts": {
+            "namespaces": 1,
+            "nodes": 2,
+            "nodesOutside": 2,
+            "nodesWaived": 1,
+            "waivers": 1,
+            "pods": 3,
+            "violations": 0,
+        },
         "outside": [COUNT],
         "digest": DIGEST,
         "enforcedSince": TIME,
@@ -276,6 +284,7 @@ TERRITORY: Manifest = {
         "policy": "health",
         "digest": DIGEST,
         "nodes": {"worker-de": "DE-BY", "worker-ch": "CH"},
+        "waived": {"worker-ch": "failover"},
         "nodeSelector": {"bailiwick.dev.node-restriction.kubernetes.io/health": "resident"},
         "namespaceLabels": ["data"],
         "models": {"sources": ["oci://registry.example/"], "requireDigest": True},
@@ -298,6 +307,41 @@ TERRITORY: Manifest = {
     },
 }
 
+RESIDENCY_WAIVER: Manifest = {
+    "apiVersion": API_VERSION,
+    "kind": "ResidencyWaiver",
+    "metadata": {"name": "failover"},
+    "spec": {
+        "policy": "health",
+        "requester": "anna",
+        "node": {**NODE_STATEMENT["spec"]["node"], "name": "worker-gb"},
+        "dimensions": ["place", "assurance", "age", "control", "brand", "manufacture", "design"],
+        "jurisdictions": ["GB", "EEA"],
+        "reason": "the data centre is being moved",
+        "ticket": "CHANGE-4711",
+        "notBefore": TIME,
+        "expiresAt": "2026-11-01T12:00:00Z",
+    },
+    "status": {
+        "observedGeneration": 1,
+        "conditions": [CONDITION, {**CONDITION, "type": "Approved"}, {**CONDITION, "type": "Active"}],
+        "approvers": ["bert", "cleo"],
+    },
+}
+
+WAIVER_APPROVAL: Manifest = {
+    "apiVersion": API_VERSION,
+    "kind": "WaiverApproval",
+    "metadata": {"name": "failover-bert"},
+    "spec": {
+        "waiver": "failover",
+        "waiverUID": "0b3c1c6e-7a0e-4a4e-9d43-2f5b2a6f9b10",
+        "requester": "anna",
+        "approver": "bert",
+        "comment": "only de-identified images",
+    },
+}
+
 COMPLETE: Mapping[str, Manifest] = {
     manifest["kind"]: manifest
     for manifest in (
@@ -306,8 +350,10 @@ COMPLETE: Mapping[str, Manifest] = {
         JURISDICTION,
         NODE_STATEMENT,
         RESIDENCY_POLICY,
+        RESIDENCY_WAIVER,
         SOVEREIGN_MODEL,
         TERRITORY,
+        WAIVER_APPROVAL,
     )
 }
 

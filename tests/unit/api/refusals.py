@@ -51,6 +51,8 @@ GROUP_NAME = "two letters, or two letters and a dash, are ISO codes: name a grou
 TIME = "must be a time after the year 1969"
 STATEMENT = "a statement must state place, control or origin"
 KEY = "must be a public key, ed25519 or ECDSA P-256, in PEM: -----BEGIN PUBLIC KEY----- and so on"
+MACHINE = "name the machine by its machineID, systemUUID or providerID: the name of a node can be taken over"
+WAIVER_ENDS = "expiresAt must be after notBefore"
 BOTH = "authority and envelope belong together: give both or neither"
 
 
@@ -104,6 +106,10 @@ def _class(path: str, message: str, values: Mapping[str, Any], **blamed: str) ->
 
 def _authority(path: str, message: str, values: Mapping[str, Any], **blamed: str) -> Iterator[Refusal]:
     return _broken("Authority", path, message, values, **blamed)
+
+
+def _waiver(path: str, message: str, values: Mapping[str, Any], **blamed: str) -> Iterator[Refusal]:
+    return _broken("ResidencyWaiver", path, message, values, **blamed)
 
 
 def _territory(path: str, message: str, values: Mapping[str, Any], **blamed: str) -> Iterator[Refusal]:
@@ -352,6 +358,17 @@ CLASSES = (
     *_class("spec.powerMetric.scale", "must be a decimal number such as 1, 0.001 or 1000", {"words": "milli"}),
 )
 
+WAIVERS = (
+    *_waiver(
+        "spec.expiresAt", WAIVER_ENDS, {"at its beginning": "2026-11-01T00:00:00Z", "before it": "2026-10-31T00:00:00Z"}
+    ),
+    *_waiver("spec.notBefore", TIME, {"1969": "1969-12-31T00:00:00Z"}),
+    *_waiver("spec.jurisdictions.0", JURISDICTION, {"UK": "UK"}),
+    *_waiver("spec.policy", OBJECT_NAME, {"upper case": "Health"}),
+    *_waiver("spec.node", MACHINE, {"a name": {"name": "n"}, "a registration": {"name": "n", "uid": "u"}}),
+    *_broken("WaiverApproval", "spec.waiver", OBJECT_NAME, {"upper case": "Failover"}),
+)
+
 _BODY = PUBLIC_KEY.splitlines()[1]
 AUTHORITIES = (
     *_authority(
@@ -371,4 +388,14 @@ AUTHORITIES = (
     *_authority("spec.jurisdictions.0", JURISDICTION, {"UK": "UK"}),
 )
 
-REFUSALS: tuple[Refusal, ...] = (*PLACES, *NAMES, *POLICIES, *WEIGHTS, *MODELS, *STATEMENTS, *CLASSES, *AUTHORITIES)
+REFUSALS: tuple[Refusal, ...] = (
+    *PLACES,
+    *NAMES,
+    *POLICIES,
+    *WEIGHTS,
+    *MODELS,
+    *STATEMENTS,
+    *CLASSES,
+    *AUTHORITIES,
+    *WAIVERS,
+)

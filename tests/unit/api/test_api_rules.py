@@ -36,12 +36,14 @@ def test_what_breaks_a_rule_is_not_read(refusal: Refusal) -> None:
 
 
 def test_every_rule_of_every_kind_is_broken_in_the_table() -> None:
-    """Per kind and message: a rule that nobody breaks is not known to work."""
+    """Per kind and message: a rule that nobody breaks is not known to work. One that compares with the object before is
+    broken in tests/apiserver/test_api_crds.py."""
     rules = {
         (kind.__name__, rule["message"])
         for kind in KINDS
         for _, node in nodes(open_api_schema(kind))
         for rule in node.get(VALIDATIONS, ())
+        if "oldSelf" not in rule["rule"]
     }
     broken = {(refusal.kind, refusal.message) for refusal in REFUSALS}
     assert {message for _, message in rules} - {message for _, message in broken} == set()

@@ -189,6 +189,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         ".spec.waivers.approvals": 2,
         ".spec.waivers.maxDuration": "24h",
     },
+    "ResidencyWaiver": {},
     "SovereignModel": {
         ".spec.model.source.oci.pullPolicy": "IfNotPresent",
         ".spec.model.manifest.key": "SHA256SUMS",
@@ -209,6 +210,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         ".spec.objective": "Balanced",
     },
     "Territory": {},
+    "WaiverApproval": {},
 }
 
 

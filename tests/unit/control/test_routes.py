@@ -8,13 +8,13 @@ import pytest
 
 from bailiwick.control.canary import SETTLE_SECONDS
 from bailiwick.control.queue import Priority
-from bailiwick.control.routes import CANARY, MODEL, SPREAD, TERRITORY, Routes, SpreadLoop
+from bailiwick.control.routes import CANARY, MODEL, SPREAD, TERRITORY, WAIVER, Routes, SpreadLoop
 from bailiwick.control.stores import MODEL_LABEL, Stores
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-BOTH = {(SPREAD, TERRITORY), (SPREAD, MODEL)}
+ALL = {(SPREAD, TERRITORY), (SPREAD, MODEL), (SPREAD, WAIVER)}
 
 
 class Noted:
@@ -43,14 +43,16 @@ CHILD = manifest("chat", "clinic", **{MODEL_LABEL: "chat"})
 BINDING = manifest("bailiwick-pods.health", **{"bailiwick.dev/policy": "health"})
 
 ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
-    ("policies", manifest("health"), {(TERRITORY, "health"), (SPREAD, MODEL)}),
+    ("policies", manifest("health"), {(TERRITORY, "health"), (SPREAD, MODEL), (SPREAD, WAIVER)}),
     ("territories", manifest("health"), {(TERRITORY, "health")}),
-    ("jurisdictions", manifest("eu"), BOTH),
-    ("authorities", manifest("a"), BOTH),
-    ("statements", manifest("s"), BOTH),
-    ("nodes", manifest("n"), BOTH),
-    ("namespaces", manifest("clinic"), BOTH),
-    ("classes", manifest("cpu"), BOTH),
+    ("jurisdictions", manifest("eu"), ALL),
+    ("authorities", manifest("a"), ALL),
+    ("statements", manifest("s"), ALL),
+    ("waivers", manifest("w"), ALL),
+    ("approvals", manifest("a"), ALL),
+    ("nodes", manifest("n"), ALL),
+    ("namespaces", manifest("clinic"), ALL),
+    ("classes", manifest("cpu"), ALL),
     ("models", manifest("chat", "clinic"), {(MODEL, ("clinic", "chat"))}),
     ("validating_bindings", BINDING, {(TERRITORY, "health")}),
     ("mutating_bindings", BINDING, {(TERRITORY, "health")}),

@@ -66,6 +66,22 @@ class Ground:
         }
         self.put("statements", f"about-{name}", spec=spec)
 
+    def waiver(self, node: str = "n", *, hours: float = 2) -> None:
+        spec = {
+            "policy": "health",
+            "requester": "anna",
+            "node": {"name": node, "providerID": "bare://1"},
+            "dimensions": ["place", "assurance"],
+            "reason": "a test",
+            "notBefore": f"{START:%Y-%m-%dT%H:%M:%SZ}",
+            "expiresAt": f"{START + timedelta(hours=hours):%Y-%m-%dT%H:%M:%SZ}",
+        }
+        self.put("waivers", "w", spec=spec)
+
+    def approval(self, by: str) -> None:
+        spec = {"waiver": "w", "waiverUID": "w", "requester": "anna", "approver": by}
+        self.put("approvals", by, spec=spec)
+
     def found(self) -> Eligibility:
         """As the model loop asks: policies first, and nobody else has looked at the facts."""
         return plan_workload(
@@ -107,6 +123,28 @@ def test_a_statement_counts_until_it_is_too_old_for_the_policy(ground: Ground) -
     ground.statement()
     assert ground.eligible() == ("n",)
     ground.now += timedelta(hours=1)
+    assert ground.eligible() == ()
+
+
+def test_a_waiver_counts_with_its_last_approval_until_it_expires(ground: Ground) -> None:
+    """For models as for territories, and both look again at its end."""
+    selector = {"matchLabels": {"data": "health"}}
+    place = {"allow": ["DE"], "assurance": "Declared"}
+    ground.put("policies", "health", spec={"namespaceSelector": selector, "place": place, "waivers": {}})
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    ground.put("nodes", "n", spec={"providerID": "bare://1"}, status=ready)
+    ground.waiver()
+    ground.approval("bert")
+    assert ground.eligible() == ()
+    ground.approval("cleo")
+    assert ground.eligible() == ("n",)
+    assert ground.found().until == START + timedelta(hours=2)
+    gone = {"metadata": {"name": "bert", "uid": "bert", "resourceVersion": "99"}}
+    ground.stores.approvals.apply_event("DELETED", gone)
+    assert ground.eligible() == ()
+    ground.approval("dora")
+    assert ground.eligible() == ("n",)
+    ground.now += timedelta(hours=2)
     assert ground.eligible() == ()
 
 
