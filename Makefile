@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export PYTHONPATH := operator:.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check border generate lock cluster cluster-down venv format bench clean
+.PHONY: help demo test check border generate lock cluster cluster-down venv format bench bench-admission bench-border clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,12 @@ cluster-down: venv  ## Stop it, and only what it started
 
 bench: venv  ## 1,000 models at once, beside a bare client
 	@$(BIN)/python -m e2e.bench.models
+
+bench-admission: venv  ## What the in-tree policies add to the creation of a pod
+	@$(BIN)/python -m e2e.bench.admission
+
+bench-border: venv  ## How soon the border moves, with 500 nodes and 5,000 pods
+	@$(BIN)/python -m e2e.bench.border
 
 venv: $(STAMP)  ## The virtual environment, from hashed lists
 

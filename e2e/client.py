@@ -251,6 +251,11 @@ class Client:
             raise ApiError(response.status_code, _status_of(response))
         return response
 
+    def lines(self, path: str, params: Mapping[str, str]) -> Iterator[str]:
+        """The lines of an answer as they come: of a watch, one event each."""
+        with self._http.stream("GET", path, params=params) as response:
+            yield from response.iter_lines()
+
     def path(
         self, api_version: str, kind: str, namespace: str | None = None, name: str = "", subresource: str = ""
     ) -> str:

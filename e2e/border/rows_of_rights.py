@@ -10,10 +10,9 @@ EXEMPT = ("kube-system", "kube-public", "kube-node-lease", SYSTEM)
 
 
 def rights() -> Iterable[Row]:
-    """Rows 34, 35 and 42."""
+    """Rows 34 and 35."""
     yield from _namespaces()
     yield from _launch_pads()
-    yield from _deputies()
 
 
 def _namespaces() -> Iterable[Row]:
@@ -66,26 +65,4 @@ def _launch_pads() -> Iterable[Row]:
             passes("an administrator repairs the system", there["kube-system"], who=ADMINISTRATOR),
             passes("a pod as itself", {**pod(), "metadata": {"name": "probe", "namespace": SYSTEM}}, who=ADMINISTRATOR),
         ),
-    )  # fmt: skip
-
-
-def model(**source: object) -> dict[str, object]:
-    """A model with such a source."""
-    digest = "sha256:" + "0" * 64
-    spec = {"model": {"name": "m", "source": source, "digest": digest}}
-    return thing("bailiwick.dev/v1alpha1", "SovereignModel", spec=spec)
-
-
-def _deputies() -> Iterable[Row]:
-    """What a model refers to is of its own namespace: there is no field to say otherwise."""
-    claim = {"claimName": "weights", "path": "m"}
-    yield Row(
-        42, "a model that lends the operator's hand",
-        (
-            refused(
-                "weights of another namespace", model(persistentVolumeClaim={**claim, "namespace": "clinic"}),
-                "unknown field", "persistentVolumeClaim.namespace",
-            ),
-        ),
-        (passes("weights of its own", model(persistentVolumeClaim=claim)),),
     )  # fmt: skip

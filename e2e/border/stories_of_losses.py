@@ -7,7 +7,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from e2e.border.attempts import CREATE, passes, pod, pods
+from e2e.border.attempts import CREATE, NAMESPACE, passes, pod, pods, refused, thing
 from e2e.border.stage import Story
 from e2e.demo import scenes
 from e2e.demo.attacks import ABROAD
@@ -15,7 +15,7 @@ from e2e.demo.install import SYSTEM
 from e2e.kubectl import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from e2e.border.attempts import Manifest
     from e2e.border.stage import Stage
@@ -32,11 +32,41 @@ EARLY = "early"
 
 
 def losses() -> Iterable[Story]:
-    """Rows 31 to 33, and 39."""
+    """Rows 29, 31 to 33, and 39."""
+    yield Story(29, "a policy or binding that somebody deletes", _deleted)
     yield Story(31, "a rollout that takes the checks along", _rollout)
     yield Story(32, "a label that dodges the checks", _dodge)
     yield Story(33, "checks that keep their own operator down", _deadlock)
     yield Story(39, "before the policy is in force", _lag)
+
+
+def _deleted(stage: Stage) -> None:
+    """By who may. It is back before it was missed, or soon after, and the policy says that something happened."""
+    service = thing("v1", "Service", spec={"type": "NodePort", "ports": [{"port": 80}]})
+    guard = refused("a NodePort", service, "bailiwick-services", "ServiceNotAllowed")
+    stage.refused(guard)
+    for kind, name in (
+        ("validatingadmissionpolicy", "bailiwick-services"),
+        ("validatingadmissionpolicybinding", f"bailiwick-services.{NAMESPACE}"),
+    ):
+        wait_until(lambda: _enforced(stage)["status"] == "True", what="the policy is enforced", seconds=60)
+        before = stage.kubectl.get(kind, name)["metadata"]["uid"]
+        begin = time.monotonic()
+        stage.kubectl.must("delete", kind, name)
+
+        def back(kind: str = kind, name: str = name, before: str = before) -> bool:
+            uid = stage.kubectl.get(kind, name).get("metadata", {}).get("uid", before)
+            answer = scenes.attempt(stage.kubectl, guard)
+            return bool(uid != before and scenes.is_held(guard, answer))
+
+        wait_until(back, what=f"{name} is back and refuses", seconds=20, every=0.1)
+        stage.tell("the operator, which puts it back", time.monotonic() - begin)
+        wait_until(lambda: _enforced(stage)["status"] == "False", what="the policy says so", seconds=20, every=0.1)
+        assert _enforced(stage)["reason"] == "NotEnforced"
+
+
+def _enforced(stage: Stage) -> Mapping[str, Any]:
+    return scenes.condition(stage.kubectl.get("respol", NAMESPACE), "Enforced")
 
 
 def _rollout(stage: Stage) -> None:

@@ -43,9 +43,17 @@ class Table:
 
 def put(document: str, name: str, table: str) -> str:
     """The document with this table between the marks of that name. Raises ValueError when they are gone."""
-    begin, end = BEGIN.format(name), END.format(name)
+    return _placed(document, BEGIN.format(name), END.format(name), table)
+
+
+def put_between(begin: str, end: str, text: str) -> None:
+    """Put a text into the document, between two marks (whole lines). Raises ValueError when they are gone."""
+    DOCUMENT.write_text(_placed(DOCUMENT.read_text(), begin, end, text))
+
+
+def _placed(document: str, begin: str, end: str, text: str) -> str:
     before, _, rest = document.partition(begin)
     _, found, after = rest.partition(end)
     if not found:
         raise ValueError(f"{DOCUMENT.name} has lost its marks {begin.strip()} and {end.strip()}")
-    return f"{before}{begin}{table}{end}{after}"
+    return f"{before}{begin}{text}{end}{after}"

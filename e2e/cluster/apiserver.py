@@ -99,6 +99,10 @@ class ApiServer:
         """A client with the identity of a kubelet."""
         return self.as_user(f"system:node:{node}", [NODES])
 
+    def pid(self, name: str) -> int:
+        """The process that runs a program, such as ``kube-apiserver``."""
+        return self._processes[name].pid
+
     def kubeconfig(self, user: str = ADMIN, groups: Sequence[str] = (ADMINS,)) -> Path:
         """A kubeconfig file for somebody; without arguments, for cluster-admin."""
         identity = (user, tuple(groups))

@@ -15,7 +15,7 @@ from e2e.kubectl import Answer, Kubectl, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "samples" / "quickstart"
-_OURS = ("-n", SYSTEM, "-l", "app.kubernetes.io/name=bailiwick")
+DEPLOYMENTS = ("bailiwick-operator", "bailiwick-admission")
 PODS_OF_A_KIND = {"Job": 1, "StatefulSet": 2, "DaemonSet": 1}
 
 
@@ -128,9 +128,9 @@ def node_of(kubectl: Kubectl, pod: Manifest) -> str:
 
 def kill_bailiwick(kubectl: Kubectl) -> None:
     """Every pod of ours, gone until `revive_bailiwick`."""
-    kubectl.must("scale", "deployment", *_OURS, "--replicas=0")
+    kubectl.must("scale", "deployment", *DEPLOYMENTS, "--replicas=0", "-n", SYSTEM)
     wait_until(
-        lambda: not kubectl.items("pods", *_OURS),
+        lambda: not kubectl.items("pods", "-n", SYSTEM, "-l", "app.kubernetes.io/name=bailiwick"),
         what="no Bailiwick pod is left",
         seconds=60,
     )
@@ -138,8 +138,9 @@ def kill_bailiwick(kubectl: Kubectl) -> None:
 
 def revive_bailiwick(kubectl: Kubectl) -> None:
     """As many as the chart wants, ready."""
-    kubectl.must("scale", "deployment", *_OURS, "--replicas=2")
-    kubectl.must("rollout", "status", "deployment", *_OURS, "--timeout=120s", timeout=130)
+    kubectl.must("scale", "deployment", *DEPLOYMENTS, "--replicas=2", "-n", SYSTEM)
+    for name in DEPLOYMENTS:
+        kubectl.must("rollout", "status", f"deployment/{name}", "-n", SYSTEM, "--timeout=120s", timeout=130)
 
 
 def start_again(kubectl: Kubectl, workload: Manifest = INNOCENT[0]) -> dict[str, str]:

@@ -8,7 +8,9 @@ import pytest
 
 from bailiwick.cluster.api import Api
 from bailiwick.cluster.connection import Connection
+from e2e.cluster.binaries import binary
 from tests.apiserver.realm import Realm
+from tests.chart.helm import Helm
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -31,10 +33,28 @@ def api(connection: Connection) -> Api:
 
 
 @pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Helm without a cluster: what the chart makes of its values."""
+    return Helm(binary("helm"), tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="session")
 def cleared() -> Iterator[Realm]:
     """An API server for the operator, apart from the one of other suites: it has a border."""
     realm = Realm.start()
     try:
+        yield realm
+    finally:
+        realm.server.stop()
+
+
+@pytest.fixture(scope="session")
+def granted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
+    """A server of its own, where operator and canary have the rights of the chart: nobody else wants its policies to
+    go, nor to be proved."""
+    realm = Realm.start()
+    try:
+        realm.grant(tmp_path_factory.mktemp("helm"))
         yield realm
     finally:
         realm.server.stop()

@@ -26,7 +26,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from bailiwick.residency.territories import label_of
 from e2e.client import eventually
 from e2e.cluster.apiserver import ApiServer, free_ports
+from e2e.cluster.binaries import binary
 from e2e.cluster.steps import log_file, tail
+from tests.chart.helm import Helm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 SYSTEM = "bailiwick-system"
+POLICIES = sorted((ROOT / "charts/bailiwick/policies").glob("*.yaml"))
 IDENTITY = f"system:serviceaccount:{SYSTEM}:bailiwick-operator"
 OURS = "bailiwick.dev/v1alpha1"
 ADMISSION = "admissionregistration.k8s.io/v1"
@@ -157,11 +160,12 @@ class Realm:
         server = kind.start()
         try:
             server.install_crds(sorted((ROOT / "crds").glob("*.yaml")))
-            for file in sorted((ROOT / "charts/bailiwick/policies").glob("*.yaml")):
+            for file in POLICIES:
                 server.client.apply_file(file)
             server.start_controller_manager(CONTROLLERS)
             client = server.client
             client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
+            client.apply(border())
             offer = {"name": "vllm", "image": ENGINE, "requests": {"cpu": "1", "memory": "3Gi"}}
             client.create(
                 {
@@ -175,6 +179,12 @@ class Realm:
             server.stop()
             raise
         return cls(server)
+
+    def grant(self, folder: Path) -> None:
+        """Give operator and canary what the chart gives them. ``folder`` is for Helm's own files."""
+        helm = Helm(binary("helm"), folder)
+        for right in helm.template("--show-only=templates/rbac.yaml", "--show-only=templates/canary.yaml"):
+            self.client.apply(right)
 
     @property
     def client(self) -> Client:
@@ -444,6 +454,13 @@ class Policy:
             lambda: not self.realm.find("Territory", self.name) and not self.bindings() and not self.labelled(),
             what=f"nothing is left of the border of {self.name}",
         )
+
+
+def border() -> Manifest:
+    """The ConfigMap from which the operator puts the chart's policies back."""
+    metadata = {"name": "bailiwick-border", "namespace": SYSTEM}
+    data = {file.name: file.read_text() for file in POLICIES}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
 def fresh(what: str) -> str:

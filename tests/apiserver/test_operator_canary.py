@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from bailiwick.residency.probes import Attempt
 from e2e.client import ApiError, eventually
 from e2e.cluster.apiserver import ApiServer
-from e2e.cluster.binaries import binary
-from tests.apiserver.realm import ADMISSION, OURS, ROOT, SYSTEM, OperatorProcess, Policy, Realm, fresh
-from tests.chart.helm import Helm
+from tests.apiserver.realm import OURS, SYSTEM, OperatorProcess, Policy, Realm, fresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,24 +33,6 @@ class WithoutNodeRestriction(ApiServer):
 
     def _run(self, name: str, *arguments: str) -> None:
         super()._run(name, *(each for each in arguments if "NodeRestriction" not in each))
-
-
-def grant(realm: Realm, folder: Any) -> None:
-    """Give operator and canary what the chart gives them."""
-    helm = Helm(binary("helm"), folder)
-    for right in helm.template("--show-only=templates/rbac.yaml", "--show-only=templates/canary.yaml"):
-        realm.client.apply(right)
-
-
-@pytest.fixture(scope="module")
-def granted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
-    """A server of its own: nobody else wants its policies to go, nor to be proved."""
-    realm = Realm.start()
-    try:
-        grant(realm, tmp_path_factory.mktemp("helm"))
-        yield realm
-    finally:
-        realm.server.stop()
 
 
 @pytest.fixture
@@ -131,68 +111,6 @@ def test_a_border_is_proved_by_every_attempt(realm: Realm, operator: OperatorPro
     assert realm.client.list("v1", "Pod") == []
 
 
-@pytest.mark.parametrize(
-    "gone",
-    [
-        "bailiwick-pods",
-        "bailiwick-bindings",
-        "bailiwick-nodes",
-        "bailiwick-namespaces",
-        "bailiwick-namespaces-governed",
-        "bailiwick-territories",
-        "bailiwick-canary",
-    ],
-)
-def test_a_policy_that_is_gone_is_named(realm: Realm, operator: OperatorProcess, governed: Policy, gone: str) -> None:
-    since = governed.status()["enforcedSince"]
-    file = ROOT / f"charts/bailiwick/policies/{gone.removeprefix('bailiwick-')}.yaml"
-    realm.client.delete(ADMISSION, POLICY, gone)
-    try:
-        begun = time.monotonic()
-        said = refuted(governed)
-        took = time.monotonic() - begun
-        assert enforced(governed) == ("False", "NotEnforced")
-        assert f"{POLICY} {gone} is gone" in said
-        assert "was admitted" in said
-        assert governed.condition("Ready")["status"] == "False"
-        assert "enforcedSince" not in governed.status()
-        assert any(outcome == "breached" for _, outcome in attempts(operator, governed))
-        eventually(lambda: shown(operator, governed) == 0, what="the metric says so")
-        # The tick of the API server, one period, and the second look.
-        assert took < PERIOD + 6, took
-    finally:
-        realm.client.apply_file(file)
-    proved(governed)
-    assert governed.status()["enforcedSince"] >= since
-
-
-def test_a_binding_of_the_chart_that_is_gone_is_noticed(realm: Realm, governed: Policy) -> None:
-    realm.client.delete(ADMISSION, f"{POLICY}Binding", "bailiwick-nodes")
-    try:
-        assert "bailiwick-nodes should refuse it with ProtectedLabel" in refuted(governed)
-    finally:
-        realm.client.apply_file(ROOT / "charts/bailiwick/policies/nodes.yaml")
-    proved(governed)
-
-
-def test_who_cannot_ask_proves_nothing(realm: Realm, governed: Policy) -> None:
-    """A refusal by RBAC looks like a border and is none. What was proved stays so until it is too old."""
-    right = ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "bailiwick-canary")
-    kept = realm.client.get(*right)
-    realm.client.delete(*right)
-    try:
-        time.sleep(3 * PERIOD)
-        assert enforced(governed) == ("True", "Proved")
-        fresh_policy = realm.policy("DE")
-        realm.namespace(fresh_policy.selects)
-        eventually(lambda: "cannot" in fresh_policy.condition("Enforced")["message"], what="it says who cannot ask")
-        assert enforced(fresh_policy) == ("Unknown", "NotProved")
-    finally:
-        kept["metadata"] = {"name": kept["metadata"]["name"]}
-        realm.client.apply(kept)
-    proved(fresh_policy)
-
-
 def test_two_policies_on_one_namespace_are_proved_apart(realm: Realm, governed: Policy) -> None:
     wider = realm.policy("DE", "US", namespaceSelector={"matchLabels": governed.selects})
     proved(wider)
@@ -264,7 +182,7 @@ def test_without_node_restriction_nothing_counts_as_enforced(tmp_path_factory: p
     realm = Realm.start(WithoutNodeRestriction)
     process = None
     try:
-        grant(realm, tmp_path_factory.mktemp("helm"))
+        realm.grant(tmp_path_factory.mktemp("helm"))
         realm.node(FRANKFURT)
         policy = realm.policy("DE")
         realm.namespace(policy.selects)

@@ -19,6 +19,8 @@ Spec = dict[str, Any]
 OUR_DOMAINS = ("bailiwick.dev", "bailiwick.dev.node-restriction.kubernetes.io")
 # Linux capabilities by which a container takes over its node.
 POWERS = {"ALL", "BPF", "DAC_READ_SEARCH", "SYS_ADMIN", "SYS_BOOT", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO"}
+# Kinds of volumes that stay in the pod, hold what the API has, or are judged by another rule.
+HARMLESS = {"emptyDir", "configMap", "secret", "downwardAPI", "projected", "persistentVolumeClaim", "hostPath", "image"}
 TRUE = {"1", "true", "yes", "on"}
 MUST_BE_ON = {"DO_NOT_TRACK", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}
 MUST_BE_OFF = {"VLLM_USE_MODELSCOPE": {"false"}, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": {"false"}}
@@ -46,6 +48,7 @@ def judge(pod: Mapping[str, Any], territory: Mapping[str, Any]) -> set[str]:
         "ForbiddenToleration": any(tolerates_too_much(each) for each in spec.get("tolerations", ())),
         "ForbiddenScheduler": spec.get("schedulerName", "default-scheduler") not in territory["schedulers"],
         "HostAccess": reaches_the_node(spec, territory),
+        "ClassNotAllowed": any(lives_elsewhere(each, territory) for each in spec.get("volumes", ())),
         "ForbiddenEnvironment": any(opens(variable) for each in containers(spec) for variable in each.get("env", ())),
         "ForbiddenArgument": any(has_dangerous_words(each) for each in containers(spec)),
         **judge_images(spec, territory),
@@ -108,6 +111,21 @@ def _continues(parts: Sequence[str], prefix: Sequence[str]) -> bool:
     if prefix[-1] == "" and len(prefix) > 1:
         return len(parts) >= len(prefix) and list(parts[: len(prefix) - 1]) == list(prefix[:-1])
     return list(parts[: len(prefix)]) == list(prefix)
+
+
+# Volumes
+
+
+def lives_elsewhere(volume: Mapping[str, Any], territory: Mapping[str, Any]) -> bool:
+    """Whether the pod itself says on which server, disk or driver its data lives, and nobody listed that."""
+    (kind,) = volume.keys() - {"name"}
+    listed = territory.get("storage", {}).get("classes")
+    if kind == "csi":
+        return listed is not None and volume["csi"]["driver"] not in listed
+    if kind == "ephemeral":
+        asked = volume["ephemeral"]["volumeClaimTemplate"]["spec"].get("storageClassName")
+        return listed is not None and asked is not None and asked not in listed
+    return kind not in HARMLESS
 
 
 # Images

@@ -12,6 +12,7 @@ STRICT: dict[str, Any] = {
     "schedulers": ["default-scheduler", "device-scheduler"],
     "images": {"registries": ["registry.example/team", "mirror.example:5000/"], "requireDigest": True},
     "models": {"sources": ["oci://models.example/", "hostpath:///srv/models", "pvc://weights"], "requireDigest": False},
+    "storage": {"classes": ["fast", "secrets-store.csi.k8s.io"]},
     "access": dict.fromkeys(["exec", "attach", "portForward", "proxy", "ephemeralContainers"], "Deny"),
 }
 
@@ -40,6 +41,17 @@ def init_image(name: str) -> dict[str, Any]:
 def image_volume(reference: str) -> dict[str, Any]:
     volume = {"name": "model", "image": {"reference": reference}}
     return app(volumeMounts=[{"name": "model", "mountPath": "/model"}]) | {"volumes": [volume]}
+
+
+def volume(kind: str, source: dict[str, Any]) -> dict[str, Any]:
+    return app() | {"volumes": [{"name": "data", kind: source}]}
+
+
+def ephemeral(storage_class: str | None) -> dict[str, Any]:
+    """A claim that is made for the pod; without a class, of the default one."""
+    claim: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    claim |= {"storageClassName": storage_class} if storage_class is not None else {}
+    return volume("ephemeral", {"volumeClaimTemplate": {"spec": claim}})
 
 
 def host_path(path: str, *, read_only: bool = True, second: bool | None = None) -> dict[str, Any]:
@@ -73,6 +85,7 @@ class Row(NamedTuple):
 
 _TOLERATION, _SCHEDULER, _HOST = Reason.FORBIDDEN_TOLERATION, Reason.FORBIDDEN_SCHEDULER, Reason.HOST_ACCESS
 _IMAGE, _DIGEST = Reason.IMAGE_NOT_ALLOWED, Reason.DIGEST_REQUIRED
+_CLASS = Reason.CLASS_NOT_ALLOWED
 _ENV, _ARGUMENT = Reason.FORBIDDEN_ENVIRONMENT, Reason.FORBIDDEN_ARGUMENT
 NOT_READY = {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 9}
 GPU = {"key": "nvidia.com/gpu", "operator": "Exists"}
@@ -131,6 +144,26 @@ ROWS = [
         _HOST,
         host_path("/srv/models", second=False),
         host_path("/srv/models", second=True),
+    ),
+    Row(
+        "a file server",
+        _CLASS,
+        volume("nfs", {"server": "files.example", "path": "/"}),
+        volume("persistentVolumeClaim", {"claimName": "data"}),
+    ),
+    Row(
+        "a disk by its number",
+        _CLASS,
+        volume("awsElasticBlockStore", {"volumeID": "vol-1"}),
+        volume("projected", {"sources": [{"configMap": {"name": "any"}}]}),
+    ),
+    Row("a claim of its own, of a foreign class", _CLASS, ephemeral("slow"), ephemeral("fast")),
+    Row("a claim of its own, of the empty class", _CLASS, ephemeral(""), ephemeral(None)),
+    Row(
+        "a driver of its own",
+        _CLASS,
+        volume("csi", {"driver": "files.csi.example"}),
+        volume("csi", {"driver": "secrets-store.csi.k8s.io", "readOnly": True}),
     ),
     Row("a foreign image", _IMAGE, image(f"foreign.example/app@{DIGEST}"), image(f"mirror.example:5000/app@{DIGEST}")),
     Row(

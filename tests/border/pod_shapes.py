@@ -111,9 +111,20 @@ WILD_PORTS: Strategy = st.sampled_from([None, [{"containerPort": 80}], [{"contai
 
 _FOLDERS = ["/srv/models", "/srv/models/", "/srv/models/a", "/srv/models-2", "/srv", "/srv//models", "/", "/etc", "srv"]
 FINE_VOLUME: Strategy = st.sampled_from([{"emptyDir": {}}, {"configMap": {"name": "any"}}])
+
+
+def _ephemeral(storage_class: str | None) -> dict[str, Any]:
+    claim: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    claim |= {} if storage_class is None else {"storageClassName": storage_class}
+    return {"ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
+
+
 WILD_VOLUME: Strategy = st.one_of(
     st.sampled_from(_FOLDERS).map(lambda path: {"hostPath": {"path": path}}),
     WILD_IMAGE.map(lambda name: {"image": {"reference": name}}),
+    st.sampled_from(["fast", "slow", "", None]).map(_ephemeral),
+    st.sampled_from(["fast", "files.csi.example"]).map(lambda driver: {"csi": {"driver": driver}}),
+    st.sampled_from([{"nfs": {"server": "a.example", "path": "/"}}, {"glusterfs": {"endpoints": "a", "path": "b"}}]),
     FINE_VOLUME,
 )
 

@@ -22,6 +22,7 @@ ALLOWED = [
     "oci://registry.example/models/",
     "oci://mirror.example",
     "oci://mirror.example/one/llama",
+    "oci://team",
     "s3://weights/llama",
     "hf://skt/",
     "pvc://weights",
@@ -125,6 +126,9 @@ def test_an_allowed_source_is_served(ground: Ground, loose: Governed, source: di
     [
         (oci(f"docker.io/models/llama@{DIGEST}"), f"oci://docker.io/models/llama@{DIGEST}"),
         (oci(f"llama@{DIGEST}"), f"oci://llama@{DIGEST}"),
+        (oci("mirror.example"), "oci://mirror.example"),
+        (oci("mirror.example:1"), "oci://mirror.example:1"),
+        (oci("team/llama:1"), "oci://team/llama:1"),
         (oci("mirror.example.evil.net/llama:1"), "oci://mirror.example.evil.net/llama:1"),
         (oci("mirror.example:5000/llama:1"), "oci://mirror.example:5000/llama:1"),
         (oci("registry.example/modelsx/llama:1"), "oci://registry.example/modelsx/llama:1"),

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bailiwick.residency.verdict import Reason
+from e2e.client import ApiError
 from tests.border.ground import DIGEST, Governed, Ground, pod, refused
-from tests.border.pod_attacks import CONTAINER, GPU, ROWS, STRICT, Row, app, env, host_path
+from tests.border.pod_attacks import CONTAINER, GPU, ROWS, STRICT, Row, app, env, ephemeral, host_path, volume
 
 if TYPE_CHECKING:
     from e2e.client import Client, Manifest
@@ -224,6 +225,62 @@ def test_every_subresource_of_pods_is_accounted_for(ground: Ground) -> None:
     resources = ground.admin.request("GET", "/api/v1").json()["resources"]
     found = {name.partition("/")[2] for name in (each["name"] for each in resources) if name.startswith("pods/")}
     assert found == JUDGED | ELSEWHERE.keys()
+
+
+# Kinds of volumes that the pods policy looks at, or that need no look; all others are refused.
+STAY = {"emptyDir", "projected", "configMap", "secret", "downwardAPI", "persistentVolumeClaim"}
+ASKED = {"hostPath", "image", "ephemeral", "csi"}
+SMALLEST: dict[str, dict[str, Any]] = {
+    "awsElasticBlockStore": {"volumeID": "a"},
+    "azureDisk": {"diskName": "a", "diskURI": "https://a.example/disk"},
+    "azureFile": {"secretName": "a", "shareName": "b"},
+    "cephfs": {"monitors": ["a"]},
+    "cinder": {"volumeID": "a"},
+    "fc": {"wwids": ["a"]},
+    "flexVolume": {"driver": "a/b"},
+    "flocker": {"datasetName": "a"},
+    "gcePersistentDisk": {"pdName": "a"},
+    "gitRepo": {"repository": "https://a.example/b"},
+    "glusterfs": {"endpoints": "a", "path": "b"},
+    "iscsi": {"targetPortal": "a", "iqn": "iqn.2026-01.example:a", "lun": 0},
+    "nfs": {"server": "a", "path": "/"},
+    "photonPersistentDisk": {"pdID": "a"},
+    "portworxVolume": {"volumeID": "a"},
+    "quobyte": {"registry": "a:1", "volume": "b"},
+    "rbd": {"monitors": ["a"], "image": "b"},
+    "scaleIO": {"gateway": "a", "system": "b", "volumeName": "c", "secretRef": {"name": "d"}},
+    "storageos": {"volumeName": "a"},
+    "vsphereVolume": {"volumePath": "a"},
+}
+
+
+def test_every_kind_of_volume_has_been_thought_about(ground: Ground) -> None:
+    """As the API server describes its own kinds. One that is new is refused until somebody lists it here and there."""
+    described = ground.admin.request("GET", "/openapi/v3/api/v1").json()
+    found = set(described["components"]["schemas"]["io.k8s.api.core.v1.Volume"]["properties"]) - {"name"}
+    assert found == STAY | ASKED | SMALLEST.keys()
+
+
+@pytest.mark.parametrize("kind", sorted(SMALLEST))
+def test_a_volume_that_names_where_its_data_lives_is_refused(ground: Ground, unpinned: Governed, kind: str) -> None:
+    """Also where the policy asks nothing about storage: a kubelet mounts it, past every NetworkPolicy."""
+    with refused(PODS, "ClassNotAllowed", by(unpinned)) as refusal:
+        ground.editor.create(carrying(unpinned, volume(kind, SMALLEST[kind])), dry_run=True)
+    assert f"but this pod has volume data ({kind}); use a claim" in refusal.message
+
+
+@pytest.mark.parametrize("spec", [ephemeral("slow"), volume("csi", {"driver": "any.csi.example"})])
+def test_a_policy_that_asks_nothing_about_storage_allows_every_class(
+    ground: Ground, unpinned: Governed, spec: dict[str, Any]
+) -> None:
+    ground.editor.create(carrying(unpinned, spec), dry_run=True)
+
+
+def test_a_volume_is_of_one_kind(ground: Ground, unpinned: Governed) -> None:
+    """The API server sees to it before anybody else, so one harmless kind proves that there is no other."""
+    both = app() | {"volumes": [{"name": "data", "emptyDir": {}, "nfs": SMALLEST["nfs"]}]}
+    with pytest.raises(ApiError, match="may not specify more than 1 volume type"):
+        ground.editor.create(carrying(unpinned, both), dry_run=True)
 
 
 # What it costs

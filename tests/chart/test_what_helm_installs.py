@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
+from bailiwick.admission.identity import make_pair
 from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.resource import API_VERSION
 from bailiwick.residency import border
@@ -50,11 +53,36 @@ def test_one_command_installs_kinds_and_their_objects(release: Helm, cluster: Cl
     assert cluster.get("apps/v1", "Deployment", "bailiwick-operator", NAMESPACE)["spec"]["replicas"] == 2
 
 
-def test_the_operator_meets_the_restricted_standard(release: Helm, cluster: Client) -> None:
+def test_the_webhook_keeps_its_certificate_when_the_chart_is_upgraded(release: Helm, cluster: Client) -> None:
+    """What a replica wrote is not Helm's to take away: until it were written again, everything would be refused."""
+    kind, name = "ValidatingWebhookConfiguration", "bailiwick-admission"
+
+    def bundles() -> list[str]:
+        return [each["clientConfig"].get("caBundle", "") for each in cluster.get(ADMISSION, kind, name)["webhooks"]]
+
+    assert set(bundles()) == {""}
+    pair = make_pair(["bailiwick-admission"], now=datetime.now(UTC), lifetime=timedelta(days=1))
+    authority = base64.b64encode(pair.certificate).decode()
+    patch = [
+        {"op": "add", "path": f"/webhooks/{position}/clientConfig/caBundle", "value": authority}
+        for position in range(len(bundles()))
+    ]
+    path = cluster.path(ADMISSION, kind, name=name)
+    cluster.request("PATCH", path, patch, content_type="application/json-patch+json")
+    secret = {"data": {"tls.crt": authority}}
+    cluster.patch("v1", "Secret", name, secret, NAMESPACE)
+    release.run("upgrade", "bailiwick", str(CHART), f"--namespace={NAMESPACE}", operator={"replicas": 1})
+    assert set(bundles()) == {authority}
+    assert cluster.get("v1", "Secret", name, NAMESPACE)["data"] == secret["data"]
+    release.run("upgrade", "bailiwick", str(CHART), f"--namespace={NAMESPACE}")
+
+
+@pytest.mark.parametrize("workload", ["bailiwick-operator", "bailiwick-admission"])
+def test_every_pod_of_ours_meets_the_restricted_standard(release: Helm, cluster: Client, workload: str) -> None:
     """Judged by the API server's own Pod Security admission; a pod that does not meet it shows that it judges."""
     restricted = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
     cluster.patch("v1", "Namespace", NAMESPACE, restricted)
-    template = cluster.get("apps/v1", "Deployment", "bailiwick-operator", NAMESPACE)["spec"]["template"]
+    template = cluster.get("apps/v1", "Deployment", workload, NAMESPACE)["spec"]["template"]
     metadata = {"name": "judged", "namespace": NAMESPACE, "labels": template["metadata"]["labels"]}
     judged: Manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
     made = cluster.create(judged, dry_run=True)
@@ -268,6 +296,7 @@ def test_the_border_outlives_the_release(release: Helm, cluster: Client) -> None
     assert refuses(cluster)
     release.run("uninstall", "bailiwick", f"--namespace={NAMESPACE}")
     assert cluster.find("apps/v1", "Deployment", "bailiwick-operator", NAMESPACE) is None
+    assert "bailiwick-admission" not in names(cluster, ADMISSION, "ValidatingWebhookConfiguration"), "nobody answers it"
     assert refuses(cluster)
     assert "eu" in names(cluster, API_VERSION, "Jurisdiction")
     release.run("install", "bailiwick", str(CHART), f"--namespace={NAMESPACE}")

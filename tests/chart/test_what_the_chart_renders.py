@@ -62,7 +62,7 @@ def test_only_namespace_and_service_account_are_replaced(helm: Helm) -> None:
 
 def test_the_operator_runs_as_the_account_that_the_policies_name(helm: Helm) -> None:
     rendered = helm.template(serviceAccount={"name": "warden"})
-    assert set(of_kind(rendered, "ServiceAccount")) == {"warden"}
+    assert set(of_kind(rendered, "ServiceAccount")) == {"warden", "bailiwick-admission"}
     assert (
         of_kind(rendered, "Deployment")["bailiwick-operator"]["spec"]["template"]["spec"]["serviceAccountName"]
         == "warden"
@@ -190,6 +190,7 @@ def test_every_value_can_be_set(helm: Helm) -> None:
             "podAnnotations": {"a": "b"},
             "podLabels": {"team": "platform", "app.kubernetes.io/name": "other"},
         },
+        admission={"replicas": 1},
         networkPolicy={"metricsFrom": [], "apiServer": {"cidrs": ["10.0.0.1/32"], "ports": [6443]}},
         serviceAccount={"name": "bailiwick-operator", "annotations": {"c": "d"}},
     )

@@ -142,7 +142,9 @@ class StorageRule(Part):
     """Where data may be stored."""
 
     classes: Annotated[tuple[ObjectName, ...], MapSet] = Field(
-        max_length=64, description="Allowed StorageClasses. An empty list allows nothing."
+        max_length=64,
+        description="Allowed StorageClasses, and CSI drivers whose volumes pods may name inline. "
+        "An empty list allows nothing.",
     )
 
 

@@ -38,7 +38,7 @@ class TerritoryImages(Part):
 class TerritoryStorage(Part):
     """Where the policy lets data be stored."""
 
-    classes: _Names = Field(max_length=64, description="Allowed StorageClasses.")
+    classes: _Names = Field(max_length=64, description="Allowed StorageClasses and CSI drivers.")
 
 
 class TerritoryPorts(Part):

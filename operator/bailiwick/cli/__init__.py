@@ -9,6 +9,7 @@ from importlib import import_module
 from bailiwick import __version__
 
 COMMANDS = {
+    "admission": ("bailiwick.cli.admission", "run the webhook that judges policies, models and claims"),
     "operator": ("bailiwick.cli.operator", "run the operator: the territory loop and the model loop"),
     "statement": ("bailiwick.cli.statement", "sign and verify NodeStatements, without a cluster"),
 }

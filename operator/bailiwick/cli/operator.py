@@ -20,13 +20,15 @@ from bailiwick.cluster.events import Events
 from bailiwick.cluster.lease import Lease, LeaseLostError, utc_now
 from bailiwick.cluster.listwatch import Feed, Scope
 from bailiwick.cluster.pace import Pace
+from bailiwick.control.alarm import Alarm
 from bailiwick.control.canary import EVERY_SECONDS, CanaryLoop, identities
 from bailiwick.control.health import Health, serve
+from bailiwick.control.keeper import Installed, KeeperLoop
 from bailiwick.control.kopf_events import KopfEvents
 from bailiwick.control.metrics import Metrics
 from bailiwick.control.model import ModelLoop
 from bailiwick.control.queue import KeyedQueue, Priority
-from bailiwick.control.routes import CANARY, MODEL, SPREAD, TERRITORY, WAIVER, Routes, SpreadLoop
+from bailiwick.control.routes import CANARY, KEEPER, MODEL, SPREAD, TERRITORY, WAIVER, Routes, SpreadLoop
 from bailiwick.control.status import StatusWriter
 from bailiwick.control.stores import Stores
 from bailiwick.control.territory import TerritoryLoop
@@ -124,9 +126,10 @@ class Operator:
         status = StatusWriter(writer=writer, events=events)
         world = World(self._stores, clock=utc_now, exempt=exempt_namespaces(self._environment.namespace))
         routes = Routes(stores=self._stores, queue=self._queue)
+        installed = Installed(api=api, namespace=self._environment.namespace)
         canary = CanaryLoop(
             world=world,
-            api=api,
+            chart=installed.chart,
             speaks={
                 # Without an observer: what it tries changes nothing, and has a metric of its own.
                 identity: Api(connection, guard=lease.check, acting_as=person)
@@ -136,7 +139,9 @@ class Operator:
             observer=self._metrics,
             seconds=self._environment.canary_seconds,
         )
-        territory = TerritoryLoop(world=world, writer=writer, status=status, proof=canary.proof)
+        alarm = Alarm(canary=canary, queue=self._queue, observer=self._metrics)
+        keeper = KeeperLoop(installed=installed, world=world, writer=writer, alarm=alarm)
+        territory = TerritoryLoop(world=world, writer=writer, status=status, proof=canary.proof, alarm=alarm)
         model = ModelLoop(world=world, writer=writer, status=status, settings=self._environment.settings)
         waiver = WaiverLoop(world=world, status=status)
         spread = SpreadLoop(
@@ -160,12 +165,14 @@ class Operator:
             ]
             if await self._first(self._synced()):
                 # All stores are whole before the first key is worked on: what is absent is really not there.
+                self._queue.add(KEEPER, KEEPER)
                 self._queue.add(SPREAD, TERRITORY, priority=Priority.RESYNC)
                 loops: dict[str, Reconcile] = {
                     TERRITORY: territory.reconcile,
                     MODEL: model.reconcile,
                     WAIVER: waiver.reconcile,
                     CANARY: canary.reconcile,
+                    KEEPER: keeper.reconcile,
                     SPREAD: spread.reconcile,
                 }
                 working = tasks.create_task(self._queue.run(WORKERS, loops))

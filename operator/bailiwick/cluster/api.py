@@ -151,13 +151,14 @@ class Api:
         *,
         subresource: str | None = None,
         dry_run: bool = False,
+        manager: str = FIELD_MANAGER,
     ) -> Raw:
-        """Server-side apply: what we stop setting is removed; what others own is ours after it.
+        """Server-side apply: what ``manager`` stops setting is removed; what others own is its own after it.
 
         With a metadata.resourceVersion that is not the current one: Conflict.
         """
         metadata = manifest["metadata"]
-        params = {**_write(dry_run=dry_run), "force": "true"}
+        params = {**_write(dry_run=dry_run), "fieldManager": manager, "force": "true"}
         where = (resource, metadata.get("namespace"), metadata["name"], subresource)
         return await self._caller.object(Call("apply", "PATCH", *where, params, manifest, _APPLY))
 

@@ -105,8 +105,8 @@ def editors(managed_fields: Iterable[Mapping[str, Any]]) -> list[str]:
     return sorted({str(entry.get("manager", "")) for entry in managed_fields if _foreign(entry)})
 
 
-def adopt_fields(managed_fields: Sequence[Raw]) -> list[Raw]:
-    """``managedFields`` in which what others own of ``spec`` is ours, so that the next apply removes the unwanted.
+def adopt_fields(managed_fields: Sequence[Raw], manager: str = FIELD_MANAGER) -> list[Raw]:
+    """``managedFields`` in which others' part of ``spec`` is ``manager``'s: its next apply removes the unwanted.
 
     The technique of client-go's csaupgrade. Others keep their metadata, and what they own through subresources.
     Returns equal entries when there is nothing to take over.
@@ -114,7 +114,7 @@ def adopt_fields(managed_fields: Sequence[Raw]) -> list[Raw]:
     adopted: Raw = {}
     kept: list[Raw] = []
     for entry in managed_fields:
-        if not _foreign(entry):
+        if not _foreign(entry, manager):
             kept.append(entry)
             continue
         fields = dict(entry["fieldsV1"])
@@ -123,18 +123,18 @@ def adopt_fields(managed_fields: Sequence[Raw]) -> list[Raw]:
             kept.append({**entry, "fieldsV1": fields})
     if not adopted:
         return kept
-    ours = next((entry for entry in kept if is_ours(entry)), None)
+    ours = next((entry for entry in kept if is_ours(entry, manager)), None)
     if ours is None:
-        version = next(entry["apiVersion"] for entry in managed_fields if _foreign(entry))
-        new = {"manager": FIELD_MANAGER, "operation": "Apply", "apiVersion": version, "fieldsType": "FieldsV1"}
+        version = next(entry["apiVersion"] for entry in managed_fields if _foreign(entry, manager))
+        new = {"manager": manager, "operation": "Apply", "apiVersion": version, "fieldsType": "FieldsV1"}
         return [{**new, "fieldsV1": adopted}, *kept]
     merged = copy.deepcopy(ours["fieldsV1"])
     _merge(merged, adopted)
     return [{**entry, "fieldsV1": merged} if entry is ours else entry for entry in kept]
 
 
-def _foreign(entry: Mapping[str, Any]) -> bool:
-    return not entry.get("subresource") and not is_ours(entry) and owns_spec(entry.get("fieldsV1") or {})
+def _foreign(entry: Mapping[str, Any], manager: str = FIELD_MANAGER) -> bool:
+    return not entry.get("subresource") and not is_ours(entry, manager) and owns_spec(entry.get("fieldsV1") or {})
 
 
 def _merge(into: Raw, fields: Raw) -> None:

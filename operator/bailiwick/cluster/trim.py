@@ -125,9 +125,9 @@ def owners(managed_fields: Iterable[Mapping[str, Any]]) -> list[Raw]:
     return kept
 
 
-def is_ours(entry: Mapping[str, Any]) -> bool:
-    """Whether a managedFields entry is what we applied. An update in our name is not: only an apply prunes."""
-    return bool(entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply")
+def is_ours(entry: Mapping[str, Any], manager: str = FIELD_MANAGER) -> bool:
+    """Whether a managedFields entry is what ``manager`` applied. An update in its name is not: only an apply prunes."""
+    return bool(entry.get("manager") == manager and entry.get("operation") == "Apply")
 
 
 def owns_spec(fields: Mapping[str, Any]) -> bool:

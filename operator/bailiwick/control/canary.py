@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bailiwick.api.residencypolicy import Mode
-from bailiwick.cluster import resources
+from bailiwick.cluster import exact, resources
 from bailiwick.cluster.api import Person
 from bailiwick.cluster.errors import ApiError
 from bailiwick.residency import border
@@ -18,9 +18,10 @@ from bailiwick.residency.probes import NAME, Identity, Probe, Setting, probes
 from bailiwick.residency.proofs import Finding, Outcome, Proof, Refused, conclude, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from bailiwick.cluster.api import Api
+    from bailiwick.cluster.api import Api, Raw
+    from bailiwick.control.chart import Chart
     from bailiwick.control.world import World
     from bailiwick.residency.policies import CompiledPolicy
 
@@ -34,7 +35,6 @@ CONFIRM_SECONDS: Final = 2.0
 CALL_SECONDS: Final = 5.0
 MOST_NAMESPACES: Final = 32
 """Among so many the one with the fewest other policies is looked for; each costs a look at every policy."""
-_OURS: Final = "app.kubernetes.io/part-of=bailiwick"
 
 
 class Observer(Protocol):
@@ -56,7 +56,7 @@ def identities(namespace: str) -> Mapping[Identity, Person]:
 
 
 class CanaryLoop:
-    """Tries one policy by name. ``speaks`` are ports that act as the canary; ``api`` is the operator's own.
+    """Tries one policy by name. ``speaks`` are ports that act as the canary; ``chart`` says what must be there.
 
     ``tell`` is called with a policy's name when there is something new to tell about it.
     """
@@ -65,7 +65,7 @@ class CanaryLoop:
         self,
         *,
         world: World,
-        api: Api,
+        chart: Callable[[], Chart | None],
         speaks: Mapping[Identity, Api],
         tell: Callable[[str], None],
         observer: Observer,
@@ -73,7 +73,7 @@ class CanaryLoop:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._world = world
-        self._api = api
+        self._chart = chart
         self._speaks = speaks
         self._tell = tell
         self._observer = observer
@@ -83,6 +83,7 @@ class CanaryLoop:
         self._proofs: dict[str, Proof] = {}
         self._suspected: set[str] = set()
         self._not_before: dict[str, float] = {}
+        self._broken: dict[str, float] = {}
 
     def keys(self) -> list[str]:
         """Every policy that is there."""
@@ -91,6 +92,23 @@ class CanaryLoop:
     def proof(self, name: str) -> Proof | None:
         """What was found last about a policy; None when it was not tried since the operator began."""
         return self._proofs.get(name)
+
+    def broken(self, name: str, what: str) -> bool:
+        """Something of a policy's border was found gone or changed: it is not enforced until the canary proves it anew.
+
+        Returns whether the policy is one that can be tried, `SETTLE_SECONDS` from now.
+        """
+        setting = self._setting(name)
+        if setting is None:
+            return False
+        now = self._clock()
+        self._broken[name], self._not_before[name] = now, now + SETTLE_SECONDS
+        self._proofs[name] = Proof(
+            generation=setting.generation, at=self._world.clock(), outcome=Outcome.BREACHED, reason="NotEnforced",
+            message=what,
+        )  # fmt: skip
+        self._tell(name)
+        return True
 
     async def reconcile(self, name: str) -> float | None:
         """Try one policy; seconds until it is tried again, or None when there is nothing to try."""
@@ -101,11 +119,16 @@ class CanaryLoop:
         early = self._not_before.get(name, 0.0) - self._clock()
         if early > 0:
             return early
-        tried = probes(setting)
-        findings = await self._try(name, tried)
-        absent = await self._absent(setting.policy, tried)
+        begun = self._clock()
+        findings = await self._try(name, probes(setting))
+        if self._broken.get(name, float("-inf")) >= begun:  # what was asked before that proves nothing now
+            return SETTLE_SECONDS
         proof = conclude(
-            findings, absent, generation=setting.generation, namespace=setting.namespace, now=self._world.clock()
+            findings,
+            self._faults(setting.policy),
+            generation=setting.generation,
+            namespace=setting.namespace,
+            now=self._world.clock(),
         )
         known = self._proofs.get(name)
         if (
@@ -125,6 +148,7 @@ class CanaryLoop:
     def _retire(self, name: str) -> None:
         self._suspected.discard(name)
         self._not_before.pop(name, None)
+        self._broken.pop(name, None)
         self._observer.retired(name)
         if self._proofs.pop(name, None):
             self._tell(name)
@@ -194,17 +218,34 @@ class CanaryLoop:
             return Refused(error.status, error.message)
         return None
 
-    async def _absent(self, policy: CompiledPolicy, tried: Sequence[Probe]) -> set[str]:
-        """In-tree policies that are gone, also those that no probe asks. A list that cannot be read accuses nobody."""
-        bound = {
-            binding["spec"]["policyName"] for binding in border.bindings(policy, exempt=self._world.exempt)
-            if binding["kind"] == resources.VALIDATING_BINDINGS.kind
-        }  # fmt: skip
-        wanted = bound | {probe.guard.policy for probe in tried if probe.guard}
-        try:
-            there = {
-                each["metadata"]["name"] async for each in self._api.list(resources.VALIDATING_POLICIES, labels=_OURS)
-            }
-        except ApiError:
-            return set()
-        return wanted - there
+    def _faults(self, policy: CompiledPolicy) -> list[str] | None:
+        """What refuses for a policy and is gone or changed, whether an attempt needs it or not; None: nobody says."""
+        chart = self._chart()
+        if chart is None:
+            return None
+        kind = resources.VALIDATING_POLICIES.kind
+        found = [
+            f"{kind} {guard} is unknown to the chart that is installed"
+            for guard in border.guards(policy)
+            if (kind, guard) not in chart.objects
+        ]
+        for wanted in self._needed(policy, chart):
+            what = f"{wanted['kind']} {wanted['metadata']['name']}"
+            live = self._world.stores.of(resources.of_kind(wanted["kind"])).get(("", wanted["metadata"]["name"]))
+            if live is None:
+                found.append(f"{what} is gone")
+            elif not exact.same(live, wanted):
+                found.append(f"{what} is not as it must be")
+        return found
+
+    def _needed(self, policy: CompiledPolicy, chart: Chart) -> Iterator[Raw]:
+        """Policies and bindings that refuse. What pins is a convenience: without it more is refused, not less."""
+        guards = border.guards(policy) | chart.static
+        for (kind, name), manifest in chart.objects.items():
+            if kind == resources.VALIDATING_POLICIES.kind and name in guards:
+                yield manifest
+        yield from chart.bindings()
+        exempt = self._world.exempt
+        for binding in (*border.bindings(policy, exempt=exempt), border.namespaces_binding(exempt=exempt)):
+            if binding["kind"] == resources.VALIDATING_BINDINGS.kind:
+                yield binding

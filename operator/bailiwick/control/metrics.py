@@ -67,6 +67,12 @@ class Metrics:
             "What the canary tried: held (as it must be), breached (the border is open), unclear (proves nothing).",
             ["policy", "attempt", "outcome"], registry=self.registry,
         )  # fmt: skip
+        self._repairs = Counter(
+            "bailiwick_border_repairs",
+            "Policies, bindings and Territories that somebody took away (gone) or edited (changed), by the in-tree "
+            "policy that they are or put into force, and whether they are repaired or that failed.",
+            ["guard", "fault", "outcome"], registry=self.registry,
+        )  # fmt: skip
         self._leader = Gauge(
             "bailiwick_leader", "1 on the replica that holds the lease, 0 on a standby.", registry=self.registry
         )
@@ -106,6 +112,10 @@ class Metrics:
     def retired(self, policy: str) -> None:
         """The canary tries a policy no longer."""
         self._attempts.remove_by_labels({"policy": policy})
+
+    def repaired(self, guard: str, fault: str, outcome: str) -> None:
+        """Something of the border was not as it must be, and was put right or not."""
+        self._repairs.labels(guard, fault, outcome).inc()
 
     def watch_policies(self, policies: Store) -> None:
         """Report whether each policy is proved to be enforced, as its status says it, whenever somebody asks."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from bailiwick.control.canary import SETTLE_SECONDS
 from bailiwick.control.queue import Priority
-from bailiwick.control.stores import BY_MODEL
+from bailiwick.control.stores import BY_MODEL, PREFIX
 from bailiwick.residency.border import policy_of
 from bailiwick.residency.egress import CLOSED, EGRESS
 
@@ -21,6 +21,8 @@ TERRITORY: Final = "territory"
 MODEL: Final = "model"
 CANARY: Final = "canary"
 WAIVER: Final = "waiver"
+KEEPER: Final = "keeper"
+"""It has one key, its own name."""
 SPREAD: Final = "spread"
 """The loop that turns "all policies" and "all models" into keys, so that a change of a node costs one key, not all."""
 
@@ -44,6 +46,8 @@ class Routes:
             id(stores.approvals): self._everything,
             id(stores.classes): self._everything,
             id(stores.territories): self._territory,
+            id(stores.validating_policies): self._in_tree,
+            id(stores.mutating_policies): self._in_tree,
             id(stores.validating_bindings): self._binding,
             id(stores.mutating_bindings): self._binding,
             id(stores.models): self._model,
@@ -72,11 +76,17 @@ class Routes:
         binding = change.after or change.before
         policy = policy_of(binding) if binding else None
         if policy is None:
-            self._queue.add(SPREAD, TERRITORY, priority=priority)
-            self._queue.add_after(SPREAD, CANARY, SETTLE_SECONDS)
+            if change.key[1].startswith(PREFIX):
+                self._queue.add(SPREAD, TERRITORY, priority=priority)
+                self._in_tree(change, priority)
         else:
             self._queue.add(TERRITORY, policy, priority=priority)
             self._queue.add_after(CANARY, policy, SETTLE_SECONDS)
+
+    def _in_tree(self, change: Change, priority: Priority) -> None:
+        if change.key[1].startswith(PREFIX):
+            self._queue.add(KEEPER, KEEPER, priority=priority)
+            self._queue.add_after(SPREAD, CANARY, SETTLE_SECONDS)
 
     def _everything(self, _: Change, priority: Priority) -> None:
         self._queue.add(SPREAD, TERRITORY, priority=priority)

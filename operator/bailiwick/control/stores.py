@@ -11,6 +11,8 @@ from bailiwick.cluster.store import Store
 MANAGED = "app.kubernetes.io/managed-by=bailiwick"
 """Label selector of everything that the operator makes in namespaces."""
 MODEL_LABEL = "bailiwick.dev/model"
+PREFIX = "bailiwick-"
+"""What every in-tree policy and binding of ours is called."""
 BY_MODEL = "model"
 BY_NAMESPACE = "namespace"
 
@@ -30,6 +32,15 @@ def _namespace_of(manifest: Raw) -> Iterable[Hashable]:
 
 def _child(resource: Resource) -> Store:
     return Store(resource, trim=trim.child, indices={BY_MODEL: _model_of})
+
+
+def _of_the_border(manifest: Raw) -> Raw:
+    """Policies and bindings of others are known by name alone."""
+    return trim.child(manifest) if manifest["metadata"]["name"].startswith(PREFIX) else trim.labelled(manifest)
+
+
+def _border(resource: Resource) -> Store:
+    return Store(resource, trim=_of_the_border)
 
 
 def _ours(resource: Resource) -> Store:
@@ -63,8 +74,10 @@ class Stores:
     network_policies: Store = field(default_factory=lambda: _child(resources.NETWORK_POLICIES))
     budgets: Store = field(default_factory=lambda: _child(resources.POD_DISRUPTION_BUDGETS))
     pods: Store = field(default_factory=lambda: Store(resources.PODS, trim=trim.pod, indices={BY_MODEL: _model_of}))
-    validating_bindings: Store = field(default_factory=lambda: Store(resources.VALIDATING_BINDINGS, trim=trim.child))
-    mutating_bindings: Store = field(default_factory=lambda: Store(resources.MUTATING_BINDINGS, trim=trim.child))
+    validating_policies: Store = field(default_factory=lambda: _border(resources.VALIDATING_POLICIES))
+    mutating_policies: Store = field(default_factory=lambda: _border(resources.MUTATING_POLICIES))
+    validating_bindings: Store = field(default_factory=lambda: _border(resources.VALIDATING_BINDINGS))
+    mutating_bindings: Store = field(default_factory=lambda: _border(resources.MUTATING_BINDINGS))
 
     def __iter__(self) -> Iterator[Store]:
         return (getattr(self, name) for name in self.__slots__)
@@ -81,13 +94,19 @@ class Stores:
         """Stores of the objects that a model is turned into."""
         return (self.deployments, self.services, self.service_accounts, self.network_policies, self.budgets)
 
+    @property
+    def border(self) -> tuple[Store, ...]:
+        """Stores of the in-tree policies and of what puts them into force."""
+        return (self.validating_policies, self.mutating_policies, self.validating_bindings, self.mutating_bindings)
+
     def selector(self, store: Store) -> str:
         """The label selector by which a store's objects are watched; empty for all of them."""
-        made = (*self.children, self.pods, self.validating_bindings, self.mutating_bindings)
+        made = (*self.children, self.pods)
         return MANAGED if any(store is other for other in made) else ""
 
     def relist_seconds(self, store: Store) -> float:
         """How often a store is replaced by a list."""
         waivers = (self.waivers, self.approvals)
-        revocable = (self.policies, self.jurisdictions, self.authorities, self.statements, self.nodes, *waivers)
+        facts = (self.policies, self.jurisdictions, self.authorities, self.statements, self.nodes)
+        revocable = (*facts, *waivers, *self.border)
         return OFTEN if store in revocable else SELDOM

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bailiwick.cluster import resources
 from bailiwick.cluster.errors import ApiError, NotFound
+from bailiwick.cluster.exact import Fault
 from bailiwick.control.policy_status import summarise
 from bailiwick.residency import border, egress
 from bailiwick.residency.territories import GOVERNED_LABEL, RESIDENT, compile_territory, label_of
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from bailiwick.cluster.api import Raw
     from bailiwick.cluster.store import Key
+    from bailiwick.control.alarm import Alarm
     from bailiwick.control.status import StatusWriter
     from bailiwick.control.world import World
     from bailiwick.control.writer import Writer
@@ -27,13 +29,21 @@ class TerritoryLoop:
     """Reconciles one policy by name. Keys are names of policies, of those that are gone too.
 
     ``proof`` is what the canary found last about a policy. Only this loop writes the status of policies.
+    ``alarm`` is raised when somebody took something of a border away that stood, or changed it.
     """
 
     def __init__(
-        self, *, world: World, writer: Writer, status: StatusWriter, proof: Callable[[str], Proof | None]
+        self,
+        *,
+        world: World,
+        writer: Writer,
+        status: StatusWriter,
+        proof: Callable[[str], Proof | None],
+        alarm: Alarm,
     ) -> None:
         self._world = world
         self._proof = proof
+        self._alarm = alarm
         self._writer = writer
         self._status = status
 
@@ -73,12 +83,37 @@ class TerritoryLoop:
         inside, labelled = territory.nodes.keys(), self._nodes_with(label)
         pinned = {name for name, value in labelled.items() if value == RESIDENT}
         await self._writer.label(resources.NODES, inside - pinned, label, RESIDENT)
-        await self._writer.apply(territory.manifest)
+        stood = self._stood(policy.name)
+        written = await self._writer.apply(territory.manifest)
+        if written and written.drift.editors:
+            self._alarm.repaired(territory.manifest, Fault.CHANGED, [policy.name])
         await self._writer.label(resources.NODES, labelled.keys() - inside, label, None)
         wanted = border.bindings(policy, exempt=self._world.exempt)
-        for binding in (*wanted, border.namespaces_binding(exempt=self._world.exempt)):
-            await self._writer.apply(binding)
+        await self._bind(policy.name, wanted, stood=stood)
         await self._remove_bindings(policy.name, keep={_identity(binding) for binding in wanted})
+
+    async def _bind(self, name: str, wanted: Iterable[Raw], *, stood: bool) -> None:
+        """Write bindings in their order. One that is refused (as while its policy is gone) holds up no other."""
+        errors: list[ApiError] = []
+        every = border.namespaces_binding(exempt=self._world.exempt)
+        for binding in (*wanted, every):
+            try:
+                fault = await self._writer.keep(binding)
+            except ApiError as error:
+                errors.append(error)
+                continue
+            if fault and stood:
+                concerned = [name] if border.policy_of(binding) else list(self._world.policies())
+                self._alarm.repaired(binding, fault, concerned)
+        if errors:
+            raise errors[0]
+
+    def _stood(self, name: str) -> bool:
+        """Whether we were done with this version of the policy before: what is missing now was taken away since."""
+        manifest = self._world.stores.policies.get(("", name)) or {"metadata": {}}
+        return bool(
+            (manifest.get("status") or {}).get("observedGeneration", 0) == manifest["metadata"].get("generation")
+        )
 
     async def _withdraw(self, name: str) -> None:
         # Namespaces first: without any Territory their guard refuses every change of a label. Then the reverse of

@@ -6,7 +6,8 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from bailiwick.cluster import resources
+from bailiwick.cluster import exact, resources
+from bailiwick.cluster.api import FIELD_MANAGER
 from bailiwick.cluster.apply import ensure
 from bailiwick.cluster.errors import NotFound
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from bailiwick.cluster.api import Api, Raw
+    from bailiwick.cluster.apply import Written
+    from bailiwick.cluster.exact import Fault
     from bailiwick.cluster.resources import Resource
     from bailiwick.control.stores import Stores
 
@@ -25,8 +28,8 @@ class Writer:
         self._api = api
         self._stores = stores
 
-    async def apply(self, manifest: Raw) -> None:
-        """Make an object what we want; no write when it is."""
+    async def apply(self, manifest: Raw) -> Written | None:
+        """Make an object what we want; None, and no write, when it is."""
         resource = resources.of_kind(manifest["kind"])
         metadata = manifest["metadata"]
         store = self._stores.of(resource)
@@ -35,6 +38,18 @@ class Writer:
         )
         if written:
             store.apply_event("MODIFIED", written.manifest)
+        return written
+
+    async def keep(self, manifest: Raw, *, manager: str = FIELD_MANAGER) -> Fault | None:
+        """Make a policy or a binding exactly what it must be; what was wrong with it, or None without a write."""
+        resource = resources.of_kind(manifest["kind"])
+        store = self._stores.of(resource)
+        live = store.get(("", manifest["metadata"]["name"]))
+        if live is not None and exact.same(live, manifest):
+            return None
+        done = await exact.put(self._api, resource, manifest, live, manager=manager)
+        store.apply_event("MODIFIED", done.manifest)
+        return done.fault
 
     async def apply_all(
         self, manifests: Iterable[Raw], *, unless: Callable[[BaseException], bool] = lambda _: False

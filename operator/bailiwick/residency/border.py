@@ -74,6 +74,11 @@ def namespaces_binding(*, exempt: Collection[str]) -> Manifest:
     }
 
 
+def guards(policy: CompiledPolicy) -> frozenset[str]:
+    """The in-tree policies that refuse for one policy, besides those which the chart puts into force for all."""
+    return frozenset(guard for guard, asked in _GUARDS if asked(policy.spec)) | {NAMESPACES_BINDING}
+
+
 def policy_of(binding: Mapping[str, Any]) -> str | None:
     """The ResidencyPolicy that a binding puts into force; None for any other object."""
     labels = binding["metadata"].get("labels") or {}

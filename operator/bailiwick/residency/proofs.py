@@ -18,8 +18,14 @@ _DENIED: Final = re.compile(
     r"ValidatingAdmissionPolicy '(?P<policy>[^']+)' with binding '(?P<binding>[^']+)' denied request: (?P<reason>\w*)"
 )
 _NODE_RESTRICTION: Final = "is not allowed to set the following labels"
-_PUT_BACK: Final = "put it back, by helm upgrade or from the chart's folder policies"
+_PUT_BACK: Final = (
+    "the operator's log says why it could not put that back; helm upgrade or the chart's folder policies do"
+)
 _LOOK: Final = "compare the validatingadmissionpolicies that begin with bailiwick-, and their bindings, with the chart"
+_NOBODY_SAYS: Final = (
+    "what was tried was stopped, but whether all policies are those of the chart cannot be said, because ConfigMap "
+    "bailiwick-border cannot be read; put it back by helm upgrade, or from the chart's folder policies"
+)
 _LONGEST: Final = 4096
 _OVER_QUOTA: Final = ("exceeded quota", "failed quota")
 
@@ -81,25 +87,28 @@ def judge(probe: Probe, answer: Refused | None) -> Finding:
 
 
 def conclude(
-    findings: Sequence[Finding], absent: Collection[str], *, generation: int, namespace: str, now: datetime
+    findings: Sequence[Finding], faults: Collection[str] | None, *, generation: int, namespace: str, now: datetime
 ) -> Proof:
-    """What a whole round proves. ``absent`` are in-tree policies that are gone: a binding alone refuses nothing.
+    """What a whole round proves. ``faults`` are sentences about policies and bindings that are gone or changed.
 
-    One breach is enough to say that the border is open; one unclear answer is enough to prove nothing.
+    One breach or fault is enough to say that the border is open; one unclear answer is enough to prove nothing, and so
+    is not to know what the policies must look like (``faults`` None).
     """
-    gone = "".join(f"; ValidatingAdmissionPolicy {name} is gone: {_PUT_BACK}" for name in sorted(absent))
+    gone = f"; {'; '.join(sorted(faults))}: {_PUT_BACK}" if faults else ""
     breached = [found for found in findings if found.outcome is Outcome.BREACHED]
     unclear = [found for found in findings if found.outcome is Outcome.UNCLEAR]
-    if breached or absent:
+    if breached or faults:
         more = f" (and {len(breached) - 1} more)" if len(breached) > 1 else ""
         said = f"{breached[0].message}{more}" if breached else "what was tried was stopped, but not all is guarded"
-        only_plugin = breached and not absent and all(found.probe.by is Identity.KUBELET for found in breached)
+        only_plugin = breached and not faults and all(found.probe.by is Identity.KUBELET for found in breached)
         advice = gone or ("" if only_plugin else f"; {_LOOK}")
         reason = "NodeRestrictionOff" if only_plugin else "NotEnforced"
         outcome, message = Outcome.BREACHED, f"{said}{advice}"
     elif unclear:
         more = f" (and {len(unclear) - 1} more)" if len(unclear) > 1 else ""
         outcome, reason, message = Outcome.UNCLEAR, "NotProved", f"{unclear[0].message}{more}"
+    elif faults is None:
+        outcome, reason, message = Outcome.UNCLEAR, "NotProved", _NOBODY_SAYS
     else:
         reason = "Proved"
         outcome, message = Outcome.HELD, f"{len(findings)} attempts in namespace {namespace} ended as they must"

@@ -45,12 +45,14 @@ def with_provenance(facts: NodeFacts, classes: Iterable[AcceleratorClass]) -> No
 
 
 def _devices(node: Node, classes: Iterable[AcceleratorClass]) -> Mapping[str, Sequence[AcceleratorClass]]:
-    """The kinds of devices that a node shows, each with the classes that describe it.
+    """The kinds of devices that a node shows, each with the classes that describe it; also those that none describes.
 
     Extended resources are told apart by their names. A class without any is plain CPU, which every node that has its
     labels has; one that is silent about that says nothing of the node.
     """
-    found: dict[str, list[AcceleratorClass]] = {}
+    found: dict[str, list[AcceleratorClass]] = {
+        resource: [] for resource, amount in node.allocatable.items() if _is_device(resource) and amount != "0"
+    }
     for each in sorted(classes, key=lambda each: each.metadata.name):
         spec = each.spec
         if spec.node_selector and not spec.node_selector.matches(node.labels):
@@ -61,6 +63,12 @@ def _devices(node: Node, classes: Iterable[AcceleratorClass]) -> Mapping[str, Se
         if not spec.resources:
             found.setdefault("", []).append(each)
     return found
+
+
+def _is_device(resource: str) -> bool:
+    """Whether Kubernetes knows the resource from a vendor only: its name has a domain, and not Kubernetes' own."""
+    domain, slash, _ = resource.partition("/")
+    return bool(slash) and domain != "kubernetes.io" and not domain.endswith(".kubernetes.io")
 
 
 def _devices_say(devices: Mapping[str, Sequence[AcceleratorClass]], dimension: Dimension) -> tuple[Claim | None, bool]:

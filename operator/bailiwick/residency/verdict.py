@@ -67,6 +67,9 @@ class Reason(StrEnum):
     EGRESS_NOT_ALLOWED = "EgressNotAllowed"
     PROPAGATION = "Propagation"
     CLAIM_NOT_ALLOWED = "ClaimNotAllowed"
+    # What the webhook refuses besides.
+    LOOKUP_FAILED = "LookupFailed"
+    UNKNOWN_REQUEST = "UnknownRequest"
     # Why a node inside the border still cannot carry a model.
     NOT_READY = "NotReady"
     CORDONED = "Cordoned"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,11 @@ import pytest
 from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.cluster.errors import refusal, unreachable
 from bailiwick.control.canary import CanaryLoop, identities
+from bailiwick.control.chart import Chart
 from bailiwick.control.policy_status import summarise
 from bailiwick.control.stores import Stores
 from bailiwick.control.world import World
+from bailiwick.residency import border
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.policies import compile_policy
 from bailiwick.residency.probes import Attempt, Identity
@@ -20,8 +23,6 @@ from bailiwick.residency.proofs import Outcome, Proof
 from bailiwick.residency.territories import GOVERNED_LABEL, compile_territory
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from bailiwick.cluster.api import Raw
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -30,6 +31,20 @@ GUARDS = (
     "pods", "bindings", "nodes", "namespaces", "namespaces-governed", "territories", "canary", "models", "propagation",
     "claims", "networks",
 )  # fmt: skip
+STATIC = ("nodes", "namespaces-governed", "territories", "canary")
+ADMISSION = "admissionregistration.k8s.io/v1"
+POLICY, BINDING = "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"
+
+
+def shipped() -> Chart:
+    """A chart of nothing but names."""
+    policies = [(POLICY, f"bailiwick-{name}", {"validations": [{"expression": "true"}]}) for name in GUARDS]
+    bound = [(BINDING, f"bailiwick-{name}", {"policyName": f"bailiwick-{name}"}) for name in STATIC]
+    objects = {
+        (kind, name): {"apiVersion": ADMISSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+        for kind, name, spec in (*policies, *bound)
+    }
+    return Chart(version="1", objects=objects, manager="helm", marks={})
 
 
 class Server:
@@ -37,7 +52,6 @@ class Server:
 
     def __init__(self) -> None:
         self.open: set[str] = set()
-        self.gone: set[str] = set()
         self.down = False
         self.asked = 0
 
@@ -69,19 +83,13 @@ class Server:
             guard = "bailiwick-namespaces-governed"
         return self._judge(guard, guard, reason)
 
-    async def list(self, *_: Any, **__: Any) -> AsyncIterator[Raw]:
-        self._answer()
-        for name in GUARDS:
-            if f"bailiwick-{name}" not in self.gone:
-                yield {"metadata": {"name": f"bailiwick-{name}"}}
-
     def _answer(self) -> None:
         self.asked += 1
         if self.down:
             raise unreachable("create pods", OSError("no route"))
 
     def _judge(self, guard: str, binding: str, reason: str) -> Raw:
-        if guard in self.open | self.gone:
+        if guard in self.open:
             self._answer()
             return {}
         return self._refuse(
@@ -102,11 +110,12 @@ class Scene:
         self.seconds = 0.0
         self.told: list[str] = []
         self.attempts: list[tuple[str, str]] = []
+        self.chart: Chart | None = shipped()
         self._version = 0
         world = World(self.stores, clock=lambda: NOW + timedelta(seconds=self.seconds), exempt=frozenset())
         self.loop = CanaryLoop(
             world=world,
-            api=self.server,  # type: ignore[arg-type]
+            chart=lambda: self.chart,
             speaks=dict.fromkeys(Identity, self.server),  # type: ignore[arg-type]
             tell=self.told.append,
             observer=self,
@@ -117,6 +126,12 @@ class Scene:
         self.put("nodes", "abroad")
         self.put("nodes", "inside")
         self.put("territories", "health", spec={"nodes": {"inside": "DE"}})
+        (policy,) = world.policies().values()
+        ours = (*border.bindings(policy, exempt=()), border.namespaces_binding(exempt=()))
+        for manifest in (*shipped().objects.values(), *ours):
+            store = {POLICY: "validating_policies", BINDING: "validating_bindings"}.get(manifest["kind"])
+            if store:
+                self.put(store, spec=manifest["spec"], **manifest["metadata"])
 
     def put(self, store: str, name: str, *, spec: Any = None, happens: str = "MODIFIED", **metadata: Any) -> None:
         self._version += 1
@@ -158,7 +173,7 @@ async def test_however_often_it_changes_it_is_tried_every_ten_seconds(scene: Sce
     scene.seconds = 10
     assert await scene.loop.reconcile("health") == 60
     assert scene.server.asked == 2 * asked
-    assert asked <= len(Attempt) + 1, "and once for the list of policies"
+    assert asked <= len(Attempt)
 
 
 @pytest.mark.parametrize("guard", ["pods", "bindings", "nodes", "namespaces", "namespaces-governed", "territories"])
@@ -190,22 +205,89 @@ async def test_what_was_open_for_a_moment_is_not_told(scene: Scene) -> None:
     assert await scene.loop.reconcile("health") == 2, "the next one is looked at twice again"
 
 
-async def test_a_policy_that_no_attempt_needs_is_missed_too(scene: Scene) -> None:
-    scene.server.gone = {"bailiwick-models"}
+@pytest.mark.parametrize(
+    ("store", "name", "change", "said"),
+    [
+        ("validating_policies", "bailiwick-models", None, f"{POLICY} bailiwick-models is gone"),
+        (
+            "validating_policies",
+            "bailiwick-claims",
+            {"validations": [{"expression": "false"}]},
+            "bailiwick-claims is not as it must be",
+        ),
+        ("validating_bindings", "bailiwick-models.health", None, f"{BINDING} bailiwick-models.health is gone"),
+        ("validating_bindings", "bailiwick-nodes", {"policyName": "other"}, f"{BINDING} bailiwick-nodes is not as"),
+        ("validating_bindings", "bailiwick-namespaces", None, f"{BINDING} bailiwick-namespaces is gone"),
+    ],
+)
+async def test_what_no_attempt_needs_is_missed_too(scene: Scene, store: str, name: str, change: Any, said: str) -> None:
+    scene.put(store, name, spec=change, happens="MODIFIED" if change else "DELETED")
     await scene.loop.reconcile("health")
     scene.seconds = 2
     await scene.loop.reconcile("health")
     proof = scene.loop.proof("health")
     assert proof
     assert proof.outcome == "breached"
-    assert "bailiwick-models is gone" in proof.message
+    assert said in proof.message
+
+
+async def test_a_guard_that_the_chart_does_not_know_is_no_proof(scene: Scene) -> None:
+    assert scene.chart
+    known = {key: manifest for key, manifest in scene.chart.objects.items() if key[1] != "bailiwick-pods"}
+    scene.chart = dataclasses.replace(scene.chart, objects=known)
+    await scene.loop.reconcile("health")
+    scene.seconds = 2
+    await scene.loop.reconcile("health")
+    proof = scene.loop.proof("health")
+    assert proof
+    assert "bailiwick-pods is unknown to the chart" in proof.message
+
+
+async def test_without_the_chart_nobody_can_say_that_all_is_there(scene: Scene) -> None:
+    scene.chart = None
+    await scene.loop.reconcile("health")
+    proof = scene.loop.proof("health")
+    assert proof
+    assert (proof.outcome, proof.reason) == ("unclear", "NotProved")
+    assert "ConfigMap bailiwick-border" in proof.message
+
+
+async def test_what_was_broken_is_not_enforced_until_it_is_proved_anew(scene: Scene) -> None:
+    await scene.loop.reconcile("health")
+    scene.told.clear()
+    assert scene.loop.broken("health", "something was gone")
+    assert scene.outcome == "breached"
+    assert scene.told == ["health"]
+    scene.seconds = 1
+    assert await scene.loop.reconcile("health") == 2, "the API server has not taken it up yet"
+    scene.seconds = 3
+    assert await scene.loop.reconcile("health") == 60
+    assert scene.outcome == "held"
+
+
+async def test_a_round_during_which_something_broke_proves_nothing(scene: Scene) -> None:
+    answer = scene.server.create
+
+    async def breaks(*parts: Any, **more: Any) -> Raw:
+        scene.loop.broken("health", "something was gone")
+        return await answer(*parts, **more)
+
+    scene.server.create = breaks  # type: ignore[method-assign]
+    assert await scene.loop.reconcile("health") == 3
+    assert scene.outcome == "breached"
+
+
+def test_what_cannot_be_tried_cannot_break(scene: Scene) -> None:
+    scene.put("namespaces", "clinic")
+    assert not scene.loop.broken("health", "something was gone")
+    assert scene.outcome is None
 
 
 async def test_a_server_that_does_not_answer_is_asked_once_and_accuses_nobody(scene: Scene) -> None:
     scene.server.down = True
     assert await scene.loop.reconcile("health") == 60
     assert scene.outcome == "unclear"
-    assert scene.server.asked == 2
+    assert scene.server.asked == 1
 
 
 @pytest.mark.parametrize("why", ["mode", "namespace", "terminating", "policy"])

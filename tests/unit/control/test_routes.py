@@ -8,7 +8,7 @@ import pytest
 
 from bailiwick.control.canary import SETTLE_SECONDS
 from bailiwick.control.queue import Priority
-from bailiwick.control.routes import CANARY, MODEL, SPREAD, TERRITORY, WAIVER, Routes, SpreadLoop
+from bailiwick.control.routes import CANARY, KEEPER, MODEL, SPREAD, TERRITORY, WAIVER, Routes, SpreadLoop
 from bailiwick.control.stores import MODEL_LABEL, Stores
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
     ("models", manifest("chat", "clinic"), {(MODEL, ("clinic", "chat"))}),
     ("validating_bindings", BINDING, {(TERRITORY, "health")}),
     ("mutating_bindings", BINDING, {(TERRITORY, "health")}),
-    ("validating_bindings", manifest("bailiwick-namespaces"), {(SPREAD, TERRITORY)}),
+    ("validating_bindings", manifest("bailiwick-namespaces"), {(SPREAD, TERRITORY), (KEEPER, KEEPER)}),
+    ("validating_policies", manifest("bailiwick-pods"), {(KEEPER, KEEPER)}),
+    ("mutating_policies", manifest("bailiwick-pin"), {(KEEPER, KEEPER)}),
     ("network_policies", manifest("bailiwick-closed", "clinic"), {(SPREAD, TERRITORY)}),
     ("network_policies", manifest("bailiwick-egress", "clinic"), {(SPREAD, TERRITORY)}),
     *((name, CHILD, {(MODEL, ("clinic", "chat"))}) for name in (
@@ -86,6 +88,9 @@ def test_a_change_is_looked_at_by_whom_it_concerns(name: str, raw: Any, keys: An
         ("territories", manifest("health"), {(CANARY, "health")}),
         ("validating_bindings", BINDING, {(CANARY, "health")}),
         ("validating_bindings", manifest("bailiwick-namespaces"), {(SPREAD, CANARY)}),
+        ("validating_policies", manifest("bailiwick-pods"), {(SPREAD, CANARY)}),
+        ("validating_policies", manifest("somebody-elses"), set()),
+        ("validating_bindings", manifest("somebody-elses"), set()),
         ("namespaces", manifest("clinic"), {(SPREAD, CANARY)}),
         ("nodes", manifest("n"), set()),
         ("pods", CHILD, set()),

@@ -344,6 +344,18 @@ class TestProvenance:
         whole = shows("a.example/x", "b.example/x", said=["DE", "KR"])
         assert known(with_provenance(whole, [one, silent]).brand) == ("DE, KR", DECLARED, "NodeStatement s1")
 
+    def test_a_device_that_no_class_describes_is_of_unknown_origin(self) -> None:
+        one, plain = device("one", ["KR"], resources=["a.example/x"]), device("cpu", ["US"])
+        assert unknown(with_provenance(shows("a.example/x", "b.example/x"), [one]).brand) is Reason.ORIGIN_UNKNOWN
+        assert unknown(with_provenance(shows("b.example/x"), [plain]).brand) is Reason.ORIGIN_UNKNOWN
+        said = shows("b.example/x", said=["US"])
+        assert known(with_provenance(said, [plain]).brand) == ("US", DECLARED, "NodeStatement s1")
+
+    @pytest.mark.parametrize("resource", ["hugepages-2Mi", "pods", "batch.kubernetes.io/x", "kubernetes.io/x"])
+    def test_what_every_machine_has_is_no_device(self, resource: str) -> None:
+        plain = device("cpu", ["US"])
+        assert known(with_provenance(shows(resource), [plain]).brand)[0] == "US"
+
     def test_several_classes_of_one_resource_need_not_all_speak(self) -> None:
         one, silent = (device(name, by, resources=["a.example/x"]) for name, by in (("one", ["KR"]), ("two", [])))
         assert known(with_provenance(shows("a.example/x"), [one, silent]).brand)[0] == "KR"

@@ -184,18 +184,26 @@ LOOSE = judge(KUBELET, denied(KUBELET))
 
 
 @pytest.mark.parametrize(
-    ("findings", "absent", "outcome", "reason", "says"),
+    ("findings", "faults", "outcome", "reason", "says"),
     [
         ([HELD], (), Outcome.HELD, "Proved", "1 attempts in namespace clinic"),
         ([HELD, CLOUDY], (), Outcome.UNCLEAR, "NotProved", "was not judged as expected"),
         ([CLOUDY, OPEN], (), Outcome.BREACHED, "NotEnforced", "compare the validatingadmissionpolicies"),
-        ([OPEN], ("bailiwick-pods",), Outcome.BREACHED, "NotEnforced", "bailiwick-pods is gone: put it back"),
-        ([HELD], ("bailiwick-storage",), Outcome.BREACHED, "NotEnforced", "bailiwick-storage is gone"),
+        (
+            [OPEN],
+            ("X is gone", "Y"),
+            Outcome.BREACHED,
+            "NotEnforced",
+            "should refuse it with WrongPlace; X is gone; Y: ",
+        ),
+        ([HELD], None, Outcome.UNCLEAR, "NotProved", "ConfigMap bailiwick-border cannot be read"),
+        ([OPEN], None, Outcome.BREACHED, "NotEnforced", "was admitted"),
+        ([HELD], ("bailiwick-storage is gone",), Outcome.BREACHED, "NotEnforced", "bailiwick-storage is gone"),
         ([HELD, LOOSE], (), Outcome.BREACHED, "NodeRestrictionOff", "--enable-admission-plugins=NodeRestriction"),
         ([OPEN, LOOSE], (), Outcome.BREACHED, "NotEnforced", "was admitted"),
     ],
 )
-def test_the_worst_finding_counts(findings: Any, absent: Any, outcome: Outcome, reason: str, says: str) -> None:
-    proof = conclude(findings, absent, generation=3, namespace="clinic", now=NOW)
+def test_the_worst_finding_counts(findings: Any, faults: Any, outcome: Outcome, reason: str, says: str) -> None:
+    proof = conclude(findings, faults, generation=3, namespace="clinic", now=NOW)
     assert (proof.outcome, proof.reason) == (outcome, reason)
     assert says in proof.message
