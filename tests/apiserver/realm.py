@@ -113,6 +113,11 @@ class OperatorProcess:
         """The sum of one metric over its labels."""
         return sum(value for (each, _), value in self.metrics().items() if each == name)
 
+    def labelled(self, name: str, **labels: str) -> float:
+        """The sum of one metric over the samples that have these labels."""
+        wanted = labels.items()
+        return sum(value for (each, found), value in self.metrics().items() if each == name and wanted <= found)
+
     def writes(self) -> dict[tuple[str, str], float]:
         """Finished calls that change something, by verb and resource, without the lease and Events."""
         found = {}

@@ -49,13 +49,13 @@ def test_a_policy_becomes_a_border(realm: Realm) -> None:
         and found.get("bailiwick.dev/governed") and found, what="the namespace is marked",
     )  # fmt: skip
     assert labels["bailiwick.dev/governed"] == "true"
-    counts = {"namespaces": 1, "nodes": 2, "nodesOutside": 2}
+    counts = {"namespaces": 1, "nodes": 2, "nodesOutside": 2, "pods": 0, "violations": 0}
     eventually(lambda: policy.status()["counts"] == counts, what="the status counts")
     reasons = policy.outside()
     assert reasons == {"WrongPlace": [abroad], "PlaceUnknown": [unknown]}
     assert policy.status()["digest"] == territory["spec"]["digest"]
     assert {each["type"]: each["status"] for each in policy.status()["conditions"]} == {
-        "Accepted": "True", "Enforced": "Unknown", "Compliant": "Unknown", "Ready": "True",
+        "Accepted": "True", "Enforced": "Unknown", "Compliant": "True", "Ready": "True",
     }  # fmt: skip
 
 

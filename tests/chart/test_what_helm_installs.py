@@ -120,7 +120,6 @@ def may(  # noqa: PLR0917 - the words of a sentence, in its order
         ("get", "secrets"),
         ("list", "configmaps"),
         ("create", "pods"),
-        ("delete", "pods"),
         ("create", "pods/binding"),
         ("create", "pods/exec"),
         ("create", "serviceaccounts/token"),

@@ -234,6 +234,16 @@ class PolicyCounts(Part):
     violations: int = Field(default=0, ge=0, description="Pods among them that are outside.")
 
 
+class FoundOutside(Part):
+    """A pod that was found outside, and what is done about it."""
+
+    pod: str = Field(min_length=1, max_length=317, description="Its namespace and name: namespace/name.")
+    node: str = Field(max_length=253, description="The node that it runs on.")
+    reason: str = Field(max_length=64, description="Why it is outside.")
+    step: Literal["Report", "Quarantine", "Evict", "Delete"] = Field(description="The last step taken.")
+    since: Timestamp = Field(description="When it was found outside.")
+
+
 class ResidencyPolicyStatus(Part):
     """What Bailiwick made of the policy."""
 
@@ -242,6 +252,9 @@ class ResidencyPolicyStatus(Part):
     counts: PolicyCounts = Field(default_factory=PolicyCounts, description="Numbers behind the conditions.")
     outside: Annotated[tuple[Count, ...], list_map("reason")] = Field(
         default=(), max_length=32, description="Why nodes are outside, by reason."
+    )
+    violations: Annotated[tuple[FoundOutside, ...], list_map("pod")] = Field(
+        default=(), max_length=20, description="Pods found outside, the first by name; counts has their number."
     )
     digest: str = Field(default="", max_length=71, description="SHA-256 of the territory that is in force.")
     enforced_since: Timestamp | None = Field(default=None, description="Since when the canary has proved enforcement.")

@@ -21,6 +21,7 @@ from bailiwick.cluster.lease import Lease, LeaseLostError, utc_now
 from bailiwick.cluster.listwatch import Feed, Scope
 from bailiwick.cluster.pace import Pace
 from bailiwick.control.alarm import Alarm
+from bailiwick.control.audit import AuditLoop
 from bailiwick.control.canary import EVERY_SECONDS, CanaryLoop, identities
 from bailiwick.control.health import Health, serve
 from bailiwick.control.keeper import Installed, KeeperLoop
@@ -28,7 +29,18 @@ from bailiwick.control.kopf_events import KopfEvents
 from bailiwick.control.metrics import Metrics
 from bailiwick.control.model import ModelLoop
 from bailiwick.control.queue import KeyedQueue, Priority
-from bailiwick.control.routes import CANARY, KEEPER, MODEL, SPREAD, TERRITORY, WAIVER, Routes, SpreadLoop
+from bailiwick.control.routes import (
+    AUDIT,
+    CANARY,
+    KEEPER,
+    MODEL,
+    SPREAD,
+    SWEEP,
+    TERRITORY,
+    WAIVER,
+    Routes,
+    SpreadLoop,
+)
 from bailiwick.control.status import StatusWriter
 from bailiwick.control.stores import Stores
 from bailiwick.control.territory import TerritoryLoop
@@ -141,7 +153,18 @@ class Operator:
         )
         alarm = Alarm(canary=canary, queue=self._queue, observer=self._metrics)
         keeper = KeeperLoop(installed=installed, world=world, writer=writer, alarm=alarm)
-        territory = TerritoryLoop(world=world, writer=writer, status=status, proof=canary.proof, alarm=alarm)
+        territory = TerritoryLoop(
+            world=world,
+            writer=writer,
+            status=status,
+            proof=canary.proof,
+            audited=lambda policy: audit.audited(policy),  # noqa: PLW0108 - each of the two needs the other
+            alarm=alarm,
+        )
+        audit = AuditLoop(
+            world=world, api=api, writer=writer, events=events, queue=self._queue, observer=self._metrics,
+            clock=self._pace.clock, judged=territory.judged,
+        )  # fmt: skip
         model = ModelLoop(world=world, writer=writer, status=status, settings=self._environment.settings)
         waiver = WaiverLoop(world=world, status=status)
         spread = SpreadLoop(
@@ -150,13 +173,14 @@ class Operator:
         )
         kopf = KopfEvents(
             connection=connection,
-            stores=self._stores,
+            stores=[store for store in self._stores if store is not self._stores.pods],
             selector=self._stores.selector,
             changed=routes.changed,
         )
         self._metrics.watch_stores(self._stores, self._pace.clock)
         self._metrics.watch_policies(self._stores.policies)
         self._metrics.watch_waivers(self._stores.waivers)
+        self._metrics.watch_violations(audit.violations)
         self._metrics.watch_queue(self._queue.waiting, self._queue.running)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(_keep(lease)), tasks.create_task(events.run())]
@@ -167,6 +191,7 @@ class Operator:
                 # All stores are whole before the first key is worked on: what is absent is really not there.
                 self._queue.add(KEEPER, KEEPER)
                 self._queue.add(SPREAD, TERRITORY, priority=Priority.RESYNC)
+                self._queue.add(AUDIT, SWEEP, priority=Priority.RESYNC)
                 loops: dict[str, Reconcile] = {
                     TERRITORY: territory.reconcile,
                     MODEL: model.reconcile,
@@ -174,6 +199,7 @@ class Operator:
                     CANARY: canary.reconcile,
                     KEEPER: keeper.reconcile,
                     SPREAD: spread.reconcile,
+                    AUDIT: audit.reconcile,
                 }
                 working = tasks.create_task(self._queue.run(WORKERS, loops))
                 await kopf.run(self._stop)
@@ -195,7 +221,11 @@ class Operator:
             scope=Scope(labels=self._stores.selector(store)),
             observer=self._metrics,
         )
-        await feed.relist_every(self._stores.relist_seconds(store))
+        if store is self._stores.pods:
+            # Kopf reads a list at once and keeps a task for each object: 10,000 pods would take more than all the rest.
+            await feed.list_and_watch(lambda change: routes.changed(store, (change,)))
+        else:
+            await feed.relist_every(self._stores.relist_seconds(store))
 
     async def _synced(self) -> None:
         while self._unsynced():  # noqa: ASYNC110 - it ends within a second, once in the life of a process

@@ -126,6 +126,14 @@ class Store:
         """Keys of the objects that an index files under a value, sorted. Raises ValueError for an unknown index."""
         return sorted(self._found[self._index_names.index(index)].get(value, ()))
 
+    def count(self, index: str, value: Hashable) -> int:
+        """How many objects an index files under a value."""
+        return len(self._found[self._index_names.index(index)].get(value, ()))
+
+    def values(self, index: str) -> list[Hashable]:
+        """Every value under which an index files something, at this moment, in any order."""
+        return list(self._found[self._index_names.index(index)])
+
     def __contains__(self, key: Key) -> bool:
         return key in self._entries
 

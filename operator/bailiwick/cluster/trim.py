@@ -103,6 +103,37 @@ def pod(manifest: Raw) -> Raw:
     }
 
 
+def judged(manifest: Raw) -> Raw:
+    """A pod that the audit judges: where it runs, and by what names it is known. Our own are also served, see `pod`.
+
+    Its annotations are ours alone, so that ten thousand pods of others fit, and their other edits are no changes.
+    """
+    metadata, spec = manifest["metadata"], manifest.get("spec") or {}
+    if (metadata.get("labels") or {}).get(_MANAGED) == FIELD_MANAGER:
+        kept = pod(manifest)
+    else:
+        kept = _head(manifest)
+        for key in ("creationTimestamp", "finalizers", "ownerReferences", "generation"):
+            kept["metadata"].pop(key, None)
+        annotations = kept["metadata"].pop("annotations", {})
+        if ours := {key: value for key, value in annotations.items() if key in _JUDGED_ANNOTATIONS}:
+            kept["metadata"]["annotations"] = ours
+        kept["spec"] = {"nodeName": spec["nodeName"]} if spec.get("nodeName") else {}
+        kept["status"] = {"phase": (manifest.get("status") or {}).get("phase", "")}
+    if "terminationGracePeriodSeconds" in spec:
+        kept["spec"]["terminationGracePeriodSeconds"] = spec["terminationGracePeriodSeconds"]
+    if "deletionGracePeriodSeconds" in metadata:
+        kept["metadata"]["deletionGracePeriodSeconds"] = metadata["deletionGracePeriodSeconds"]
+    return kept
+
+
+_MANAGED = "app.kubernetes.io/managed-by"
+_JUDGED_ANNOTATIONS = frozenset({
+    "bailiwick.dev/violation-since", "bailiwick.dev/quarantined-labels", "bailiwick.dev/quarantined-by",
+    "kubernetes.io/config.mirror",
+})  # fmt: skip
+
+
 def owners(managed_fields: Iterable[Mapping[str, Any]]) -> list[Raw]:
     """``managedFields`` reduced to our applied fields, and to the names of others who own some of ``spec``.
 

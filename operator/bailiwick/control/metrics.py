@@ -62,6 +62,14 @@ class Metrics:
             "bailiwick_store_missed_changes", "Changes that a relist found and no event had told.",
             ["resource"], registry=self.registry,
         )  # fmt: skip
+        self._audit_steps = Counter(
+            "bailiwick_audit_steps", "Steps against pods outside: Report, Quarantine, Evict, Delete, Release.",
+            ["policy", "step"], registry=self.registry,
+        )  # fmt: skip
+        self._audit_seconds = Histogram(
+            "bailiwick_audit_seconds", "How long it took to judge everything once.", buckets=_SLOW,
+            registry=self.registry,
+        )  # fmt: skip
         self._attempts = Counter(
             "bailiwick_canary_attempts",
             "What the canary tried: held (as it must be), breached (the border is open), unclear (proves nothing).",
@@ -101,6 +109,14 @@ class Metrics:
         self._relists.labels(resource, outcome).inc()
         self._missed.labels(resource).inc(missed)
 
+    def stepped(self, policy: str, step: str, pods: int) -> None:
+        """One step was taken against so many pods, for a policy."""
+        self._audit_steps.labels(policy, step).inc(pods)
+
+    def swept(self, seconds: float) -> None:
+        """Everything was judged."""
+        self._audit_seconds.observe(seconds)
+
     def leading(self, *, leader: bool) -> None:
         """This replica became leader, or is a standby."""
         self._leader.set(leader)
@@ -124,6 +140,10 @@ class Metrics:
     def watch_waivers(self, waivers: Store) -> None:
         """Report how many waivers there are, as their status says it, whenever somebody asks."""
         self.registry.register(_Waivers(waivers))
+
+    def watch_violations(self, count: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        """Report how much violates, by policy and reason, whenever somebody asks."""
+        self.registry.register(_Violations(count))
 
     def watch_stores(self, stores: Iterable[Store], clock: Callable[[], float]) -> None:
         """Report objects, bytes and age of stores whenever somebody asks."""
@@ -191,6 +211,21 @@ class _Waivers:
 def _state(waiver: Mapping[str, Any]) -> str:
     stated = {each["type"]: each["reason"] for each in (waiver.get("status") or {}).get("conditions", ())}
     return _WAIVER_STATES.get(stated.get("Active", ""), "unapproved")
+
+
+class _Violations:
+    def __init__(self, count: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        self._count = count
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "bailiwick_violations",
+            "Pods, volumes and Services that violate a policy, by reason.",
+            labels=["policy", "reason"],
+        )
+        for labels, count in self._count().items():
+            family.add_metric(labels, count)
+        yield family
 
 
 class _Queue:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bailiwick.api.conditions import Stated, false, settle, true, unknown
 from bailiwick.api.residencypolicy import Mode
+from bailiwick.residency.audit import Audited, compliant
 from bailiwick.residency.proofs import Outcome
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ def summarise(  # noqa: PLR0913 - by keyword
     failure: ApiError | None,
     proof: Proof | None = None,
     now: datetime,
+    audited: Audited | None = None,
 ) -> Mapping[str, Any]:
     """The status of a policy whose border was just brought in line, or could not be because of ``failure``.
 
-    ``namespaces`` says how many it governs; ``proof`` is what the canary found last, since the operator began.
+    ``namespaces`` says how many it governs; ``proof`` is what the canary found last, since the operator began;
+    ``audited`` is what the audit found in its last sweep, None before the first.
     """
     previous = manifest.get("status") or {}
     generation = manifest["metadata"].get("generation", 0)
@@ -46,7 +49,7 @@ def summarise(  # noqa: PLR0913 - by keyword
         "observedGeneration": generation,
         "conditions": settle(
             previous.get("conditions", ()),
-            (accepted, enforced, _compliant(), _ready(accepted, enforced, policy, territory, failure)),
+            (accepted, enforced, compliant(audited), _ready(accepted, enforced, policy, territory, failure)),
             generation=generation,
             now=now,
         ),
@@ -55,9 +58,11 @@ def summarise(  # noqa: PLR0913 - by keyword
             "nodes": len(territory.spec.nodes),
             "nodesOutside": sum(count.count for count in territory.outside),
             **_waived(policy, territory),
+            **(audited.counts if audited else {}),
         },
         "outside": [count.model_dump(mode="json", by_alias=True) for count in territory.outside],
         "digest": territory.spec.digest,
+        "violations": [dict(each) for each in audited.entries] if audited else previous.get("violations", []),
         **_times(previous, enforced, proof, generation=generation, now=now),
     }
 
@@ -74,11 +79,6 @@ def _accepted(policy: CompiledPolicy) -> Stated:
     first, *others = policy.problems
     more = f" (and {len(others)} more)" if others else ""
     return false("Accepted", first.reason, f"{first.message}{more}")
-
-
-def _compliant() -> Stated:
-    """What only an audit can say. Nobody looked, so nobody may claim it."""
-    return unknown("Compliant", "NotAudited", "pods that were there before the policy have not been judged")
 
 
 def _enforced(  # noqa: PLR0913 - by keyword

@@ -9,16 +9,21 @@ from bailiwick.control.queue import Priority
 from bailiwick.control.stores import BY_MODEL, PREFIX
 from bailiwick.residency.border import policy_of
 from bailiwick.residency.egress import CLOSED, EGRESS
+from bailiwick.residency.quarantine import NETWORK_POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
+    from bailiwick.cluster.api import Raw
     from bailiwick.cluster.store import Change, Store
     from bailiwick.control.queue import KeyedQueue
     from bailiwick.control.stores import Stores
 
 TERRITORY: Final = "territory"
 MODEL: Final = "model"
+AUDIT: Final = "audit"
+"""Keys of the audit: (namespace, pod), (namespace, ""), ("", node), and SWEEP for everything."""
+SWEEP: Final = ("", "")
 CANARY: Final = "canary"
 WAIVER: Final = "waiver"
 KEEPER: Final = "keeper"
@@ -37,10 +42,10 @@ class Routes:
         self._queue = queue
         self._by_store: dict[int, Callable[[Change, Priority], None]] = {
             id(stores.policies): self._policy,
-            id(stores.jurisdictions): self._everything,
-            id(stores.authorities): self._everything,
-            id(stores.statements): self._everything,
-            id(stores.nodes): self._everything,
+            id(stores.jurisdictions): self._jurisdiction,
+            id(stores.authorities): self._jurisdiction,
+            id(stores.statements): self._statement,
+            id(stores.nodes): self._node,
             id(stores.namespaces): self._namespace,
             id(stores.waivers): self._everything,
             id(stores.approvals): self._everything,
@@ -51,7 +56,7 @@ class Routes:
             id(stores.validating_bindings): self._binding,
             id(stores.mutating_bindings): self._binding,
             id(stores.models): self._model,
-            id(stores.pods): self._child,
+            id(stores.pods): self._pod,
             **{id(store): self._child for store in stores.children},
             id(stores.network_policies): self._network_policy,
         }
@@ -67,10 +72,13 @@ class Routes:
         self._queue.add_after(CANARY, change.key[1], SETTLE_SECONDS)
         self._queue.add(SPREAD, MODEL, priority=priority)
         self._queue.add(SPREAD, WAIVER, priority=priority)
+        if _generation(change.before) != _generation(change.after):  # not for its status, which follows from the audit
+            self._queue.add(AUDIT, SWEEP, priority=priority)
 
     def _territory(self, change: Change, priority: Priority) -> None:
         self._queue.add(TERRITORY, change.key[1], priority=priority)
         self._queue.add_after(CANARY, change.key[1], SETTLE_SECONDS)
+        self._queue.add(AUDIT, SWEEP, priority=priority)
 
     def _binding(self, change: Change, priority: Priority) -> None:
         binding = change.after or change.before
@@ -93,21 +101,47 @@ class Routes:
         self._queue.add(SPREAD, MODEL, priority=priority)
         self._queue.add(SPREAD, WAIVER, priority=priority)
 
+    def _jurisdiction(self, change: Change, priority: Priority) -> None:
+        self._everything(change, priority)
+        self._queue.add(AUDIT, SWEEP, priority=priority)
+
+    def _statement(self, change: Change, priority: Priority) -> None:
+        self._everything(change, priority)
+        for statement in (change.before, change.after):
+            if statement:
+                about = (statement.get("spec") or {}).get("node") or {}
+                self._queue.add(AUDIT, ("", about.get("name") or ""), priority=priority)
+
+    def _node(self, change: Change, priority: Priority) -> None:
+        self._everything(change, priority)
+        self._queue.add(AUDIT, ("", change.key[1]), priority=priority)
+
     def _namespace(self, change: Change, priority: Priority) -> None:
         self._everything(change, priority)
+        self._queue.add(AUDIT, (change.key[1], ""), priority=priority)
         self._queue.add_after(SPREAD, CANARY, SETTLE_SECONDS)
+
+    def _pod(self, change: Change, priority: Priority) -> None:
+        self._child(change, priority)
+        self._queue.add(AUDIT, change.key, priority=priority)
 
     def _model(self, change: Change, priority: Priority) -> None:
         self._queue.add(MODEL, change.key, priority=priority)
 
     def _network_policy(self, change: Change, priority: Priority) -> None:
         self._child(change, priority)
+        if change.key[1] == NETWORK_POLICY:
+            self._queue.add(AUDIT, (change.key[0], ""), priority=priority)
         if change.key[1] in (CLOSED, EGRESS):
             self._queue.add(SPREAD, TERRITORY, priority=priority)
 
     def _child(self, change: Change, priority: Priority) -> None:
         for key in change.values(BY_MODEL):
             self._queue.add(MODEL, key, priority=priority)
+
+
+def _generation(policy: Raw | None) -> int | None:
+    return policy["metadata"].get("generation", 0) if policy else None
 
 
 class SpreadLoop:

@@ -7,6 +7,8 @@ from bailiwick.cluster import resources, trim
 from bailiwick.cluster.api import Raw
 from bailiwick.cluster.resources import Resource
 from bailiwick.cluster.store import Store
+from bailiwick.residency import quarantine
+from bailiwick.residency.audit import read_pod, runs
 
 MANAGED = "app.kubernetes.io/managed-by=bailiwick"
 """Label selector of everything that the operator makes in namespaces."""
@@ -15,6 +17,12 @@ PREFIX = "bailiwick-"
 """What every in-tree policy and binding of ours is called."""
 BY_MODEL = "model"
 BY_NAMESPACE = "namespace"
+BY_NODE = "node"
+BY_GROUP = "group"
+MARKED = "marked"
+"""Files pods on which the audit left something, by namespace."""
+IN_QUARANTINE = "quarantine"
+"""Files pods in quarantine, by namespace."""
 
 OFTEN, SELDOM = 60.0, 300.0
 """Seconds between relists. A lost revocation is a hole; anything else is repaired a little later."""
@@ -28,6 +36,46 @@ def _model_of(manifest: Raw) -> Iterable[Hashable]:
 
 def _namespace_of(manifest: Raw) -> Iterable[Hashable]:
     return (manifest["metadata"]["namespace"],)
+
+
+def _replica_of(manifest: Raw) -> Iterable[Hashable]:
+    """A pod of a model. Somebody else's pod may carry the model's label, but was not made by us."""
+    label, _, value = MANAGED.partition("=")
+    return _model_of(manifest) if manifest["metadata"].get("labels", {}).get(label) == value else ()
+
+
+def _running_in(manifest: Raw) -> Iterable[Hashable]:
+    return (manifest["metadata"]["namespace"],) if runs(manifest) else ()
+
+
+def _running_on(manifest: Raw) -> Iterable[Hashable]:
+    return (manifest["spec"]["nodeName"],) if runs(manifest) else ()
+
+
+def _group_of(manifest: Raw) -> Iterable[Hashable]:
+    pod = read_pod(manifest)
+    return ((pod.namespace, pod.group),) if pod.group and runs(manifest) else ()
+
+
+def _marked(manifest: Raw) -> Iterable[Hashable]:
+    return (manifest["metadata"]["namespace"],) if quarantine.marked(manifest["metadata"]) else ()
+
+
+def _in_quarantine(manifest: Raw) -> Iterable[Hashable]:
+    metadata = manifest["metadata"]
+    return (metadata["namespace"],) if quarantine.QUARANTINED in metadata.get("labels", {}) else ()
+
+
+def _all_pods() -> Store:
+    indices = {
+        BY_MODEL: _replica_of,
+        BY_NAMESPACE: _running_in,
+        BY_NODE: _running_on,
+        BY_GROUP: _group_of,
+        MARKED: _marked,
+        IN_QUARANTINE: _in_quarantine,
+    }
+    return Store(resources.PODS, trim=trim.judged, indices=indices)
 
 
 def _child(resource: Resource) -> Store:
@@ -73,7 +121,7 @@ class Stores:
     service_accounts: Store = field(default_factory=lambda: _child(resources.SERVICE_ACCOUNTS))
     network_policies: Store = field(default_factory=lambda: _child(resources.NETWORK_POLICIES))
     budgets: Store = field(default_factory=lambda: _child(resources.POD_DISRUPTION_BUDGETS))
-    pods: Store = field(default_factory=lambda: Store(resources.PODS, trim=trim.pod, indices={BY_MODEL: _model_of}))
+    pods: Store = field(default_factory=_all_pods)
     validating_policies: Store = field(default_factory=lambda: _border(resources.VALIDATING_POLICIES))
     mutating_policies: Store = field(default_factory=lambda: _border(resources.MUTATING_POLICIES))
     validating_bindings: Store = field(default_factory=lambda: _border(resources.VALIDATING_BINDINGS))
@@ -101,8 +149,7 @@ class Stores:
 
     def selector(self, store: Store) -> str:
         """The label selector by which a store's objects are watched; empty for all of them."""
-        made = (*self.children, self.pods)
-        return MANAGED if any(store is other for other in made) else ""
+        return MANAGED if any(store is other for other in self.children) else ""
 
     def relist_seconds(self, store: Store) -> float:
         """How often a store is replaced by a list."""

@@ -12,7 +12,7 @@ from bailiwick.residency import border, egress
 from bailiwick.residency.territories import GOVERNED_LABEL, RESIDENT, compile_territory, label_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from bailiwick.cluster.api import Raw
     from bailiwick.cluster.store import Key
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bailiwick.control.status import StatusWriter
     from bailiwick.control.world import World
     from bailiwick.control.writer import Writer
+    from bailiwick.residency.audit import Audited
+    from bailiwick.residency.facts import NodeFacts
     from bailiwick.residency.policies import CompiledPolicy
     from bailiwick.residency.proofs import Proof
     from bailiwick.residency.territories import CompiledTerritory
@@ -28,17 +30,18 @@ if TYPE_CHECKING:
 class TerritoryLoop:
     """Reconciles one policy by name. Keys are names of policies, of those that are gone too.
 
-    ``proof`` is what the canary found last about a policy. Only this loop writes the status of policies.
-    ``alarm`` is raised when somebody took something of a border away that stood, or changed it.
+    ``proof`` is what the canary found last about a policy, ``audited`` what the audit did. Only this loop writes the
+    status of policies. ``alarm`` is raised when somebody took something of a border away that stood, or changed it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by keyword
         self,
         *,
         world: World,
         writer: Writer,
         status: StatusWriter,
         proof: Callable[[str], Proof | None],
+        audited: Callable[[CompiledPolicy], Audited | None],
         alarm: Alarm,
     ) -> None:
         self._world = world
@@ -46,6 +49,8 @@ class TerritoryLoop:
         self._alarm = alarm
         self._writer = writer
         self._status = status
+        self._audited = audited
+        self._judged: dict[str, tuple[object, Mapping[str, NodeFacts]]] = {}
 
     def keys(self) -> set[str]:
         """Every policy that is there or left something behind: a border outlives its policy until it is withdrawn."""
@@ -57,6 +62,11 @@ class TerritoryLoop:
             *(policy for store in bindings for _, binding in store.items() if (policy := border.policy_of(binding))),
         }
 
+    def judged(self, policy: CompiledPolicy, node: str) -> bool:
+        """Whether the Territory in force was made by the policy as it is, from what is believed about a node now."""
+        spec, facts = self._judged.get(policy.name, (None, {}))
+        return spec == policy.spec and facts.get(node) == self._world.facts().get(node)
+
     async def reconcile(self, name: str) -> float | None:
         """Bring the border of one policy in line with the world; seconds until time alone changes it."""
         policy = self._world.policies().get(name)
@@ -65,9 +75,10 @@ class TerritoryLoop:
                 await self._withdraw(name)
             return None
         schedulers = {each.spec.scheduler_name or "" for each in self._world.classes().values()} - {""}
-        territory = compile_territory(policy, self._world.facts().values(), self._world.clock(), schedulers=schedulers)
+        facts = self._world.facts()
+        territory = compile_territory(policy, facts.values(), self._world.clock(), schedulers=schedulers)
         try:
-            await self._enforce(policy, territory)
+            await self._enforce(policy, territory, facts)
             await self._mark_namespaces()
             await self._close_namespaces(self._world.governed(policy))
         except ApiError as error:
@@ -76,7 +87,9 @@ class TerritoryLoop:
         await self._tell(policy, territory)
         return territory.look_again_in
 
-    async def _enforce(self, policy: CompiledPolicy, territory: CompiledTerritory) -> None:
+    async def _enforce(
+        self, policy: CompiledPolicy, territory: CompiledTerritory, facts: Mapping[str, NodeFacts]
+    ) -> None:
         # A node is labelled before it enters the Territory and leaves it before its label goes: at no moment does the
         # Territory admit a node that the scheduler would not also take for inside. A binding never stands without it.
         label = label_of(policy.name)
@@ -85,6 +98,7 @@ class TerritoryLoop:
         await self._writer.label(resources.NODES, inside - pinned, label, RESIDENT)
         stood = self._stood(policy.name)
         written = await self._writer.apply(territory.manifest)
+        self._judged[policy.name] = (policy.spec, facts)
         if written and written.drift.editors:
             self._alarm.repaired(territory.manifest, Fault.CHANGED, [policy.name])
         await self._writer.label(resources.NODES, labelled.keys() - inside, label, None)
@@ -116,6 +130,7 @@ class TerritoryLoop:
         )
 
     async def _withdraw(self, name: str) -> None:
+        self._judged.pop(name, None)
         # Namespaces first: without any Territory their guard refuses every change of a label. Then the reverse of
         # `_enforce`: bindings, what they refer to, what pods refer to.
         await self._mark_namespaces()
@@ -182,8 +197,11 @@ class TerritoryLoop:
             return
         namespaces = len(self._world.governed(policy))
         now = self._world.clock()
-        proof = self._proof(policy.name)
-        status = summarise(manifest, policy, territory, namespaces=namespaces, failure=failure, proof=proof, now=now)
+        status = summarise(
+            manifest, policy, territory,
+            namespaces=namespaces, failure=failure, proof=self._proof(policy.name), now=now,
+            audited=self._audited(policy),
+        )  # fmt: skip
         await self._status.write(resources.RESIDENCY_POLICIES, manifest, status)
 
     def _nodes_with(self, label: str) -> dict[str, str]:

@@ -68,6 +68,13 @@ class Writer:
         if (namespace or "", name) in self._stores.of(resource):
             await self._api.delete(resource, name, namespace)
 
+    async def metadata(self, resource: Resource, manifest: Raw, patch: Raw) -> None:
+        """Merge something into the metadata of the very object that was read as ``manifest``. Conflict: another one."""
+        known = manifest["metadata"]
+        merged = {"metadata": {**patch, "uid": known["uid"]}}
+        written = await self._api.patch_merge(resource, known["name"], known.get("namespace"), merged)
+        self._stores.of(resource).apply_event("MODIFIED", written)
+
     async def label(self, resource: Resource, names: Iterable[str], label: str, value: str | None) -> None:
         """Set one label on cluster-scoped objects, or take it off. One that is gone meanwhile needs none.
 

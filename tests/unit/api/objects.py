@@ -92,6 +92,9 @@ RESIDENCY_POLICY: Manifest = {
             "violations": 0,
         },
         "outside": [COUNT],
+        "violations": [
+            {"pod": "clinic/chat-0", "node": "n1", "reason": "WrongPlace", "step": "Quarantine", "since": TIME}
+        ],
         "digest": DIGEST,
         "enforcedSince": TIME,
         "lastProof": TIME,

@@ -179,3 +179,18 @@ def test_a_pod_keeps_what_is_judged() -> None:
         "podIP": "10.0.0.1",
         "conditions": [{"type": "Ready", "status": "True"}],
     }
+
+
+def test_of_a_strangers_pod_only_what_the_audit_judges_is_kept() -> None:
+    raw = thing(
+        spec={"nodeName": "w", "containers": [{"name": "a", "image": "i"}], "terminationGracePeriodSeconds": 5},
+        status={"phase": "Running", "podIP": "10.0.0.1"},
+    )
+    raw["metadata"]["annotations"] = {"large": "x" * 1000, "bailiwick.dev/violation-since": "now"}
+    kept = trim.judged(raw)
+    assert kept["spec"] == {"nodeName": "w", "terminationGracePeriodSeconds": 5}
+    assert kept["status"] == {"phase": "Running"}
+    assert kept["metadata"]["annotations"] == {"bailiwick.dev/violation-since": "now"}
+    ours = thing(spec=raw["spec"], status=raw["status"])
+    ours["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "bailiwick"}
+    assert trim.judged(ours)["spec"]["containers"]

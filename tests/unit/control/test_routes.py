@@ -8,7 +8,18 @@ import pytest
 
 from bailiwick.control.canary import SETTLE_SECONDS
 from bailiwick.control.queue import Priority
-from bailiwick.control.routes import CANARY, KEEPER, MODEL, SPREAD, TERRITORY, WAIVER, Routes, SpreadLoop
+from bailiwick.control.routes import (
+    AUDIT,
+    CANARY,
+    KEEPER,
+    MODEL,
+    SPREAD,
+    SWEEP,
+    TERRITORY,
+    WAIVER,
+    Routes,
+    SpreadLoop,
+)
 from bailiwick.control.stores import MODEL_LABEL, Stores
 
 if TYPE_CHECKING:
@@ -39,19 +50,19 @@ def manifest(name: str, namespace: str = "", **labels: str) -> dict[str, Any]:
     return {"metadata": {**metadata, "namespace": namespace} if namespace else metadata, "spec": {}}
 
 
-CHILD = manifest("chat", "clinic", **{MODEL_LABEL: "chat"})
+CHILD = manifest("chat", "clinic", **{MODEL_LABEL: "chat", "app.kubernetes.io/managed-by": "bailiwick"})
 BINDING = manifest("bailiwick-pods.health", **{"bailiwick.dev/policy": "health"})
 
 ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
-    ("policies", manifest("health"), {(TERRITORY, "health"), (SPREAD, MODEL), (SPREAD, WAIVER)}),
-    ("territories", manifest("health"), {(TERRITORY, "health")}),
-    ("jurisdictions", manifest("eu"), ALL),
-    ("authorities", manifest("a"), ALL),
-    ("statements", manifest("s"), ALL),
+    ("policies", manifest("health"), {(TERRITORY, "health"), (SPREAD, MODEL), (SPREAD, WAIVER), (AUDIT, SWEEP)}),
+    ("territories", manifest("health"), {(TERRITORY, "health"), (AUDIT, SWEEP)}),
+    ("jurisdictions", manifest("eu"), {*ALL, (AUDIT, SWEEP)}),
+    ("authorities", manifest("a"), {*ALL, (AUDIT, SWEEP)}),
+    ("statements", {**manifest("s"), "spec": {"node": {"name": "n"}}}, {*ALL, (AUDIT, ("", "n"))}),
     ("waivers", manifest("w"), ALL),
     ("approvals", manifest("a"), ALL),
-    ("nodes", manifest("n"), ALL),
-    ("namespaces", manifest("clinic"), ALL),
+    ("nodes", manifest("n"), {*ALL, (AUDIT, ("", "n"))}),
+    ("namespaces", manifest("clinic"), {*ALL, (AUDIT, ("clinic", ""))}),
     ("classes", manifest("cpu"), ALL),
     ("models", manifest("chat", "clinic"), {(MODEL, ("clinic", "chat"))}),
     ("validating_bindings", BINDING, {(TERRITORY, "health")}),
@@ -62,8 +73,11 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
     ("network_policies", manifest("bailiwick-closed", "clinic"), {(SPREAD, TERRITORY)}),
     ("network_policies", manifest("bailiwick-egress", "clinic"), {(SPREAD, TERRITORY)}),
     *((name, CHILD, {(MODEL, ("clinic", "chat"))}) for name in (
-        "deployments", "services", "service_accounts", "network_policies", "budgets", "pods",
+        "deployments", "services", "service_accounts", "network_policies", "budgets",
     )),
+    ("pods", CHILD, {(MODEL, ("clinic", "chat")), (AUDIT, ("clinic", "chat"))}),
+    ("pods", manifest("job", "clinic"), {(AUDIT, ("clinic", "job"))}),
+    ("network_policies", manifest("bailiwick-quarantine", "clinic"), {(AUDIT, ("clinic", ""))}),
 ]  # fmt: skip
 
 

@@ -277,12 +277,19 @@ class Refusing:
         raise AssertionError(f"the loop calls {name}")
 
 
+def loop_that_does_nothing(ground: Ground) -> TerritoryLoop:
+    refusing: Any = Refusing()
+    return TerritoryLoop(
+        world=ground.world, writer=refusing, status=refusing, proof=lambda _: None, audited=lambda _: None,
+        alarm=refusing,
+    )  # fmt: skip
+
+
 async def test_the_border_of_a_policy_that_cannot_be_read_stays_as_it_is(ground: Ground) -> None:
     ground.node(labels={label_of("broken"): "resident"})
     ground.put("territories", "broken", spec={"nodes": {"n": "DE"}})
     ground.put("policies", "broken", spec={"namespaceSelector": {}, "place": {"allow": "everything"}})
-    refusing: Any = Refusing()
-    loop = TerritoryLoop(world=ground.world, writer=refusing, status=refusing, proof=lambda _: None, alarm=refusing)
+    loop = loop_that_does_nothing(ground)
     assert "broken" in loop.keys()  # noqa: SIM118 - names of policies, not a map
     assert await loop.reconcile("broken") is None
 
@@ -291,6 +298,5 @@ async def test_a_policy_that_is_gone_is_known_by_what_it_left(ground: Ground) ->
     ground.node(labels={label_of("left"): "resident"})
     ground.put("territories", "drawn", spec={"nodes": {}})
     ground.put("validating_bindings", "bailiwick-pods.bound", labels={"bailiwick.dev/policy": "bound"}, spec={})
-    refusing: Any = Refusing()
-    loop = TerritoryLoop(world=ground.world, writer=refusing, status=refusing, proof=lambda _: None, alarm=refusing)
+    loop = loop_that_does_nothing(ground)
     assert loop.keys() == {"health", "left", "drawn", "bound"}

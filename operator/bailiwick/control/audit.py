@@ -1,0 +1,485 @@
+"""The audit loop: running pods are judged on every change and every minute; what is outside climbs the ladder."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from heapq import nsmallest
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
+
+from bailiwick.cluster import resources
+from bailiwick.cluster.errors import ApiError, NotFound, Terminal, Transient
+from bailiwick.control.confirm import Witness, still_there
+from bailiwick.control.queue import Priority
+from bailiwick.control.routes import AUDIT, SWEEP, TERRITORY
+from bailiwick.control.stores import BY_GROUP, BY_NAMESPACE, BY_NODE, IN_QUARANTINE, MARKED
+from bailiwick.residency import quarantine
+from bailiwick.residency.audit import (
+    MOST_ENTRIES,
+    Audited,
+    Judge,
+    Plan,
+    Pod,
+    Step,
+    Violation,
+    last_step,
+    plan,
+    read_pod,
+    runs,
+)
+from bailiwick.residency.datapaths import judge_service, judge_volume
+from bailiwick.residency.rules import judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from bailiwick.cluster.api import Api, Raw
+    from bailiwick.cluster.events import Events
+    from bailiwick.cluster.store import Key
+    from bailiwick.control.queue import KeyedQueue
+    from bailiwick.control.world import World
+    from bailiwick.control.writer import Writer
+    from bailiwick.residency.policies import CompiledPolicy
+    from bailiwick.residency.verdict import Verdict
+
+SWEEP_SECONDS = 60.0
+SETTLE_SECONDS = 1.0
+"""Between finding a pod outside and the first step against it: what makes it lawful may be on its way to the stores."""
+DOUBT_SECONDS = 0.5
+"""How soon a violation is looked at again that the API server does not confirm."""
+BLOCKED_SECONDS = 10.0
+"""How soon an eviction that a PodDisruptionBudget held up is tried again."""
+
+logger = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """Told what the audit does."""
+
+    def stepped(self, policy: str, step: str, pods: int) -> None:
+        """A step was taken against so many pods, for a policy."""
+
+    def swept(self, seconds: float) -> None:
+        """Everything was judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A pod that is outside.
+
+    ``since`` is when this process, or the pod's annotation before it, first said so; ``seen`` is this process's clock.
+    """
+
+    uid: str
+    node: str
+    since: datetime
+    seen: float
+    verdicts: tuple[tuple[str, Verdict], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """A volume or Service that a policy does not allow."""
+
+    policy: str
+    reason: str
+    sentence: str
+
+
+class AuditLoop:
+    """Reconciles (namespace, pod), (namespace, ""), ("", node) and SWEEP. ``clock`` counts seconds, for durations.
+
+    ``judged`` says whether a policy's Territory in force was made from what is believed about a node now.
+    """
+
+    def __init__(  # noqa: PLR0913 - by keyword
+        self,
+        *,
+        world: World,
+        api: Api,
+        writer: Writer,
+        events: Events,
+        queue: KeyedQueue,
+        observer: Observer,
+        clock: Callable[[], float],
+        judged: Callable[[CompiledPolicy, str], bool],
+    ) -> None:
+        self._world = world
+        self._stores = world.stores
+        self._api = api
+        self._writer = writer
+        self._events = events
+        self._queue = queue
+        self._observer = observer
+        self._clock = clock
+        self._judged = judged
+        self._taken: dict[str, Step] = {}
+        self._found: defaultdict[str, dict[str, Found]] = defaultdict(dict)
+        self._others: tuple[Outside, ...] = ()
+        self._unseen = "not looked at yet"
+        self._swept: dict[str, object] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Judge what a key names, and act; seconds until the ladder goes on."""
+        if key == SWEEP:
+            return await self._sweep()
+        namespace, name = key
+        if not namespace:
+            by_namespace: defaultdict[str, list[str]] = defaultdict(list)
+            for space, each in self._stores.pods.find(BY_NODE, name):
+                by_namespace[space].append(each)
+            again = await asyncio.gather(*(self._look(space, pods) for space, pods in by_namespace.items()))
+            return min((each for each in again if each is not None), default=None)
+        if name:
+            return await self._look(namespace, [name])
+        running = {pod for _, pod in self._stores.pods.find(BY_NAMESPACE, namespace)}
+        marked = {pod for _, pod in self._stores.pods.find(MARKED, namespace)}
+        return await self._look(namespace, sorted(running | marked | self._found[namespace].keys()))
+
+    def audited(self, policy: CompiledPolicy) -> Audited | None:
+        """What is known about a policy's pods; None before a sweep judged by the policy as it is."""
+        if self._swept.get(policy.name) != policy.spec:
+            return None
+        pods, outside = 0, []
+        for namespace in self._world.governed(policy):
+            pods += self._stores.pods.count(BY_NAMESPACE, namespace)
+            outside += [
+                f"pod {namespace}/{name}: {verdict}"
+                for name, found in self._found.get(namespace, {}).items()
+                for by, verdict in found.verdicts
+                if by == policy.name
+            ]
+        others = tuple(each.sentence for each in self._others if each.policy == policy.name)
+        return Audited(pods, tuple(outside), others, self._entries(policy), self._unseen)
+
+    def _entries(self, policy: CompiledPolicy) -> tuple[Mapping[str, object], ...]:
+        found = (
+            (f"{namespace}/{name}", found, verdict)
+            for namespace in self._world.governed(policy)
+            for name, found in self._found.get(namespace, {}).items()
+            for by, verdict in found.verdicts
+            if by == policy.name
+        )
+        return tuple(
+            {
+                "pod": pod,
+                "node": found.node,
+                "reason": str(verdict.reason),
+                "step": self._step(pod, found).word,
+                "since": f"{found.since:%Y-%m-%dT%H:%M:%SZ}",
+            }
+            for pod, found, verdict in nsmallest(MOST_ENTRIES, found, key=lambda each: each[0])
+        )
+
+    def _step(self, pod: str, found: Found) -> Step:
+        """The last step taken; of those before this process began, a quarantine is seen on the pod."""
+        namespace, _, name = pod.partition("/")
+        raw = self._stores.pods.get((namespace, name))
+        cut_off = raw is not None and read_pod(raw).quarantined
+        return max(self._taken.get(found.uid, Step.REPORT), Step.QUARANTINE if cut_off else Step.REPORT)
+
+    # Judging
+
+    async def _sweep(self) -> float:
+        begun, now = self._clock(), self._world.clock()
+        policies = dict(self._world.policies())
+        judge_pods = Judge(self._world.facts(), now)
+        for namespace in {*map(str, self._stores.pods.values(BY_NAMESPACE)), *self._found}:
+            applying = self._world.governing(namespace)
+            if applying or self._found.get(namespace):
+                names = {pod for _, pod in self._stores.pods.find(BY_NAMESPACE, namespace)}
+                self._judge(namespace, names | self._found[namespace].keys(), applying, judge_pods)
+                await asyncio.sleep(0)  # other keys have their turn between namespaces
+            if self._found.get(namespace):
+                self._queue.add(AUDIT, (namespace, ""), priority=Priority.RESYNC)
+            else:
+                self._found.pop(namespace, None)
+        for marked in self._stores.pods.values(MARKED):
+            self._queue.add(AUDIT, (str(marked), ""), priority=Priority.RESYNC)
+        try:
+            self._others = await self._judge_data_paths(policies, now)
+            self._unseen = ""
+        except ApiError as error:
+            logger.warning("volumes and Services could not be judged: %s", error)
+            self._unseen = str(error)
+        self._swept = {name: policy.spec for name, policy in policies.items()}
+        self._observer.swept(self._clock() - begun)
+        self._forget()
+        for name in policies:
+            self._queue.add(TERRITORY, name, priority=Priority.RESYNC)
+        return SWEEP_SECONDS
+
+    def _judge(
+        self, namespace: str, names: Iterable[str], policies: Sequence[CompiledPolicy], judge_pods: Judge
+    ) -> dict[str, tuple[Raw, Pod, tuple[Violation, ...]]]:
+        """Judge some pods and remember those outside. Returns all that are there, the ones inside without violation."""
+        now, known = self._world.clock(), self._found[namespace]
+        seen = {}
+        for name in names:
+            raw = self._stores.pods.get((namespace, name))
+            before = known.pop(name, None)
+            if raw is None:
+                continue
+            pod = read_pod(raw)
+            violations = judge_pods.violations(pod.node, policies) if runs(raw) else ()
+            seen[name] = (raw, pod, violations)
+            if not violations:
+                continue
+            told_before = before is not None and before.uid == pod.uid
+            moments = [now, *([pod.since] if pod.since else []), *([before.since] if before and told_before else [])]
+            verdicts = tuple((violation.policy.name, violation.verdict) for violation in violations)
+            first = before.seen if before and told_before else self._clock()
+            known[name] = Found(pod.uid, pod.node, min(moments), first, verdicts)
+            if not told_before and pod.since is None:
+                self._report(raw, violations)
+        return seen
+
+    async def _judge_data_paths(self, policies: Mapping[str, CompiledPolicy], now: datetime) -> tuple[Outside, ...]:
+        """PersistentVolumes behind claims, and Services: listed page by page, so that none of them is kept."""
+        if not policies:
+            return ()
+        facts = self._world.facts()
+        labels = {name: node["metadata"].get("labels", {}) for (_, name), node in self._stores.nodes.items()}
+        inside = {
+            policy.name: {
+                name: labels.get(name, {}) for name, fact in facts.items() if judge(policy, fact, now).allowed
+            }
+            for policy in policies.values()
+        }  # fmt: skip
+        found: list[Outside] = []
+        async for volume in self._api.list(resources.PERSISTENT_VOLUMES):
+            claim = volume["spec"].get("claimRef")
+            for policy in self._world.governing(claim["namespace"]) if claim else ():
+                verdict = judge_volume(policy, volume, inside.get(policy.name, {}))
+                found += self._other(policy, volume, f"claim {claim['namespace']}/{claim['name']}", verdict)
+        async for service in self._api.list(resources.SERVICES):
+            metadata = service["metadata"]
+            for policy in self._world.governing(metadata["namespace"]):
+                verdict = judge_service(policy, service)
+                found += self._other(policy, service, f"Service {metadata['namespace']}/{metadata['name']}", verdict)
+        return tuple(found)
+
+    def _other(self, policy: CompiledPolicy, raw: Raw, what: str, verdict: Verdict) -> list[Outside]:
+        if verdict.allowed:
+            return []
+        outside = Outside(policy.name, verdict.reason, f"{what}: {verdict}")
+        if outside not in self._others:
+            self._events.post(raw, verdict.reason, verdict.message, action=Step.REPORT.word, warning=True)
+        return [outside]
+
+    def _forget(self) -> None:
+        """What was done to pods that are gone, or inside again."""
+        outside = {found.uid for namespace in self._found.values() for found in namespace.values()}
+        self._taken = {uid: step for uid, step in self._taken.items() if uid in outside}
+
+    def violations(self) -> Mapping[tuple[str, str], int]:
+        """How much is outside at this moment, by policy and reason."""
+        pods = (found for namespace in self._found.values() for found in namespace.values())
+        counted = Counter((policy, str(verdict.reason)) for found in pods for policy, verdict in found.verdicts)
+        return counted + Counter((each.policy, str(each.reason)) for each in self._others)
+
+    # Acting
+
+    async def _look(self, namespace: str, names: Iterable[str]) -> float | None:
+        async with self._locks[namespace]:
+            return await self._judge_and_act(namespace, names)
+
+    async def _judge_and_act(self, namespace: str, names: Iterable[str]) -> float | None:
+        policies, known = self._world.governing(namespace), self._found[namespace]
+        names = self._with_groups(namespace, names)
+        before = {name: known[name].verdicts for name in names if name in known}
+        seen = self._judge(namespace, names, policies, Judge(self._world.facts(), self._world.clock()))
+        after = {name: known[name].verdicts for name in names if name in known}
+        for policy in {policy for verdicts in _differing(before, after) for policy, _ in verdicts}:
+            self._queue.add(TERRITORY, policy)
+        plans, again = self._plans(seen, await self._doubted(seen))
+        selectors: list[Raw] = []
+        if any(each and each[0].step >= Step.QUARANTINE for each in plans.values()):
+            await self._writer.apply(quarantine.network_policy(namespace))
+            selectors = await self._selectors(namespace)
+        waits = await asyncio.gather(
+            *(
+                self._treat(raw, pod, plans.get(name), selectors)
+                for name, (raw, pod, _) in seen.items()
+                if name not in plans or plans[name]
+            ),
+            return_exceptions=True,
+        )
+        if not self._stores.pods.count(IN_QUARANTINE, namespace):
+            await self._writer.delete(resources.NETWORK_POLICIES, quarantine.NETWORK_POLICY, namespace)
+        for wait in waits:
+            if isinstance(wait, BaseException):
+                raise wait
+        return min((each for each in (again, *waits) if isinstance(each, float)), default=None)
+
+    def _with_groups(self, namespace: str, names: Iterable[str]) -> set[str]:
+        """The pods, and the other members of their groups."""
+        wanted = set(names)
+        for name in list(wanted):
+            if (raw := self._stores.pods.get((namespace, name))) and (group := read_pod(raw).group):
+                wanted.update(member for _, member in self._stores.pods.find(BY_GROUP, (namespace, group)))
+        return wanted
+
+    async def _doubted(self, seen: Mapping[str, tuple[Raw, Pod, tuple[Violation, ...]]]) -> set[tuple[str, str]]:
+        """Violations, by pod and policy, on which no step may rest yet: just found, or not confirmed."""
+        witness = Witness(api=self._api, nodes=self._stores.nodes, judged=self._judged)
+        doubted = set()
+        for name, (_, pod, violations) in seen.items():
+            for policy in (each.policy for each in violations if last_step(each.policy) > Step.REPORT):
+                settled = self._clock() - self._found[pod.namespace][name].seen >= SETTLE_SECONDS
+                if not settled or not await witness.confirms(policy, pod.node):
+                    doubted.add((name, policy.name))
+        return doubted
+
+    def _plans(
+        self, seen: Mapping[str, tuple[Raw, Pod, tuple[Violation, ...]]], doubted: set[tuple[str, str]]
+    ) -> tuple[dict[str, tuple[Plan, datetime] | None], float | None]:
+        """By pod, the step to be taken now and since when its clock runs. The members of a group share both.
+
+        None leaves a pod as it is: it may be outside, and may not.
+        """
+        groups: defaultdict[str, list[tuple[Pod, tuple[Violation, ...]]]] = defaultdict(list)
+        for raw, pod, violations in seen.values():
+            if runs(raw):
+                groups[pod.group or f"/{pod.name}"].append((pod, violations))
+        plans: dict[str, tuple[Plan, datetime] | None] = {}
+        again: list[float] = []
+        now = self._world.clock()
+        for members in groups.values():
+            violated = [(pod.name, each.policy) for pod, violations in members for each in violations]
+            if not violated:
+                continue
+            certain = {policy.name: policy for name, policy in violated if (name, policy.name) not in doubted}
+            unsure = any(policy.name not in certain for _, policy in violated)
+            again += [DOUBT_SECONDS] if unsure else []
+            found = [self._found[pod.namespace].get(pod.name) for pod, _ in members]
+            since = min(each.since for each in found if each)
+            made = plan(tuple(certain.values()), since, now) if certain else None
+            again += [made.look_again_in] if made and made.look_again_in is not None else []
+            acts = made is not None and not (unsure and made.step is Step.REPORT)
+            plans |= {pod.name: (made, since) if made and acts else None for pod, _ in members}
+        return plans, min(again, default=None)
+
+    async def _selectors(self, namespace: str) -> list[Raw]:
+        """By which labels the namespace's Services and NetworkPolicies find pods, as the API server says now."""
+        found: list[Raw] = [
+            {"matchLabels": chosen}
+            async for service in self._api.list(resources.SERVICES, namespace)
+            if (chosen := service["spec"].get("selector"))
+        ]
+        found += [
+            network_policy["spec"].get("podSelector") or {}
+            async for network_policy in self._api.list(resources.NETWORK_POLICIES, namespace)
+            if network_policy["metadata"]["name"] != quarantine.NETWORK_POLICY
+        ]
+        return found
+
+    async def _treat(
+        self, raw: Raw, pod: Pod, planned: tuple[Plan, datetime] | None, selectors: Sequence[Raw]
+    ) -> float | None:
+        """Take the step that is due against one pod, or take back what was done to one that is inside."""
+        try:
+            if planned is None:
+                await self._release(raw, pod)
+                return None
+            made, since = planned
+            if pod.mirror or not await self._mark(raw, made, since, selectors):
+                return None  # a kubelet runs a static pod from a file: nothing done to its mirror reaches it
+            if made.step is Step.EVICT and not pod.terminating and await still_there(self._api, pod):
+                return await self._evict(raw, pod, made)
+            if made.step is Step.DELETE and not pod.ends_in_time and await still_there(self._api, pod):
+                await self._api.delete(
+                    resources.PODS, pod.name, pod.namespace, uid=pod.uid, grace_seconds=pod.grace_seconds
+                )
+                self._tell(raw, made, "Deleted", f"deleted: past the deadline of policy {made.policy}")
+        except NotFound:
+            pass
+        return None
+
+    async def _mark(self, raw: Raw, made: Plan, since: datetime, selectors: Sequence[Raw]) -> bool:
+        """Write down the clock, and put the pod into quarantine. False when nothing more than a report is allowed."""
+        metadata = raw["metadata"]
+        if made.step is Step.REPORT:
+            await self._release(raw, read_pod(raw))
+            return False
+        if quarantine.enter(metadata, selectors, since, made.policy):
+            live = await still_there(self._api, read_pod(raw))
+            if live is None:
+                return False
+            patch = quarantine.enter(live["metadata"], selectors, since, made.policy)
+            await self._writer.metadata(resources.PODS, live, patch)
+            if metadata.get("labels", {}).get(quarantine.QUARANTINED) != "true":
+                note = f"cut off from the network and from its Services: it violates policy {made.policy}"
+                self._tell(raw, made, "Quarantined", note, step=Step.QUARANTINE)
+        return True
+
+    async def _evict(self, raw: Raw, pod: Pod, made: Plan) -> float | None:
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod.name, "namespace": pod.namespace},
+            "deleteOptions": {"preconditions": {"uid": pod.uid}},
+        }
+        try:
+            await self._api.post_subresource(resources.PODS, pod.name, pod.namespace, "eviction", eviction)
+        except Transient as error:
+            if error.status != HTTPStatus.TOO_MANY_REQUESTS:
+                raise
+            self._events.post(raw, "EvictionBlocked", error.message, action=Step.EVICT.word, warning=True)
+            return BLOCKED_SECONDS
+        self._tell(raw, made, "Evicted", f"evicted: it violates policy {made.policy}")
+        return None
+
+    async def _release(self, raw: Raw, pod: Pod) -> None:
+        """Take back a quarantine, unless a policy that cannot be read may want it."""
+        policy = (raw["metadata"].get("annotations") or {}).get(quarantine.BY)
+        patch = quarantine.leave(raw["metadata"])
+        if not patch or len(self._world.policies()) < len(self._stores.policies):
+            return
+        try:
+            await self._writer.metadata(resources.PODS, raw, patch)
+        except Terminal as error:
+            if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise
+            logger.warning("pod %s/%s stays in quarantine: %s", pod.namespace, pod.name, error)
+            return
+        if pod.quarantined and policy:
+            self._events.post(raw, "Released", "out of quarantine: it violates no policy", action="Release")
+            self._observer.stepped(policy, "Release", 1)
+
+    # Telling
+
+    def _report(self, raw: Raw, violations: Sequence[Violation]) -> None:
+        metadata = raw["metadata"]
+        for violation in violations:
+            name, verdict = violation.policy.name, violation.verdict
+            action = last_step(violation.policy).word
+            self._events.post(raw, verdict.reason, verdict.message, action=action, warning=True)
+            self._post_on(name, verdict.reason, f"pod {metadata['namespace']}/{metadata['name']}: {verdict.message}")
+            self._observer.stepped(name, Step.REPORT.word, 1)
+
+    def _tell(self, raw: Raw, made: Plan, reason: str, note: str, *, step: Step | None = None) -> None:
+        metadata, taken = raw["metadata"], made.step if step is None else step
+        word = taken.word
+        self._taken[metadata["uid"]] = taken
+        self._queue.add_after(TERRITORY, made.policy, SETTLE_SECONDS)  # many pods at once are told at once
+        self._events.post(raw, reason, note, action=word, warning=True)
+        self._post_on(made.policy, reason, f"pod {metadata['namespace']}/{metadata['name']} {note}", action=word)
+        self._observer.stepped(made.policy, word, 1)
+
+    def _post_on(self, policy: str, reason: str, note: str, *, action: str = "Report") -> None:
+        if manifest := self._stores.policies.get(("", policy)):
+            self._events.post(manifest, reason, note, action=action, warning=True)
+
+
+def _differing(
+    before: Mapping[str, tuple[tuple[str, Verdict], ...]], after: Mapping[str, tuple[tuple[str, Verdict], ...]]
+) -> Iterable[tuple[tuple[str, Verdict], ...]]:
+    for name in before.keys() | after.keys():
+        if before.get(name) != after.get(name):
+            yield from (each for each in (before.get(name), after.get(name)) if each)
