@@ -32,10 +32,6 @@ class Documented:
 
 ELSEWHERE = (
     Elsewhere(
-        16, "a violating pod that its PodDisruptionBudget holds",
-        ("tests/border/test_pods_stay_inside.py::test_a_pod_that_fell_out_can_be_deleted",),
-    ),
-    Elsewhere(
         19, "an API server without NodeRestriction",
         (
             "tests/apiserver/test_operator_canary.py::test_without_node_restriction_nothing_counts_as_enforced",

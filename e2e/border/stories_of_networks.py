@@ -38,29 +38,11 @@ while ((SECONDS < {TALKS_SECONDS})); do
 done
 echo "answered $answered of $calls, the last after $last ms"
 """
-LISTENS = r"""
-printf '%s\n' 'defaults' ' mode http' ' timeout client 10m' ' timeout server 10m' ' timeout connect 1s' \
-  'frontend all' ' bind :8080' ' http-request return status 204' > /tmp/listens.cfg
-exec haproxy -db -f /tmp/listens.cfg
-"""
-KEEPS = f"""
-{SILENCE}
-exec 3<>"/dev/tcp/$LISTENER/8080"
-while :; do
-  old=shut new=shut
-  printf 'GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n' >&3
-  while read -rt 2 line <&3; do [[ $line == HTTP* ]] && old=open; [[ $line == $'\\r' ]] && break; done
-  (exec 4<>"/dev/tcp/$LISTENER/8080") 2>/dev/null && new=open
-  echo "old $old, new $new"
-  read -rt 0.2 -u "$silence"
-done
-"""
 
 
 def networks() -> Iterable[Story]:
-    """Rows 64 to 66."""
+    """Rows 64 and 66."""
     yield Story(64, "a pod that sends before its NetworkPolicy is in force", _first_packets)
-    yield Story(65, "a connection from before the NetworkPolicy", _old_connection)
     yield Story(66, "nobody enforces NetworkPolicies", _nobody_enforces)
 
 
@@ -75,25 +57,6 @@ def _first_packets(stage: Stage) -> None:
     assert sealed[1] > 1, f"it called all the time, but {sealed}"
     assert plain[0] < plain[1], f"the NetworkPolicy comes into force, but {plain}"
     stage.tell("the seal of our pods; another was open for so long", plain[2] / 1000)
-
-
-def _old_connection(stage: Stage) -> None:
-    """It goes on in spite of the NetworkPolicy, and ends with its pod."""
-    listener = pod("listener", container={"command": ["bash", "-c", LISTENS]})
-    with stage.there(listener):
-        address = wait_until(lambda: _address(stage, "listener"), what="the listener runs", seconds=30)
-        keeps = pod(
-            "keeps", container={"command": ["bash", "-c", KEEPS], "env": [{"name": "LISTENER", "value": address}]}
-        )
-        with stage.there(keeps):
-            _wait_for(stage, "old open, new open")
-            stage.kubectl.must("label", "pod", "keeps", "-n", NAMESPACE, "bailiwick.dev/quarantined=true")
-            _wait_for(stage, "old open, new shut")
-            time.sleep(TALKS_SECONDS)
-            assert _said(stage, "keeps")[-1] == "old open, new shut", "what is open stays open"
-            begin = time.monotonic()
-            stage.kubectl.must("delete", "pod", "keeps", "-n", NAMESPACE, "--grace-period=1", "--wait=true")
-            stage.tell("the end of the pod, not the NetworkPolicy", time.monotonic() - begin)
 
 
 def _nobody_enforces(stage: Stage) -> None:
@@ -155,15 +118,6 @@ def _calls(stage: Stage, name: str, namespace: str = NAMESPACE) -> tuple[int, in
 def _said(stage: Stage, name: str, namespace: str = NAMESPACE) -> list[str]:
     """What a pod logged."""
     return stage.kubectl.run(["logs", name, "-n", namespace, "-c", "main"]).text.splitlines()
-
-
-def _wait_for(stage: Stage, line: str) -> None:
-    wait_until(lambda: (_said(stage, "keeps") or [""])[-1] == line, what=f"connections: {line}", seconds=30)
-
-
-def _address(stage: Stage, name: str) -> str:
-    status = stage.kubectl.get("pod", name, "-n", NAMESPACE).get("status", {})
-    return str(status.get("podIP", "")) if status.get("phase") == "Running" else ""
 
 
 def _seal(stage: Stage) -> Manifest:

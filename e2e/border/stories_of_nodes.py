@@ -25,9 +25,8 @@ WAITS = pod("waits", nodeSelector={"border.example/none": "such"})
 
 
 def nodes() -> Iterable[Story]:
-    """Rows 15, 21, 26 and 27."""
+    """Rows 15, 26 and 27."""
     yield Story(15, "a device that stands on no node", _device)
-    yield Story(21, "a node that leaves", _leaves)
     yield Story(26, "a statement that ends", _ends)
     yield Story(27, "a node that stands for another cluster", _virtual)
 
@@ -76,18 +75,10 @@ def _device(stage: Stage) -> None:
         ))  # fmt: skip
 
 
-def _leaves(stage: Stage) -> None:
-    """Its statement is withdrawn: nothing more is bound to it."""
-    with stage.there(node("leaver"), WAITS), stage.there(_statement("leaver", timedelta(days=30))):
-        comes_inside(stage, "leaver")
-        stage.kubectl.must("delete", "nodestatement", "leaver")
-        is_refused(stage, "leaver", since=time.monotonic())
-
-
 def _ends(stage: Stage) -> None:
     """Nobody does anything, and the statement comes to its end."""
     until = datetime.now(UTC) + timedelta(seconds=10)
-    with stage.there(node("dated"), WAITS, _statement("dated", timedelta(seconds=10))):
+    with stage.there(node("dated"), WAITS, statement("dated", timedelta(seconds=10))):
         comes_inside(stage, "dated")
         since = time.monotonic() + (until - datetime.now(UTC)).total_seconds()
         is_refused(stage, "dated", since=since)
@@ -148,7 +139,7 @@ def node(name: str, *, provider_id: str = "", labels: Mapping[str, str] | None =
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": dict(labels or {})}, "spec": spec}
 
 
-def _statement(node: str, valid: timedelta) -> Manifest:
+def statement(node: str, valid: timedelta) -> Manifest:
     now = datetime.now(UTC)
     spec = {
         "node": {"name": node},
