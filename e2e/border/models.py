@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 IDLE = "idle"
 
 
-def idle(installed: Installed) -> Manifest:
+def idle(installed: Installed, name: str = IDLE) -> Manifest:
     """It has children and a replica, and never answers."""
     source = {"oci": {"image": installed.model_image, "pullPolicy": "Never"}}
     return {
         "apiVersion": "bailiwick.dev/v1alpha1",
         "kind": "SovereignModel",
-        "metadata": {"name": IDLE, "namespace": NAMESPACE},
-        "spec": {"model": {"name": IDLE, "source": source}, "engine": {"image": IMAGE}},
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"model": {"name": name, "source": source}, "engine": {"image": IMAGE}},
     }

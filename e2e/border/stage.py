@@ -47,8 +47,7 @@ class Stage:
             answer = scenes.attempt(by or self.kubectl, tried)
             took = time.monotonic() - begin
             assert scenes.is_held(tried, answer), f"{tried.name}: {answer.text}"
-            named = tried.stopped_by.startswith("bailiwick-")
-            self.tell(f"`{tried.stopped_by}` {tried.reason}" if named else "the API server itself", took)
+            self.tell(_by(tried), took)
 
     def passes(self, *controls: Attempt) -> None:
         """Each must be accepted; raises AssertionError with the answer."""
@@ -78,6 +77,13 @@ class Stage:
                 kind = f"{each['kind']}.{each['apiVersion'].rpartition('/')[2]}.{group}" if group else each["kind"]
                 gone = ("--ignore-not-found", "--grace-period=1", "--wait=true")
                 self.kubectl.must("delete", kind, metadata["name"], *where, *gone, timeout=120)
+
+
+def _by(tried: Attempt) -> str:
+    """Who stopped it, for the table."""
+    if tried.stopped_by.startswith("bailiwick-"):
+        return f"`{tried.stopped_by}` {tried.reason}"
+    return f"the webhook {tried.reason}" if tried.stopped_by.endswith(" denied") else "the API server itself"
 
 
 @dataclass(frozen=True, slots=True)

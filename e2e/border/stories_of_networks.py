@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from e2e.border.attempts import NAMESPACE, pod
-from e2e.border.models import IDLE
+from e2e.border.models import IDLE, idle
 from e2e.border.stage import Story
 from e2e.cluster import cluster
 from e2e.demo.attacks import INSIDE
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from e2e.border.stage import Stage
 
 UNGOVERNED = "default"
-_OF_IT = ("-n", NAMESPACE, "-l", f"bailiwick.dev/model={IDLE}")
+UNSEALED, SEALED = "unsealed", "sealed-again"
+_OF_IT = ("-n", NAMESPACE, "-l", f"bailiwick.dev/model={UNSEALED}")
 TALKS_SECONDS = 3
 SEAL_SECONDS = 30
 SILENCE = "exec {silence}<> <(:)"  # there is no sleep in this image
@@ -62,33 +63,27 @@ def _first_packets(stage: Stage) -> None:
 def _nobody_enforces(stage: Stage) -> None:
     """The engine of NetworkPolicies hangs: any new pod is open, our engines do not start, and the model says why."""
     kubectl = stage.kubectl
-    with _engine_hangs():
-        _begin_again(stage)
+    with _engine_hangs(), stage.there(idle(stage.installed, UNSEALED)):
         begin = time.monotonic()
         with stage.there(_talker("unguarded")):
             answered, calls, _ = _calls(stage, "unguarded")
         assert answered == calls, "a pod that nothing seals is open, whatever its NetworkPolicy says"
 
         def told() -> str:
-            available = condition(kubectl.get("smodel", IDLE, "-n", NAMESPACE), "Available")
+            available = condition(kubectl.get("smodel", UNSEALED, "-n", NAMESPACE), "Available")
             return str(available["message"]) if available.get("reason") == "NotSealed" else ""
 
         message = wait_until(told, what="the model says that it is not sealed", seconds=SEAL_SECONDS + 30)
         stage.tell("the seal of our pods; the model says `NotSealed`", time.monotonic() - begin)
         assert "run a NetworkPolicy engine on the nodes" in message
-        assert not any(_engine_ran(each) for each in _replicas(stage)), "no engine has started"
-    _begin_again(stage)
-    wait_until(
-        lambda: any(_engine_ran(each) for each in _replicas(stage)),
-        what="the control: with an engine of NetworkPolicies, the pod is sealed and its main container starts",
-        seconds=60,
-    )
-
-
-def _begin_again(stage: Stage) -> None:
-    """Another replica of the model, from its seal on."""
-    stage.kubectl.must("delete", "pod", *_OF_IT, "--grace-period=1", "--wait=true")
-    wait_until(lambda: _replicas(stage), what="the model has a replica", seconds=20)
+        assert not any(_engine_ran(each) for each in _replicas(stage, UNSEALED)), "no engine has started"
+    kubectl.must("delete", "pod", *_OF_IT, "--grace-period=1", "--wait=false")
+    with stage.there(idle(stage.installed, SEALED)):
+        wait_until(
+            lambda: any(_engine_ran(each) for each in _replicas(stage, SEALED)),
+            what="the control: with an engine of NetworkPolicies, the pod is sealed and its main container starts",
+            seconds=60,
+        )
 
 
 @contextmanager
@@ -132,8 +127,8 @@ def _seal(stage: Stage) -> Manifest:
     return first
 
 
-def _replicas(stage: Stage) -> list[Manifest]:
-    return stage.kubectl.items("pods", *_OF_IT)
+def _replicas(stage: Stage, name: str) -> list[Manifest]:
+    return stage.kubectl.items("pods", "-n", NAMESPACE, "-l", f"bailiwick.dev/model={name}")
 
 
 def _engine_ran(replica: Manifest) -> bool:

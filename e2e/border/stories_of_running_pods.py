@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 MOVED = "moved"
 GRACE = {"terminationGracePeriodSeconds": 1}
-AFTER = 6
-"""Seconds from detection to deletion."""
+AFTER = 8
+"""Seconds from detection to the last step."""
 QUARANTINED = "bailiwick.dev/quarantined"
 LISTENS = r"""
 printf '%s\n' 'defaults' ' mode http' ' timeout client 10m' ' timeout server 10m' ' timeout connect 1s' \
@@ -57,7 +57,7 @@ def _held(stage: Stage) -> None:
     budget = _here("policy/v1", "PodDisruptionBudget", "never", {"maxUnavailable": 0, "selector": {}})
     eviction = _here("policy/v1", "Eviction", "held", {})
     del eviction["spec"]
-    with _moved(stage):
+    with _moved(stage, "Delete"):
         stage.kubectl.apply(budget, _pod("held"))
         _runs(stage, "held")
         path = f"/api/v1/namespaces/{MOVED}/pods/held/eviction?dryRun=All"
@@ -102,7 +102,7 @@ def _leaves(stage: Stage) -> None:
 
 def _old_connection(stage: Stage) -> None:
     """It goes on in spite of the quarantine, and ends with its pod."""
-    with _moved(stage):
+    with _moved(stage, "Evict"):
         stage.kubectl.apply(_pod("listener", LISTENS))
         _runs(stage, "listener")
         address = _found(stage, "listener")["status"]["podIP"]
@@ -116,13 +116,11 @@ def _old_connection(stage: Stage) -> None:
             assert time.monotonic() < begin + AFTER + 60, "the pod ends"
         assert "old open, new shut" in said[:-1], f"what is open stays open: {said}"
         wait_until(lambda: not _found(stage, "keeps"), what="the pod is gone", seconds=30)
-        stage.tell(
-            "the audit: `Delete`; the connection ends with its pod, not by the quarantine", time.monotonic() - begin
-        )
+        stage.tell("the audit: `Evict`; it ends with its pod, not by the quarantine", time.monotonic() - begin)
 
 
 @contextmanager
-def _moved(stage: Stage) -> Iterator[None]:
+def _moved(stage: Stage, action: str) -> Iterator[None]:
     """A namespace under a policy of its own that will move."""
     labels = {"data": MOVED}
     namespace: Manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MOVED, "labels": labels}}
@@ -132,7 +130,7 @@ def _moved(stage: Stage) -> Iterator[None]:
             "namespaceSelector": {"matchLabels": labels},
             "place": {"allow": ["DE"], "assurance": "Declared"},
             "network": {"services": ["ClusterIP"]},
-            "violation": {"action": "Delete", "after": f"{AFTER}s"},
+            "violation": {"action": action, "after": f"{AFTER}s"},
         },
     }  # fmt: skip
     with stage.there(namespace, policy):
