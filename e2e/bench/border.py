@@ -141,7 +141,7 @@ def govern(client: Client, nodes: int) -> None:
         territory = client.find(OURS, "Territory", POLICY)
         return territory is not None and len(territory["spec"]["nodes"]) == nodes
 
-    eventually(inside, what="every node is inside", seconds=120)
+    eventually(inside, what="every node is inside", seconds=300)
     waiting = {
         "apiVersion": "v1",
         "kind": "Pod",

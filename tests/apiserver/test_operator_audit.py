@@ -151,7 +151,7 @@ def test_a_pod_whose_node_left_is_cut_off_within_seconds_and_let_back_in(
         "podSelector": {"matchLabels": {QUARANTINED: "true"}},
         "policyTypes": ["Ingress", "Egress"],
     }
-    eventually(lambda: policy.status()["counts"]["violations"] == 2, what="the status counts them")
+    eventually(lambda: policy.status()["counts"].get("violations") == 2, what="the status counts them")
     assert policy.condition("Compliant")["reason"] == "PodsOutside"
     eventually(
         lambda: ("Warning", "Quarantined") in realm.events("Pod", first)
@@ -214,7 +214,7 @@ def test_who_may_only_report_touches_nothing(realm: Realm, spec: Any) -> None:
     policy, namespace, node, names = settled(realm, **spec)
     before = [there(realm, namespace, name)["resourceVersion"] for name in names]
     expel(realm, node)
-    eventually(lambda: policy.status()["counts"]["violations"] == 2, what="both are counted")
+    eventually(lambda: policy.status()["counts"].get("violations") == 2, what="both are counted")
     eventually(lambda: realm.events("Pod", names[0]), what="the pod is reported")
     assert [there(realm, namespace, name)["resourceVersion"] for name in names] == before
     assert not wall(realm, namespace)
@@ -230,7 +230,7 @@ def test_pods_inside_ungoverned_pods_and_cordoned_nodes_are_left_alone(realm: Re
     moved = settled(realm, "Quarantine")
     expel(realm, moved[2])
     eventually(lambda: quarantined(realm, moved[1], moved[3][0]), what="another pod is quarantined")
-    assert policy.status()["counts"]["violations"] == 0
+    assert policy.status()["counts"].get("violations") == 0
     assert before == [
         there(realm, namespace, stays)["resourceVersion"], there(realm, free, elsewhere)["resourceVersion"],
     ]  # fmt: skip
@@ -249,7 +249,7 @@ def test_members_of_a_group_share_their_fate(realm: Realm) -> None:
     for name in (worker, leader):
         eventually(lambda name=name: quarantined(realm, namespace, name), what="quarantined")  # type: ignore[misc]
     assert QUARANTINED not in there(realm, namespace, alone).get("labels", {})
-    eventually(lambda: policy.status()["counts"]["violations"] == 1, what="one is outside")
+    eventually(lambda: policy.status()["counts"].get("violations") == 1, what="one is outside")
 
 
 def test_the_clock_runs_on_while_no_operator_does(realm: Realm, at_work: dict[str, OperatorProcess]) -> None:
@@ -327,4 +327,4 @@ def test_volumes_and_services_that_lead_outside_are_reported(realm: Realm, at_wo
     message = policy.condition("Compliant")["message"]
     assert "ServiceNotAllowed" in message
     assert "ClassNotAllowed" in message
-    assert policy.status()["counts"]["violations"] == 0
+    assert policy.status()["counts"].get("violations") == 0

@@ -79,6 +79,8 @@ def reaches_the_node(spec: Spec, territory: Mapping[str, Any]) -> bool:
         return True
     if any(port.get("hostPort", 0) for each in containers(spec) for port in each.get("ports", ())):
         return True
+    if any(_calls_elsewhere(each) for each in containers(spec)):
+        return True
     for each in containers(spec):
         security = each.get("securityContext", {})
         powers = {name.upper().removeprefix("CAP_") for name in security.get("capabilities", {}).get("add", ())}
@@ -89,6 +91,12 @@ def reaches_the_node(spec: Spec, territory: Mapping[str, Any]) -> bool:
         for volume in spec.get("volumes", ())
         if "hostPath" in volume
     )
+
+
+def _calls_elsewhere(container: Mapping[str, Any]) -> bool:
+    actions = [container.get(probe, {}) for probe in ("livenessProbe", "readinessProbe", "startupProbe")]
+    actions += container.get("lifecycle", {}).values()
+    return any(action.get(way, {}).get("host") for action in actions for way in ("httpGet", "tcpSocket"))
 
 
 def _is_a_folder_of_models(path: str, territory: Mapping[str, Any]) -> bool:

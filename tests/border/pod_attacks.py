@@ -54,6 +54,9 @@ def ephemeral(storage_class: str | None) -> dict[str, Any]:
     return volume("ephemeral", {"volumeClaimTemplate": {"spec": claim}})
 
 
+CALLS: dict[str, dict[str, Any]] = {"httpGet": {"path": "/?data=1", "port": 80}, "tcpSocket": {"port": 80}}
+
+
 def host_path(path: str, *, read_only: bool = True, second: bool | None = None) -> dict[str, Any]:
     mount = {"name": "folder", "mountPath": "/model", **({"readOnly": True} if read_only else {})}
     spec = app(volumeMounts=[mount]) | {"volumes": [{"name": "folder", "hostPath": {"path": path}}]}
@@ -120,6 +123,24 @@ ROWS = [
         _HOST,
         app(ports=[{"containerPort": 80, "hostPort": 80}]),
         app(ports=[{"containerPort": 80}]),
+    ),
+    *(
+        Row(
+            f"a {name} that calls another host",
+            _HOST,
+            app(**{name: {way: {"host": "abroad.example", **CALLS[way]}}}),
+            app(**{name: {way: CALLS[way]}}),
+        )
+        for name, way in (("livenessProbe", "httpGet"), ("readinessProbe", "tcpSocket"), ("startupProbe", "httpGet"))
+    ),
+    *(
+        Row(
+            f"a {hook} hook that calls another host",
+            _HOST,
+            app(lifecycle={hook: {"httpGet": {"host": "192.0.2.1", **CALLS["httpGet"]}}}),
+            app(lifecycle={hook: {"httpGet": CALLS["httpGet"]}}),
+        )
+        for hook in ("postStart", "preStop")
     ),
     Row(
         "a privileged container",

@@ -109,6 +109,11 @@ WILD_SECURITY: Strategy = st.one_of(
 FINE_PORTS: Strategy = st.sampled_from([None, [], [{"containerPort": 80}]])
 WILD_PORTS: Strategy = st.sampled_from([None, [{"containerPort": 80}], [{"containerPort": 80, "hostPort": 80}]])
 
+FINE_CALL: Strategy = st.sampled_from([None, {"httpGet": {"port": 80}}, {"tcpSocket": {"port": 80}}])
+WILD_CALL: Strategy = st.sampled_from(
+    [None, {"httpGet": {"port": 80, "host": "a.example"}}, {"tcpSocket": {"port": 80, "host": "10.0.0.1"}}]
+)
+
 _FOLDERS = ["/srv/models", "/srv/models/", "/srv/models/a", "/srv/models-2", "/srv", "/srv//models", "/", "/etc", "srv"]
 FINE_VOLUME: Strategy = st.sampled_from([{"emptyDir": {}}, {"configMap": {"name": "any"}}])
 
@@ -129,7 +134,7 @@ WILD_VOLUME: Strategy = st.one_of(
 )
 
 ASPECTS = (
-    *("image", "env", "arguments", "security", "ports", "volumes", "tolerations", "scheduler", "host", "node"),
+    *("image", "env", "arguments", "security", "ports", "calls", "volumes", "tolerations", "scheduler", "host", "node"),
     *("selector", "affinity", "mirror"),
 )
 
@@ -185,6 +190,11 @@ def _spec(draw: st.DrawFn, wild: frozenset[str]) -> dict[str, Any]:
     ports = draw(WILD_PORTS if "ports" in wild else FINE_PORTS)
     if ports is not None:
         draw(st.sampled_from([*made["containers"], *made.get("initContainers", ())]))["ports"] = ports
+    call = draw(WILD_CALL if "calls" in wild else FINE_CALL)
+    if call is not None:
+        hook = draw(st.sampled_from(["livenessProbe", "readinessProbe", "startupProbe", "postStart", "preStop"]))
+        main = made["containers"][0]
+        main |= {hook: call} if hook.endswith("Probe") else {"lifecycle": {hook: call}}
     made["volumes"] = volumes
     made["tolerations"] = draw(st.lists(WILD_TOLERATION if "tolerations" in wild else FINE_TOLERATION, max_size=2))
     bare: bool = draw(st.booleans())

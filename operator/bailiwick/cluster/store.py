@@ -164,6 +164,18 @@ class Store:
             return self._drop(_key(manifest), up_to=version)
         return self._put(manifest, version) if version > self._listed else None
 
+    def apply_patch(self, patch: Raw, answer: Raw) -> None:
+        """Take in what the API server answered to a merge patch of ours, so that our own write is no event for us.
+
+        What somebody else changed in the same breath is in the answer, too. Then nothing is taken in: it must come as
+        an event, or nobody would look at it.
+        """
+        before, version = self._entries.get(_key(answer)), _version(answer)
+        if before:
+            ours = self._entry(_merged(before.object(), patch), version)
+            if ours.content == self._entry(answer, version).content:
+                self.apply_event("MODIFIED", answer)
+
     def relist(self) -> Relist:
         """Begin to take in a whole list, before it is asked for."""
         return Relist(self)
@@ -290,3 +302,14 @@ def _refile(found: dict[Hashable, set[Key]], key: Key, old: Iterable[Hashable], 
             del found[value]
     for value in new:
         found.setdefault(value, set()).add(key)
+
+
+def _merged(manifest: Raw, patch: Raw) -> Raw:
+    """The manifest after a merge patch (RFC 7386)."""
+    merged = dict(manifest)
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merged(merged.get(key) or {}, value) if isinstance(value, dict) else value
+    return merged

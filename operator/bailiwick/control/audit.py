@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from bailiwick.residency.verdict import Verdict
 
 SWEEP_SECONDS = 60.0
+SLICE = 25
+"""So many pods a sweep judges at a stretch: some milliseconds."""
 SETTLE_SECONDS = 1.0
 """Between finding a pod outside and the first step against it: what makes it lawful may be on its way to the stores."""
 DOUBT_SECONDS = 0.5
@@ -188,13 +190,20 @@ class AuditLoop:
     async def _sweep(self) -> float:
         begun, now = self._clock(), self._world.clock()
         policies = dict(self._world.policies())
-        judge_pods = Judge(self._world.facts(), now)
+        facts = self._world.facts()
+        judge_pods = Judge(facts, now)
         for namespace in {*map(str, self._stores.pods.values(BY_NAMESPACE)), *self._found}:
             applying = self._world.governing(namespace)
             if applying or self._found.get(namespace):
                 names = {pod for _, pod in self._stores.pods.find(BY_NAMESPACE, namespace)}
-                self._judge(namespace, names | self._found[namespace].keys(), applying, judge_pods)
-                await asyncio.sleep(0)  # other keys have their turn between namespaces
+                each = [*(names | self._found[namespace].keys())]
+                for begin in range(0, len(each), SLICE):
+                    if facts is not self._world.facts():  # a node may have left since the last slice
+                        facts = self._world.facts()
+                        judge_pods = Judge(facts, self._world.clock())
+                    self._judge(namespace, each[begin : begin + SLICE], applying, judge_pods)
+                    # Whatever else is under way, such as a tightened policy, needs many turns to get to the API server.
+                    await asyncio.sleep(0)
             if self._found.get(namespace):
                 self._queue.add(AUDIT, (namespace, ""), priority=Priority.RESYNC)
             else:

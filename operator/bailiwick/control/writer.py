@@ -73,17 +73,14 @@ class Writer:
         known = manifest["metadata"]
         merged = {"metadata": {**patch, "uid": known["uid"]}}
         written = await self._api.patch_merge(resource, known["name"], known.get("namespace"), merged)
-        self._stores.of(resource).apply_event("MODIFIED", written)
+        self._stores.of(resource).apply_patch(merged, written)
 
     async def label(self, resource: Resource, names: Iterable[str], label: str, value: str | None) -> None:
-        """Set one label on cluster-scoped objects, or take it off. One that is gone meanwhile needs none.
-
-        Others write nodes and namespaces all the time. What they changed meanwhile is in the answer, too, and must come
-        as an event, or nobody would look at it.
-        """
+        """Set one label on cluster-scoped objects, or take it off. One that is gone meanwhile needs none."""
+        store, patch = self._stores.of(resource), {"metadata": {"labels": {label: value}}}
         for name in sorted(names):
             with suppress(NotFound):
-                await self._api.patch_merge(resource, name, None, {"metadata": {"labels": {label: value}}})
+                store.apply_patch(patch, await self._api.patch_merge(resource, name, None, patch))
 
     async def status(self, resource: Resource, manifest: Raw, status: Mapping[str, Any]) -> bool:
         """One status write, if it says something new; whether it did."""

@@ -85,14 +85,27 @@ async def test_all_are_written_before_the_first_error_is_raised(stores: Stores) 
 
 
 async def test_a_node_that_is_gone_needs_no_label_and_the_others_get_theirs(stores: Stores) -> None:
+    stores.nodes.apply_event("ADDED", {"metadata": {"name": "b", "uid": "b", "resourceVersion": "1"}})
     server = Server(gone=frozenset({"a"}))
     await writer(stores, server).label(resources.NODES, {"b", "a"}, "team", "x")
     assert server.calls == [("label", "a"), ("label", "b")]
+    held = stores.nodes.get(("", "b"))
+    assert held
+    assert held["metadata"]["labels"] == {"team": "x"}
 
 
-async def test_what_others_changed_while_a_label_was_written_is_left_to_come_as_an_event(stores: Stores) -> None:
-    await writer(stores, Server()).label(resources.NODES, {"b"}, "team", "x")
-    assert ("", "b") not in stores.nodes
+async def test_what_somebody_else_changed_in_the_same_breath_is_still_news(stores: Stores) -> None:
+    known: Raw = {"metadata": {"name": "team", "uid": "u", "resourceVersion": "1", "labels": {"a": "b"}}}
+    stores.namespaces.apply_event("ADDED", known)
+    joined: Raw = {"metadata": {**known["metadata"], "resourceVersion": "8", "labels": {"a": "b", "data": "health"}}}
+
+    class Meanwhile(Server):
+        async def patch_merge(self, _resource: object, _name: str, _namespace: None, patch: Raw) -> Raw:
+            labels = {**joined["metadata"]["labels"], **patch["metadata"]["labels"]}
+            return {"metadata": {**joined["metadata"], "resourceVersion": "9", "labels": labels}}
+
+    await writer(stores, Meanwhile()).label(resources.NAMESPACES, {"team"}, "mark", "true")
+    assert stores.namespaces.apply_event("MODIFIED", joined), "somebody has joined a policy, and nobody would look"
 
 
 async def test_what_no_store_knows_is_not_deleted(stores: Stores) -> None:
