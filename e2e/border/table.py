@@ -5,14 +5,13 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from e2e.border.rows import Row
-    from e2e.demo.attacks import Attempt
+from e2e.border.catalogue import table_of_documented, table_of_elsewhere
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "border.md"
-BEGIN, END = "<!-- rows: written by `make border` -->\n", "<!-- end of rows -->\n"
+BEGIN, END = "<!-- {}: written by `make border` -->\n", "<!-- end of {} -->\n"
+GIVEN = {"rows elsewhere": table_of_elsewhere(), "rows documented": table_of_documented()}
+"""What no run of the suite changes."""
 
 
 class Table:
@@ -21,11 +20,9 @@ class Table:
     def __init__(self) -> None:
         self._rows: dict[tuple[int, str], defaultdict[str, list[float]]] = {}
 
-    def add(self, row: Row, tried: Attempt, seconds: float) -> None:
-        """One attempt was refused by what should refuse it, so many seconds after it was typed."""
-        by = f"`{tried.stopped_by}`" if tried.stopped_by.startswith("bailiwick-") else "the API server itself"
-        stopped_by = f"{by} {tried.reason}".strip() if by.startswith("`") else by
-        self._rows.setdefault((row.number, row.title), defaultdict(list))[stopped_by].append(seconds)
+    def add(self, number: int, title: str, stopped_by: str, seconds: float) -> None:
+        """One attempt was stopped by this, so many seconds after it was made."""
+        self._rows.setdefault((number, title), defaultdict(list))[stopped_by].append(seconds)
 
     def text(self) -> str:
         """The table as Markdown. Times are of whole `kubectl` calls, the median of a row's attempts."""
@@ -37,15 +34,26 @@ class Table:
         return "".join(lines)
 
     def write(self) -> None:
-        """Put the table into the document. Raises ValueError when its marks are gone."""
-        put_between(BEGIN, END, self.text())
+        """Put the tables of the catalogue into the document, between their marks."""
+        document = DOCUMENT.read_text()
+        for name, table in (("rows", self.text()), *GIVEN.items()):
+            document = put(document, name, table)
+        DOCUMENT.write_text(document)
+
+
+def put(document: str, name: str, table: str) -> str:
+    """The document with this table between the marks of that name. Raises ValueError when they are gone."""
+    return _placed(document, BEGIN.format(name), END.format(name), table)
 
 
 def put_between(begin: str, end: str, text: str) -> None:
     """Put a text into the document, between two marks (whole lines). Raises ValueError when they are gone."""
-    document = DOCUMENT.read_text()
+    DOCUMENT.write_text(_placed(DOCUMENT.read_text(), begin, end, text))
+
+
+def _placed(document: str, begin: str, end: str, text: str) -> str:
     before, _, rest = document.partition(begin)
-    _, _, after = rest.partition(end)
-    if not after:
+    _, found, after = rest.partition(end)
+    if not found:
         raise ValueError(f"{DOCUMENT.name} has lost its marks {begin.strip()} and {end.strip()}")
-    DOCUMENT.write_text(f"{before}{begin}{text}{end}{after}")
+    return f"{before}{begin}{text}{end}{after}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e.border.rows import NAMESPACE, pod
+from e2e.border.attempts import NAMESPACE, pod
 from e2e.client import ApiError, Client, Manifest
 from e2e.demo.attacks import ABROAD, IMAGE
 from e2e.demo.install import SYSTEM

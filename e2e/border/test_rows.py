@@ -1,29 +1,30 @@
-"""Every way around that one request decides, tried on the real cluster: refused by the right policy, for the reason."""
+"""Every way around, tried on the real cluster: stopped by what should stop it, for the reason it names."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.border.rows import Row, rows
-from e2e.demo import scenes
+from e2e.border.rows import rows
+from e2e.border.stage import Stage, Story
+from e2e.border.stories import stories
 
 if TYPE_CHECKING:
+    from e2e.border.attempts import Row
     from e2e.border.table import Table
-    from e2e.kubectl import Kubectl
+    from e2e.demo.install import Installed
+
+pytestmark = pytest.mark.usefixtures("fortress")
 
 
-@pytest.mark.usefixtures("fortress")
 @pytest.mark.parametrize("row", rows(), ids=str)
-def test_row(row: Row, kubectl: Kubectl, table: Table) -> None:
-    for tried in row.attempts:
-        begin = time.monotonic()
-        answer = scenes.attempt(kubectl, tried)
-        took = time.monotonic() - begin
-        assert scenes.is_held(tried, answer), f"{tried.name}: {answer.text}"
-        table.add(row, tried, took)
-    for tried in row.controls:
-        answer = scenes.attempt(kubectl, tried)
-        assert answer.accepted, f"the control, {tried.name}: {answer.text}"
+def test_row(row: Row, installed: Installed, table: Table) -> None:
+    stage = Stage(row.number, row.title, installed, table)
+    stage.refused(*row.attempts)
+    stage.passes(*row.controls)
+
+
+@pytest.mark.parametrize("story", stories(), ids=str)
+def test_story(story: Story, installed: Installed, table: Table) -> None:
+    story.play(Stage(story.number, story.title, installed, table))

@@ -33,6 +33,13 @@ def test_yaml_reads_back_as_the_same_object_and_has_no_aliases(files: dict[Path,
         assert not [token for token in yaml.scan(text) if isinstance(token, yaml.AliasToken | yaml.AnchorToken)]
 
 
+def test_one_version_is_served_and_nothing_is_converted() -> None:
+    for kind in KINDS:
+        spec = crd(kind)["spec"]
+        assert [(each["served"], each["storage"]) for each in spec["versions"]] == [(True, True)]
+        assert spec.get("conversion", {"strategy": "None"}) == {"strategy": "None"}
+
+
 def test_a_difference_is_found_and_mended(tmp_path: Path, files: dict[Path, str]) -> None:
     assert generate.write(tmp_path, files) == list(files)
     assert generate.write(tmp_path, files) == []
