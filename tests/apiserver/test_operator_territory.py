@@ -240,5 +240,5 @@ def test_events_tell_what_turned_and_nothing_twice(realm: Realm) -> None:
     policy.patch({"mode": "Warn"})  # changes the status, and turns nothing
     eventually(lambda: "mode Warn" in policy.condition("Ready")["message"], what="the status tells the mode")
     realm.client.delete(OURS, "NodeStatement", statement)
-    expected = [("Normal", "Accepted"), ("Normal", "InForce"), ("Warning", "NoNodeInside")]
-    eventually(lambda: realm.events("ResidencyPolicy", policy.name) == expected, what="three Events")
+    expected = [("Normal", "Accepted"), ("Normal", "Compliant"), ("Normal", "InForce"), ("Warning", "NoNodeInside")]
+    eventually(lambda: realm.events("ResidencyPolicy", policy.name) == expected, what="four Events")
