@@ -111,7 +111,7 @@ def test_nothing_leaves_a_pod_of_the_model(kubectl: Kubectl) -> None:
     assert "refused" in blocked.text or "timed out" in blocked.text, blocked.text
 
 
-@pytest.mark.parametrize("kind_of_child", CHILDREN)
+@pytest.mark.parametrize("kind_of_child", [kind for kind in CHILDREN if kind != "networkpolicy"])
 def test_a_child_that_somebody_deletes_comes_back(kubectl: Kubectl, kind_of_child: str) -> None:
     before = kubectl.get(kind_of_child, "assistant", "-n", NAMESPACE)["metadata"]["uid"]
     if kind_of_child == "deployment":  # its pods stay: the new Deployment adopts them
@@ -125,6 +125,13 @@ def test_a_child_that_somebody_deletes_comes_back(kubectl: Kubectl, kind_of_chil
         what=f"{kind_of_child} is back",
         seconds=20,
     )
+
+
+def test_what_closes_the_engine_cannot_even_be_deleted(kubectl: Kubectl) -> None:
+    answer = kubectl.run(["delete", "networkpolicy", "assistant", "-n", NAMESPACE])
+    assert not answer.accepted
+    assert "bailiwick-networks" in answer.text
+    assert "OperatorOnly" in answer.text
 
 
 def test_what_a_hand_adds_to_a_child_is_taken_away(kubectl: Kubectl) -> None:
