@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bailiwick.residency.quarantine import SINCE
 from bailiwick.residency.territories import GOVERNED_LABEL
 from e2e.client import ApiError, Manifest, documents
 from tests.apiserver.realm import ADMISSION, DIGEST, OURS, ROOT, SYSTEM, Policy, Realm, fresh
@@ -47,6 +48,8 @@ class Scene:
     somebody: Client
     """Has every ordinary verb on every resource, but is not cluster-admin."""
     canary: Client
+    running: str
+    """A pod in the free namespace."""
 
     @classmethod
     def set(cls, realm: Realm, inside: str, abroad: str, canary: Client) -> Scene:
@@ -54,15 +57,20 @@ class Scene:
         for right in documents(ROOT / "tests/border/people.yaml"):
             realm.client.apply(right)
         policy = realm.policy("DE", **EVERYTHING_ASKED)
+        free, running = realm.namespace(), fresh("pod")
+        container = {"name": "main", "image": "registry.example/main"}
+        metadata = {"name": running, "namespace": free}
+        realm.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}})
         return cls(
             realm=realm,
             policy=policy,
             governed=realm.namespace({**policy.selects, ADMIN_ACCESS: "true"}),
-            free=realm.namespace(),
+            free=free,
             inside=inside,
             abroad=abroad,
             somebody=realm.client.impersonate("admin-lite", ("system:authenticated",)),
             canary=canary,
+            running=running,
         )
 
     def deeds(self) -> Mapping[str, Callable[[], object]]:
@@ -89,6 +97,7 @@ class Scene:
             "bailiwick-tokens": lambda: create(self._operators_pod()),
             "bailiwick-waivers": lambda: create(self._approval()),
             "bailiwick-webhooks": lambda: create(self._listener()),
+            "bailiwick-quarantine": self._turn_back_the_clock,
             # For real, and without content: that it is no dry run is what must not be.
             "bailiwick-canary": lambda: self.canary.patch("v1", "Namespace", self.governed, {}),
         }
@@ -174,6 +183,10 @@ class Scene:
         }  # fmt: skip
         made = {"apiVersion": ADMISSION, "kind": "ValidatingWebhookConfiguration", "metadata": {"name": fresh("deed")}}
         return {**made, "webhooks": [webhook]}
+
+    def _turn_back_the_clock(self) -> Manifest:
+        patch = {"metadata": {"annotations": {SINCE: "2026-01-01T00:00:00Z"}}}
+        return self.somebody.patch("v1", "Pod", self.running, patch, self.free, dry_run=True)
 
     def _exec(self) -> None:
         path = f"/api/v1/namespaces/{self.governed}/pods/no-such-pod/exec"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,11 +12,12 @@ import pytest
 from bailiwick.residency.quarantine import BY, NETWORK_POLICY, QUARANTINED, SINCE
 from bailiwick.residency.quarantine import LABELS as TAKEN
 from e2e.client import ApiError, eventually
-from tests.apiserver.realm import IDENTITY, OURS, Policy, Realm, fresh
+from tests.apiserver.realm import IDENTITY, OURS, SYSTEM, Policy, Realm, fresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from e2e.client import Client
     from tests.apiserver.realm import OperatorProcess
 
 pytestmark = pytest.mark.apiserver
@@ -21,17 +25,48 @@ pytestmark = pytest.mark.apiserver
 VIRGINIA = "aws:///us-east-1a/i-0123456789abcdef2"
 LABELS = {"app": "chat", "team": "clinic"}
 FRANKFURT = "aws:///eu-central-1a/i-0123456789abcdef1"
-FORGER = (IDENTITY, ("system:masters",))
-"""Somebody with the operator's token: the only one whom the in-tree policies let through."""
+SOON = 15.0
+"""Seconds in which a pod has to be cut off when its node has left."""
 Raw = dict[str, Any]
 
 
-@pytest.fixture(autouse=True)
-def at_work(cleared: Realm) -> Iterator[dict[str, OperatorProcess]]:
-    """The operator works in every test; a test may put another in its place."""
-    processes = {"now": cleared.operator("audit").until_leading()}
-    yield processes
-    processes["now"].stop()
+class Shift:
+    """The operator at work, one for all tests; another may take its place."""
+
+    def __init__(self, realm: Realm) -> None:
+        self._realm = realm
+        self.now: OperatorProcess = realm.operator("audit").until_leading()
+
+    def lose(self) -> None:
+        """It ends without a word. What its lease has left to run is spared."""
+        self.now.kill()
+        self._realm.client.delete("coordination.k8s.io/v1", "Lease", "bailiwick-operator", SYSTEM)
+
+    def start(self) -> None:
+        """Another begins, and need not lead yet."""
+        self.now = self._realm.operator("next")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shift(cleared: Realm) -> Iterator[Shift]:
+    found = Shift(cleared)
+    yield found
+    found.now.stop()
+
+
+@pytest.fixture(scope="module")
+def realm(cleared: Realm, shift: Shift) -> Iterator[Realm]:
+    """Emptied once: to wait after every test until its namespaces are gone takes longer than the tests."""
+    assert shift.now.ready()
+    yield cleared
+    cleared.clear()
+
+
+@pytest.fixture(scope="module")
+def forger(cleared: Realm) -> Iterator[Client]:
+    """Somebody with the operator's token: the only one whom the in-tree policies let through."""
+    with cleared.server.as_user(IDENTITY, ("system:masters",)) as client:
+        yield client
 
 
 def pod(realm: Realm, namespace: str, node: str, resident: str = "", /, **labels: str) -> str:
@@ -120,6 +155,12 @@ def expel(realm: Realm, node: str) -> str:
     return realm.statement(node, "US")
 
 
+def passed(found: Raw) -> float:
+    """Seconds since a pod was found outside."""
+    since = datetime.fromisoformat(found["annotations"][SINCE])
+    return (datetime.now(since.tzinfo) - since).total_seconds()
+
+
 def told(policy: Policy, step: str) -> list[str]:
     """The pods about which the policy's status says that a step was taken; empty until it says so of both."""
     entries = policy.status().get("violations", ())
@@ -128,7 +169,7 @@ def told(policy: Policy, step: str) -> list[str]:
 
 
 def test_a_pod_whose_node_left_is_cut_off_within_seconds_and_let_back_in(
-    realm: Realm, at_work: dict[str, OperatorProcess]
+    realm: Realm, shift: Shift, forger: Client
 ) -> None:
     policy, namespace, node, (first, second) = settled(realm, "Quarantine")
     realm.create(
@@ -141,7 +182,7 @@ def test_a_pod_whose_node_left_is_cut_off_within_seconds_and_let_back_in(
     )
     statement = expel(realm, node)
     for name in (first, second):
-        found = eventually(lambda name=name: quarantined(realm, namespace, name), what="quarantined", seconds=5)  # type: ignore[misc]
+        found = eventually(lambda name=name: quarantined(realm, namespace, name), what="quarantined", seconds=SOON)  # type: ignore[misc]
         assert "app" not in found["labels"]
         assert found["labels"]["team"] == "clinic"
         assert SINCE in found["annotations"]
@@ -158,24 +199,23 @@ def test_a_pod_whose_node_left_is_cut_off_within_seconds_and_let_back_in(
         and ("Warning", "Quarantined") in realm.events("ResidencyPolicy", policy.name),
         what="pod and policy tell",
     )  # fmt: skip
-    forger = realm.server.as_user(*FORGER)
     forger.delete("networking.k8s.io/v1", "NetworkPolicy", NETWORK_POLICY, namespace)
-    eventually(lambda: wall(realm, namespace), what="the wall is back", seconds=5)
+    eventually(lambda: wall(realm, namespace), what="the wall is back")
     forger.patch("v1", "Pod", first, {"metadata": {"labels": {QUARANTINED: None}}}, namespace)
     realm.client.patch("v1", "Pod", second, {"metadata": {"labels": {"app": "chat"}}}, namespace)
-    eventually(lambda: quarantined(realm, namespace, first), what="the label is back", seconds=5)
-    eventually(lambda: "app" not in there(realm, namespace, second)["labels"], what="out of the Service", seconds=5)
+    eventually(lambda: quarantined(realm, namespace, first), what="the label is back")
+    eventually(lambda: "app" not in there(realm, namespace, second)["labels"], what="out of the Service")
     assert not ending(realm, namespace, first)
     entries = eventually(lambda: told(policy, "Quarantine"), what="the status says the step")
     assert entries == sorted([f"{namespace}/{first}", f"{namespace}/{second}"])
-    assert at_work["now"].labelled("bailiwick_violations", policy=policy.name) == 2
-    assert at_work["now"].labelled("bailiwick_audit_steps_total", policy=policy.name, step="Quarantine") >= 2
+    assert shift.now.labelled("bailiwick_violations", policy=policy.name) == 2
+    assert shift.now.labelled("bailiwick_audit_steps_total", policy=policy.name, step="Quarantine") >= 2
     realm.client.delete(OURS, "NodeStatement", statement)
     for name in (first, second):
         eventually(lambda name=name: there(realm, namespace, name)["labels"] == LABELS, what="released")  # type: ignore[misc]
         assert not there(realm, namespace, name).get("annotations")
-    assert at_work["now"].labelled("bailiwick_audit_steps_total", policy=policy.name, step="Release") == 2
-    assert at_work["now"].labelled("bailiwick_violations", policy=policy.name) == 0
+    assert shift.now.labelled("bailiwick_audit_steps_total", policy=policy.name, step="Release") == 2
+    assert shift.now.labelled("bailiwick_violations", policy=policy.name) == 0
     eventually(lambda: not wall(realm, namespace), what="the wall is gone")
     eventually(lambda: policy.condition("Compliant")["status"] == "True", what="compliant again")
 
@@ -183,20 +223,23 @@ def test_a_pod_whose_node_left_is_cut_off_within_seconds_and_let_back_in(
 def test_a_pod_outside_is_evicted_at_the_deadline(realm: Realm) -> None:
     _, namespace, node, names = settled(realm, "Evict", "3s")
     expel(realm, node)
+    found = eventually(lambda: quarantined(realm, namespace, names[0]), what="quarantined first")
     for name in names:
         eventually(lambda name=name: ending(realm, namespace, name), what="evicted")  # type: ignore[misc]
+    assert passed(found) >= 3
 
 
 def test_a_disruption_budget_holds_a_pod_until_the_deadline_and_no_longer(realm: Realm) -> None:
-    _, namespace, node, (name, _) = settled(realm, "Delete", "6s")
+    _, namespace, node, (name, _) = settled(realm, "Delete", "5s")
     budget(realm, namespace)
     expel(realm, node)
-    eventually(lambda: quarantined(realm, namespace, name), what="quarantined", seconds=5)
-    eventually(
-        lambda: ("Warning", "EvictionBlocked") in realm.events("Pod", name), what="the budget holds it", seconds=5
-    )
-    assert not ending(realm, namespace, name)
-    eventually(lambda: ending(realm, namespace, name), what="deleted", seconds=20)
+    eventually(lambda: ending(realm, namespace, name), what="deleted in spite of the budget")
+    found = there(realm, namespace, name)
+    asked = datetime.fromisoformat(found["deletionTimestamp"]) - timedelta(seconds=found["deletionGracePeriodSeconds"])
+    # The API server writes whole seconds.
+    assert asked - datetime.fromisoformat(found["annotations"][SINCE]) > timedelta(seconds=4)
+    eventually(lambda: ("Warning", "EvictionBlocked") in realm.events("Pod", name), what="the budget held it")
+    eventually(lambda: ("Warning", "Deleted") in realm.events("Pod", name), what="it is told")
     for each in realm.client.list("v1", "Pod", namespace):  # no kubelet says that they ended
         realm.client.delete("v1", "Pod", each["metadata"]["name"], namespace, grace_seconds=0)
 
@@ -244,7 +287,7 @@ def test_members_of_a_group_share_their_fate(realm: Realm) -> None:
     alone = pod(realm, namespace, inside)
     policy = realm.policy("DE", violation={"action": "Quarantine"})
     realm.client.patch("v1", "Namespace", namespace, {"metadata": {"labels": policy.selects}})
-    policy.holds(inside, leaves)
+    eventually(lambda: policy.inside() & policy.labelled() >= {inside, leaves}, what="both nodes are inside")
     expel(realm, leaves)
     for name in (worker, leader):
         eventually(lambda name=name: quarantined(realm, namespace, name), what="quarantined")  # type: ignore[misc]
@@ -252,14 +295,21 @@ def test_members_of_a_group_share_their_fate(realm: Realm) -> None:
     eventually(lambda: policy.status()["counts"].get("violations") == 1, what="one is outside")
 
 
-def test_the_clock_runs_on_while_no_operator_does(realm: Realm, at_work: dict[str, OperatorProcess]) -> None:
-    _, namespace, node, (name, _) = settled(realm, "Evict", "20s")
+def test_the_clock_runs_on_while_no_operator_does(realm: Realm, shift: Shift) -> None:
+    _, namespace, node, (name, _) = settled(realm, "Evict", "8s")
     expel(realm, node)
-    eventually(lambda: quarantined(realm, namespace, name), what="quarantined")
-    at_work["now"].kill()
-    at_work["now"] = realm.operator("next").until_leading()
-    # The lease of the dead one took most of the time; a clock that began anew would take it all again.
-    eventually(lambda: ending(realm, namespace, name), what="evicted in time", seconds=12)
+    since = eventually(lambda: quarantined(realm, namespace, name), what="quarantined")["annotations"][SINCE]
+    shift.lose()
+    shift.start()
+    shift.now.until_leading()
+    begun = time.monotonic()
+    written = set()
+    with suppress(ApiError):  # evicted, it is gone
+        while not ending(realm, namespace, name):
+            written.add(there(realm, namespace, name)["annotations"][SINCE])
+            # The whole of a clock that began anew would still lie ahead.
+            assert time.monotonic() < begun + 8, "not evicted in time"
+    assert written <= {since}
 
 
 @pytest.mark.parametrize("subresource", ["", "status"])
@@ -273,35 +323,42 @@ def test_nobody_turns_back_the_clock_or_leaves_a_quarantine(realm: Realm, subres
     realm.client.patch("v1", "Pod", name, {"metadata": {"labels": {"app": "free"}}}, namespace)
 
 
+def joins(realm: Realm, forger: Client, policy: Policy, namespace: str) -> str:
+    """A node, and a pod on it as soon as the Territory says so, whoever wrote that; the pod's name."""
+    node = realm.node(FRANKFURT)
+
+    def bound() -> str:
+        forger.patch(OURS, "Territory", policy.name, {"spec": {"nodes": {node: "DE"}}})
+        return pod(realm, namespace, node, policy.label)
+
+    return eventually(bound, what="the pod is admitted", every=0.02)
+
+
 def test_a_pod_on_a_node_that_just_joined_is_never_taken_for_outside(
-    realm: Realm, at_work: dict[str, OperatorProcess]
+    realm: Realm, shift: Shift, forger: Client
 ) -> None:
+    """Before an operator, while one begins, and beside one: Territory, node and pod come to it in any order."""
     policy, namespace, _, _ = settled(realm, "Delete", "1s")
-    made = []
-    for restarts in (False, True, False):
-        node = realm.node(FRANKFURT)
-        if restarts:
-            at_work["now"].kill()
-        else:
-            eventually(lambda node=node: node in policy.inside(), what="the node is inside", every=0.01)  # type: ignore[misc]
-        if restarts:  # nobody adds it to the Territory meanwhile, so the pod is bound by the forger
-            forger = realm.server.as_user(*FORGER)
-            forger.patch(OURS, "Territory", policy.name, {"spec": {"nodes": {node: "DE"}}})
-        made.append(pod(realm, namespace, node, policy.label))
-        if restarts:
-            at_work["now"] = realm.operator("again").until_leading()
+    begin = realm.client.request("GET", f"/api/v1/namespaces/{namespace}/pods").json()["metadata"]["resourceVersion"]
+    shift.lose()
+    made = [joins(realm, forger, policy, namespace)]
+    shift.start()
+    while shift.now.metric("bailiwick_leader") != 1 or not shift.now.ready():
+        made.append(joins(realm, forger, policy, namespace))
+    made += [joins(realm, forger, policy, namespace) for _ in range(3)]
     eventually(lambda: policy.status()["counts"].get("pods") == 2 + len(made), what="all are counted")
+    eventually(lambda: policy.status()["counts"]["violations"] == 0, what="all are inside")
     late = inland(realm)
     eventually(lambda: late in policy.inside(), what="the operator has gone on")
-    assert not any(ending(realm, namespace, name) or quarantined(realm, namespace, name) for name in made)
-    told_of = {event for name in made for event in realm.events("Pod", name)}
-    assert not told_of & {("Warning", "Quarantined"), ("Warning", "Evicted"), ("Warning", "Deleted")}
+    history = realm.history("v1", "Pod", begin)
+    seen = [each["metadata"] for _, each in history if each["metadata"]["name"] in made]
+    assert {each["name"] for each in seen} == set(made)
+    assert not any("deletionTimestamp" in each or QUARANTINED in each.get("labels", {}) for each in seen)
+    assert all(realm.client.find("v1", "Pod", name, namespace) for name in made)
 
 
-def test_volumes_and_services_that_lead_outside_are_reported(realm: Realm, at_work: dict[str, OperatorProcess]) -> None:
-    policy, namespace, _, _ = settled(
-        realm, "Report", storage={"classes": ["inside"]}, network={"services": ["ClusterIP"]}, mode="Audit"
-    )
+def test_volumes_and_services_that_lead_outside_are_reported(realm: Realm) -> None:
+    policy, namespace, _, _ = settled(realm, "Report", mode="Audit")
     realm.create(
         {
             "apiVersion": "v1",
@@ -321,8 +378,7 @@ def test_volumes_and_services_that_lead_outside_are_reported(realm: Realm, at_wo
             },
         }
     )  # fmt: skip
-    at_work["now"].stop()
-    at_work["now"] = realm.operator("sweeps").until_leading()
+    policy.patch({"storage": {"classes": ["inside"]}, "network": {"services": ["ClusterIP"]}})
     eventually(lambda: policy.condition("Compliant")["reason"] == "DataPaths", what="the sweep finds both")
     message = policy.condition("Compliant")["message"]
     assert "ServiceNotAllowed" in message
