@@ -71,6 +71,7 @@ class Environment:
     port: int
     kubeconfig: str | None
     canary_seconds: float
+    webhook: str | None
     settings: Settings
 
     @classmethod
@@ -82,6 +83,7 @@ class Environment:
             port=int(variables.get("BAILIWICK_PORT", "8080")),
             kubeconfig=variables.get("KUBECONFIG"),
             canary_seconds=float(variables.get("BAILIWICK_CANARY_SECONDS", EVERY_SECONDS)),
+            webhook=variables.get("BAILIWICK_WEBHOOK") or None,
             settings=Settings(
                 gate_image=variables["BAILIWICK_GATE_IMAGE"],
                 monitoring_namespace=variables.get("BAILIWICK_MONITORING_NAMESPACE") or None,
@@ -142,6 +144,7 @@ class Operator:
         canary = CanaryLoop(
             world=world,
             chart=installed.chart,
+            webhook=self._environment.webhook,
             speaks={
                 # Without an observer: what it tries changes nothing, and has a metric of its own.
                 identity: Api(connection, guard=lease.check, acting_as=person)

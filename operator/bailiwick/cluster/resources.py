@@ -82,6 +82,7 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
 VALIDATING_POLICIES = _admission("validatingadmissionpolicies", "ValidatingAdmissionPolicy")
 VALIDATING_BINDINGS = _admission("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding")
 MUTATING_POLICIES = _admission("mutatingadmissionpolicies", "MutatingAdmissionPolicy")
+VALIDATING_WEBHOOKS = _admission("validatingwebhookconfigurations", "ValidatingWebhookConfiguration")
 MUTATING_BINDINGS = _admission("mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding")
 
 RESOURCES = tuple(value for value in list(globals().values()) if isinstance(value, Resource))

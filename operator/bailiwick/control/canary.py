@@ -58,6 +58,7 @@ def identities(namespace: str) -> Mapping[Identity, Person]:
 class CanaryLoop:
     """Tries one policy by name. ``speaks`` are ports that act as the canary; ``chart`` says what must be there.
 
+    ``webhook`` names the webhook configuration that must be there as well; None where there is none.
     ``tell`` is called with a policy's name when there is something new to tell about it.
     """
 
@@ -66,6 +67,7 @@ class CanaryLoop:
         *,
         world: World,
         chart: Callable[[], Chart | None],
+        webhook: str | None,
         speaks: Mapping[Identity, Api],
         tell: Callable[[str], None],
         observer: Observer,
@@ -74,6 +76,7 @@ class CanaryLoop:
     ) -> None:
         self._world = world
         self._chart = chart
+        self._webhook = webhook
         self._speaks = speaks
         self._tell = tell
         self._observer = observer
@@ -236,7 +239,18 @@ class CanaryLoop:
                 found.append(f"{what} is gone")
             elif not exact.same(live, wanted):
                 found.append(f"{what} is not as it must be")
-        return found
+        return found + self._webhook_faults()
+
+    def _webhook_faults(self) -> list[str]:
+        """It must be asked, and who does not reach it must be refused. Whom it is asked about is the chart's."""
+        if self._webhook is None:
+            return []
+        live = self._world.stores.webhooks.get(("", self._webhook))
+        what = f"{resources.VALIDATING_WEBHOOKS.kind} {self._webhook}"
+        if live is None or not live.get("webhooks"):
+            return [f"{what} is gone"]
+        closed = all(each.get("failurePolicy", "Fail") == "Fail" for each in live["webhooks"])
+        return [] if closed else [f"{what} does not fail closed"]
 
     def _needed(self, policy: CompiledPolicy, chart: Chart) -> Iterator[Raw]:
         """Policies and bindings that refuse. What pins is a convenience: without it more is refused, not less."""

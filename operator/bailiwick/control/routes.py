@@ -55,6 +55,7 @@ class Routes:
             id(stores.mutating_policies): self._in_tree,
             id(stores.validating_bindings): self._binding,
             id(stores.mutating_bindings): self._binding,
+            id(stores.webhooks): self._webhook,
             id(stores.models): self._model,
             id(stores.pods): self._pod,
             **{id(store): self._child for store in stores.children},
@@ -94,6 +95,10 @@ class Routes:
     def _in_tree(self, change: Change, priority: Priority) -> None:
         if change.key[1].startswith(PREFIX):
             self._queue.add(KEEPER, KEEPER, priority=priority)
+            self._queue.add_after(SPREAD, CANARY, SETTLE_SECONDS)
+
+    def _webhook(self, change: Change, _: Priority) -> None:
+        if change.key[1].startswith(PREFIX):
             self._queue.add_after(SPREAD, CANARY, SETTLE_SECONDS)
 
     def _everything(self, _: Change, priority: Priority) -> None:

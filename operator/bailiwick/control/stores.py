@@ -83,7 +83,7 @@ def _child(resource: Resource) -> Store:
 
 
 def _of_the_border(manifest: Raw) -> Raw:
-    """Policies and bindings of others are known by name alone."""
+    """Policies, bindings and webhooks of others are known by name alone."""
     return trim.child(manifest) if manifest["metadata"]["name"].startswith(PREFIX) else trim.labelled(manifest)
 
 
@@ -126,6 +126,7 @@ class Stores:
     mutating_policies: Store = field(default_factory=lambda: _border(resources.MUTATING_POLICIES))
     validating_bindings: Store = field(default_factory=lambda: _border(resources.VALIDATING_BINDINGS))
     mutating_bindings: Store = field(default_factory=lambda: _border(resources.MUTATING_BINDINGS))
+    webhooks: Store = field(default_factory=lambda: _border(resources.VALIDATING_WEBHOOKS))
 
     def __iter__(self) -> Iterator[Store]:
         return (getattr(self, name) for name in self.__slots__)
@@ -155,5 +156,5 @@ class Stores:
         """How often a store is replaced by a list."""
         waivers = (self.waivers, self.approvals)
         facts = (self.policies, self.jurisdictions, self.authorities, self.statements, self.nodes)
-        revocable = (*facts, *waivers, *self.border)
+        revocable = (*facts, *waivers, *self.border, self.webhooks)
         return OFTEN if store in revocable else SELDOM

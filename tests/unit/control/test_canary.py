@@ -116,6 +116,7 @@ class Scene:
         self.loop = CanaryLoop(
             world=world,
             chart=lambda: self.chart,
+            webhook="bailiwick-admission",
             speaks=dict.fromkeys(Identity, self.server),  # type: ignore[arg-type]
             tell=self.told.append,
             observer=self,
@@ -123,6 +124,7 @@ class Scene:
         )
         self.put("policies", "health", spec=SPEC, generation=3)
         self.put("namespaces", "clinic", labels={"data": "health", GOVERNED_LABEL: "true"})
+        self.webhook("Fail", "Fail")
         self.put("nodes", "abroad")
         self.put("nodes", "inside")
         self.put("territories", "health", spec={"nodes": {"inside": "DE"}})
@@ -134,9 +136,16 @@ class Scene:
                 self.put(store, spec=manifest["spec"], **manifest["metadata"])
 
     def put(self, store: str, name: str, *, spec: Any = None, happens: str = "MODIFIED", **metadata: Any) -> None:
+        self._happens(store, happens, {"spec": spec or {}}, name=name, **metadata)
+
+    def webhook(self, *failure_policies: str, happens: str = "MODIFIED") -> None:
+        webhooks = [{"failurePolicy": each} for each in failure_policies]
+        self._happens("webhooks", happens, {"webhooks": webhooks}, name="bailiwick-admission")
+
+    def _happens(self, store: str, happens: str, content: Raw, **metadata: Any) -> None:
         self._version += 1
-        head = {"name": name, "uid": name, "resourceVersion": str(self._version), "labels": {}, **metadata}
-        getattr(self.stores, store).apply_event(happens, {"metadata": head, "spec": spec or {}})
+        head = {"uid": metadata["name"], "resourceVersion": str(self._version), "labels": {}, **metadata}
+        getattr(self.stores, store).apply_event(happens, {"metadata": head, **content})
 
     def tried(self, policy: str, attempt: str, outcome: str) -> None:
         assert policy == "health"
@@ -229,6 +238,28 @@ async def test_what_no_attempt_needs_is_missed_too(scene: Scene, store: str, nam
     assert proof
     assert proof.outcome == "breached"
     assert said in proof.message
+
+
+@pytest.mark.parametrize(
+    ("left", "happens", "said"),
+    [
+        (("Fail", "Ignore"), "MODIFIED", "does not fail closed"),
+        ((), "MODIFIED", "is gone"),
+        (("Fail",), "DELETED", "is gone"),
+    ],
+    ids=["opened", "emptied", "deleted"],
+)
+async def test_a_webhook_that_is_not_asked_is_missed(
+    scene: Scene, left: tuple[str, ...], happens: str, said: str
+) -> None:
+    scene.webhook(*left, happens=happens)
+    await scene.loop.reconcile("health")
+    scene.seconds = 2
+    await scene.loop.reconcile("health")
+    proof = scene.loop.proof("health")
+    assert proof
+    assert proof.outcome == "breached"
+    assert f"ValidatingWebhookConfiguration bailiwick-admission {said}" in proof.message
 
 
 async def test_a_guard_that_the_chart_does_not_know_is_no_proof(scene: Scene) -> None:
