@@ -7,12 +7,12 @@ import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from heapq import nsmallest
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from bailiwick.cluster import resources
-from bailiwick.cluster.errors import ApiError, NotFound, Terminal, Transient
-from bailiwick.control.confirm import Witness, still_there
+from bailiwick.cluster.errors import ApiError
+from bailiwick.control import ladder
+from bailiwick.control.confirm import Witness
 from bailiwick.control.queue import Priority
 from bailiwick.control.routes import AUDIT, SWEEP, TERRITORY
 from bailiwick.control.stores import BY_GROUP, BY_NAMESPACE, BY_NODE, IN_QUARANTINE, MARKED
@@ -53,17 +53,12 @@ SETTLE_SECONDS = 1.0
 """Between finding a pod outside and the first step against it: what makes it lawful may be on its way to the stores."""
 DOUBT_SECONDS = 0.5
 """How soon a violation is looked at again that the API server does not confirm."""
-BLOCKED_SECONDS = 10.0
-"""How soon an eviction that a PodDisruptionBudget held up is tried again."""
 
 logger = logging.getLogger(__name__)
 
 
-class Observer(Protocol):
+class Observer(ladder.Observer, Protocol):
     """Told what the audit does."""
-
-    def stepped(self, policy: str, step: str, pods: int) -> None:
-        """A step was taken against so many pods, for a policy."""
 
     def swept(self, seconds: float) -> None:
         """Everything was judged."""
@@ -117,9 +112,9 @@ class AuditLoop:
         self._events = events
         self._queue = queue
         self._observer = observer
+        self._ladder = ladder.Ladder(world=world, api=api, writer=writer, events=events, queue=queue, observer=observer)
         self._clock = clock
         self._judged = judged
-        self._taken: dict[str, Step] = {}
         self._found: defaultdict[str, dict[str, Found]] = defaultdict(dict)
         self._others: tuple[Outside, ...] = ()
         self._unseen = "not looked at yet"
@@ -172,18 +167,16 @@ class AuditLoop:
                 "pod": pod,
                 "node": found.node,
                 "reason": str(verdict.reason),
-                "step": self._step(pod, found).word,
+                "step": self._ladder.last(self._pod(pod), found.uid).word,
                 "since": f"{found.since:%Y-%m-%dT%H:%M:%SZ}",
             }
             for pod, found, verdict in nsmallest(MOST_ENTRIES, found, key=lambda each: each[0])
         )
 
-    def _step(self, pod: str, found: Found) -> Step:
-        """The last step taken; of those before this process began, a quarantine is seen on the pod."""
-        namespace, _, name = pod.partition("/")
+    def _pod(self, shown: str) -> Pod | None:
+        namespace, _, name = shown.partition("/")
         raw = self._stores.pods.get((namespace, name))
-        cut_off = raw is not None and read_pod(raw).quarantined
-        return max(self._taken.get(found.uid, Step.REPORT), Step.QUARANTINE if cut_off else Step.REPORT)
+        return read_pod(raw) if raw else None
 
     # Judging
 
@@ -218,7 +211,7 @@ class AuditLoop:
             self._unseen = str(error)
         self._swept = {name: policy.spec for name, policy in policies.items()}
         self._observer.swept(self._clock() - begun)
-        self._forget()
+        self._ladder.forget_all_but({each.uid for known in self._found.values() for each in known.values()})
         for name in policies:
             self._queue.add(TERRITORY, name, priority=Priority.RESYNC)
         return SWEEP_SECONDS
@@ -245,7 +238,7 @@ class AuditLoop:
             first = before.seen if before and told_before else self._clock()
             known[name] = Found(pod.uid, pod.node, min(moments), first, verdicts)
             if not told_before and pod.since is None:
-                self._report(raw, violations)
+                self._ladder.report(raw, violations)
         return seen
 
     async def _judge_data_paths(self, policies: Mapping[str, CompiledPolicy], now: datetime) -> tuple[Outside, ...]:
@@ -281,11 +274,6 @@ class AuditLoop:
             self._events.post(raw, verdict.reason, verdict.message, action=Step.REPORT.word, warning=True)
         return [outside]
 
-    def _forget(self) -> None:
-        """What was done to pods that are gone, or inside again."""
-        outside = {found.uid for namespace in self._found.values() for found in namespace.values()}
-        self._taken = {uid: step for uid, step in self._taken.items() if uid in outside}
-
     def violations(self) -> Mapping[tuple[str, str], int]:
         """How much is outside at this moment, by policy and reason."""
         pods = (found for namespace in self._found.values() for found in namespace.values())
@@ -310,10 +298,10 @@ class AuditLoop:
         selectors: list[Raw] = []
         if any(each and each[0].step >= Step.QUARANTINE for each in plans.values()):
             await self._writer.apply(quarantine.network_policy(namespace))
-            selectors = await self._selectors(namespace)
+            selectors = await self._ladder.selectors(namespace)
         waits = await asyncio.gather(
             *(
-                self._treat(raw, pod, plans.get(name), selectors)
+                self._ladder.treat(raw, pod, plans.get(name), selectors)
                 for name, (raw, pod, _) in seen.items()
                 if name not in plans or plans[name]
             ),
@@ -373,117 +361,6 @@ class AuditLoop:
             acts = made is not None and not (unsure and made.step is Step.REPORT)
             plans |= {pod.name: (made, since) if made and acts else None for pod, _ in members}
         return plans, min(again, default=None)
-
-    async def _selectors(self, namespace: str) -> list[Raw]:
-        """By which labels the namespace's Services and NetworkPolicies find pods, as the API server says now."""
-        found: list[Raw] = [
-            {"matchLabels": chosen}
-            async for service in self._api.list(resources.SERVICES, namespace)
-            if (chosen := service["spec"].get("selector"))
-        ]
-        found += [
-            network_policy["spec"].get("podSelector") or {}
-            async for network_policy in self._api.list(resources.NETWORK_POLICIES, namespace)
-            if network_policy["metadata"]["name"] != quarantine.NETWORK_POLICY
-        ]
-        return found
-
-    async def _treat(
-        self, raw: Raw, pod: Pod, planned: tuple[Plan, datetime] | None, selectors: Sequence[Raw]
-    ) -> float | None:
-        """Take the step that is due against one pod, or take back what was done to one that is inside."""
-        try:
-            if planned is None:
-                await self._release(raw, pod)
-                return None
-            made, since = planned
-            if pod.mirror or not await self._mark(raw, made, since, selectors):
-                return None  # a kubelet runs a static pod from a file: nothing done to its mirror reaches it
-            if made.step is Step.EVICT and not pod.terminating and await still_there(self._api, pod):
-                return await self._evict(raw, pod, made)
-            if made.step is Step.DELETE and not pod.ends_in_time and await still_there(self._api, pod):
-                await self._api.delete(
-                    resources.PODS, pod.name, pod.namespace, uid=pod.uid, grace_seconds=pod.grace_seconds
-                )
-                self._tell(raw, made, "Deleted", f"deleted: past the deadline of policy {made.policy}")
-        except NotFound:
-            pass
-        return None
-
-    async def _mark(self, raw: Raw, made: Plan, since: datetime, selectors: Sequence[Raw]) -> bool:
-        """Write down the clock, and put the pod into quarantine. False when nothing more than a report is allowed."""
-        metadata = raw["metadata"]
-        if made.step is Step.REPORT:
-            await self._release(raw, read_pod(raw))
-            return False
-        if quarantine.enter(metadata, selectors, since, made.policy):
-            live = await still_there(self._api, read_pod(raw))
-            if live is None:
-                return False
-            patch = quarantine.enter(live["metadata"], selectors, since, made.policy)
-            await self._writer.metadata(resources.PODS, live, patch)
-            if metadata.get("labels", {}).get(quarantine.QUARANTINED) != "true":
-                note = f"cut off from the network and from its Services: it violates policy {made.policy}"
-                self._tell(raw, made, "Quarantined", note, step=Step.QUARANTINE)
-        return True
-
-    async def _evict(self, raw: Raw, pod: Pod, made: Plan) -> float | None:
-        eviction = {
-            "apiVersion": "policy/v1",
-            "kind": "Eviction",
-            "metadata": {"name": pod.name, "namespace": pod.namespace},
-            "deleteOptions": {"preconditions": {"uid": pod.uid}},
-        }
-        try:
-            await self._api.post_subresource(resources.PODS, pod.name, pod.namespace, "eviction", eviction)
-        except Transient as error:
-            if error.status != HTTPStatus.TOO_MANY_REQUESTS:
-                raise
-            self._events.post(raw, "EvictionBlocked", error.message, action=Step.EVICT.word, warning=True)
-            return BLOCKED_SECONDS
-        self._tell(raw, made, "Evicted", f"evicted: it violates policy {made.policy}")
-        return None
-
-    async def _release(self, raw: Raw, pod: Pod) -> None:
-        """Take back a quarantine, unless a policy that cannot be read may want it."""
-        policy = (raw["metadata"].get("annotations") or {}).get(quarantine.BY)
-        patch = quarantine.leave(raw["metadata"])
-        if not patch or len(self._world.policies()) < len(self._stores.policies):
-            return
-        try:
-            await self._writer.metadata(resources.PODS, raw, patch)
-        except Terminal as error:
-            if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
-                raise
-            logger.warning("pod %s/%s stays in quarantine: %s", pod.namespace, pod.name, error)
-            return
-        if pod.quarantined and policy:
-            self._events.post(raw, "Released", "out of quarantine: it violates no policy", action="Release")
-            self._observer.stepped(policy, "Release", 1)
-
-    # Telling
-
-    def _report(self, raw: Raw, violations: Sequence[Violation]) -> None:
-        metadata = raw["metadata"]
-        for violation in violations:
-            name, verdict = violation.policy.name, violation.verdict
-            action = last_step(violation.policy).word
-            self._events.post(raw, verdict.reason, verdict.message, action=action, warning=True)
-            self._post_on(name, verdict.reason, f"pod {metadata['namespace']}/{metadata['name']}: {verdict.message}")
-            self._observer.stepped(name, Step.REPORT.word, 1)
-
-    def _tell(self, raw: Raw, made: Plan, reason: str, note: str, *, step: Step | None = None) -> None:
-        metadata, taken = raw["metadata"], made.step if step is None else step
-        word = taken.word
-        self._taken[metadata["uid"]] = taken
-        self._queue.add_after(TERRITORY, made.policy, SETTLE_SECONDS)  # many pods at once are told at once
-        self._events.post(raw, reason, note, action=word, warning=True)
-        self._post_on(made.policy, reason, f"pod {metadata['namespace']}/{metadata['name']} {note}", action=word)
-        self._observer.stepped(made.policy, word, 1)
-
-    def _post_on(self, policy: str, reason: str, note: str, *, action: str = "Report") -> None:
-        if manifest := self._stores.policies.get(("", policy)):
-            self._events.post(manifest, reason, note, action=action, warning=True)
 
 
 def _differing(
