@@ -12,7 +12,7 @@ import pytest
 from bailiwick.residency.quarantine import BY, NETWORK_POLICY, QUARANTINED, SINCE
 from bailiwick.residency.quarantine import LABELS as TAKEN
 from e2e.client import ApiError, eventually
-from tests.apiserver.realm import IDENTITY, OURS, SYSTEM, Policy, Realm, fresh
+from tests.apiserver.realm import OURS, SYSTEM, Policy, Realm, fresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,10 +63,9 @@ def realm(cleared: Realm, shift: Shift) -> Iterator[Realm]:
 
 
 @pytest.fixture(scope="module")
-def forger(cleared: Realm) -> Iterator[Client]:
+def forger(cleared: Realm) -> Client:
     """Somebody with the operator's token: the only one whom the in-tree policies let through."""
-    with cleared.server.as_user(IDENTITY, ("system:masters",)) as client:
-        yield client
+    return cleared.forger
 
 
 def pod(realm: Realm, namespace: str, node: str, resident: str = "", /, **labels: str) -> str:

@@ -21,7 +21,6 @@ from e2e.client import documents, eventually
 from tests.apiserver.attempts import Scene, refusal
 from tests.apiserver.realm import (
     ADMISSION,
-    IDENTITY,
     MUTATING,
     OURS,
     POLICIES,
@@ -384,10 +383,9 @@ def test_without_the_chart_nothing_is_put_back_and_nothing_proved(scene: Scene, 
 
 
 @pytest.fixture(scope="module")
-def almighty(granted: Realm) -> Iterator[Any]:
+def almighty(granted: Realm) -> Any:
     """Somebody who became the operator: no policy stops them."""
-    with granted.server.as_user(IDENTITY, ("system:masters",)) as client:
-        yield client
+    return granted.forger
 
 
 def test_a_territory_that_is_gone_or_edited_is_written_anew(scene: Scene, rows: Rows, almighty: Any) -> None:

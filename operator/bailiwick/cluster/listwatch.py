@@ -29,6 +29,10 @@ class Observer(Protocol):
         """``outcome``: complete or failed. ``missed``: changes that no event had told so far."""
 
 
+SOON_SECONDS = 5.0
+"""From the first list of a store that others feed to the second: by then they watch."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """Which objects of a kind a store holds; all by default. Events that are fed to the store must have the same."""
@@ -87,7 +91,12 @@ class Feed:
         return version
 
     async def relist_every(self, seconds: float) -> None:
-        """Replace the store now and again, until cancelled: for a store that others feed with events."""
+        """Replace the store now and again, until cancelled: for a store that others feed with events.
+
+        The second list comes soon. What was deleted after the first one, before the others began to watch, is told by
+        no event.
+        """
+        wait = min(SOON_SECONDS, seconds)
         while True:
             try:
                 await self.relist()
@@ -97,7 +106,8 @@ class Feed:
                 await self._back_off()
             else:
                 self._failures = 0
-                await self._pace.sleep(self._pace.about(seconds))
+                await self._pace.sleep(self._pace.about(wait))
+                wait = seconds
 
     async def list_and_watch(self, on_change: Callable[[Change], None]) -> None:
         """Keep the store current until cancelled: list, watch from there, and after any error list again.

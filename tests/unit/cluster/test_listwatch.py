@@ -11,7 +11,7 @@ import pytest
 from bailiwick.cluster import trim
 from bailiwick.cluster.api import Api
 from bailiwick.cluster.errors import Transient
-from bailiwick.cluster.listwatch import Feed, Scope
+from bailiwick.cluster.listwatch import SOON_SECONDS, Feed, Scope
 from bailiwick.cluster.pace import Pace
 from bailiwick.cluster.resources import CONFIG_MAPS
 from bailiwick.cluster.store import Change, Store
@@ -239,18 +239,23 @@ async def test_a_store_that_others_feed_is_replaced_now_and_again() -> None:
         task = asyncio.create_task(feed.relist_every(60))
         await until(lambda: test.store.synced)
         assert test.told.lists == [["a", "b"]]
-        test.store.apply_event("MODIFIED", thing("a", 3))
-        test.cluster.items, test.cluster.version = [thing("a", 3)], 9
-        await time.pass_(59)
-        assert test.cluster.lists == 1
-        await time.pass_(2)
+        test.cluster.items, test.cluster.version = [thing("a", 1)], 5
+        await time.pass_(SOON_SECONDS * 1.3)
         await until(lambda: len(test.told.lists) == 2)
-        assert test.told.lists[1] == ["b"]
+        assert test.told.lists[1] == ["b"], "gone before anybody watched"
+        test.store.apply_event("MODIFIED", thing("a", 6))
+        test.store.apply_event("ADDED", thing("c", 7))
+        test.cluster.items, test.cluster.version = [thing("a", 6)], 9
+        await time.pass_(45)
+        assert test.cluster.lists == 2
+        await time.pass_(30)
+        await until(lambda: len(test.told.lists) == 3)
+        assert test.told.lists[2] == ["c"]
         test.cluster.refusals = [status(500, "InternalError", "etcd")]
         await time.pass_(60)
         await until(lambda: ("configmaps", "failed", 0) in test.told.observed)
         await time.pass_(1)
-        await until(lambda: len(test.told.lists) == 3)
+        await until(lambda: len(test.told.lists) == 4)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
