@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,8 @@ def test_every_refusal_begins_with_its_reason(file: Path) -> None:
     for validation in policy_in(file)["spec"].get("validations", ()):
         reason = validation["message"].partition(":")[0]
         assert reason.isalnum()
-        assert validation["messageExpression"].startswith(f"'{reason}: ")
+        said = re.sub(r"^[^']+ \? '' : ", "", validation["messageExpression"])  # worked out for what passes, too
+        assert said.startswith(f"'{reason}: ")
         assert validation["reason"] == "Forbidden"
         assert "\n" not in validation["messageExpression"], "a message of several lines is dropped by the API server"
 
