@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,4 +59,5 @@ def test_the_in_tree_policies_give_reasons_that_are_known_here() -> None:
     known = {f"{reason}: " for reason in Reason}
     for rule in validations:
         assert any(rule["message"].startswith(reason) for reason in known), rule["message"]
-        assert any(rule["messageExpression"].startswith(f"'{reason}") for reason in known), rule["messageExpression"]
+        said = re.sub(r"^[^']+ \? '' : ", "", rule["messageExpression"])  # worked out for what passes, too
+        assert any(said.startswith(f"'{reason}") for reason in known), said
