@@ -14,7 +14,6 @@ import statistics
 import sys
 import time
 import urllib.request
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from bailiwick.cluster import resources
 from bailiwick.cluster.api import Api
 from bailiwick.cluster.connection import Connection
 from bailiwick.residency.quarantine import QUARANTINED
+from e2e.bench.border import statement
 from e2e.bench.models import Process, running
 from e2e.client import eventually
 from e2e.cluster.apiserver import ApiServer
@@ -89,18 +89,6 @@ async def create(kubeconfig: Path, pods: int, nodes: int) -> None:
 def node(number: int) -> Manifest:
     """A node that nobody runs."""
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"n{number}"}}
-
-
-def statement(number: int) -> Manifest:
-    """Somebody says that the node stands in Germany."""
-    now = datetime.now(UTC)
-    spec = {
-        "node": {"name": f"n{number}"},
-        "place": {"jurisdiction": "DE"},
-        "issuedAt": f"{now - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}",
-        "expiresAt": f"{now + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}",
-    }
-    return {"apiVersion": OURS, "kind": "NodeStatement", "metadata": {"name": f"n{number}"}, "spec": spec}
 
 
 def manifests(pods: int, nodes: int) -> Iterator[Manifest]:

@@ -14,8 +14,6 @@ from bailiwick.cluster.drift import adopt_fields
 from bailiwick.cluster.errors import Conflict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bailiwick.cluster.api import Api, Raw
     from bailiwick.cluster.resources import Resource
 
@@ -102,9 +100,9 @@ def _unmoved(live: Raw) -> Raw:
 def _bare(value: Any) -> Any:
     """A value without what is as good as absent: nothing, and what the API server adds by itself."""
     if isinstance(value, dict):
-        return {key: bare for key, each in value.items() if not _absent(bare := _bare(each), key, _DEFAULTS)}
+        return {key: bare for key, each in value.items() if not _absent(bare := _bare(each), key)}
     return [_bare(each) for each in value] if isinstance(value, list) else value
 
 
-def _absent(value: Any, key: str, defaults: Mapping[str, str]) -> bool:
-    return value is None or value in ({}, []) or value == defaults.get(key)
+def _absent(value: Any, key: str) -> bool:
+    return value is None or value in ({}, []) or value == _DEFAULTS.get(key)
