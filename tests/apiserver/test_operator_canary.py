@@ -148,21 +148,13 @@ def test_it_is_no_flood(operator: OperatorProcess, governed: Policy) -> None:
 def test_the_canary_changes_nothing_for_whoever_becomes_it(
     realm: Realm, granted: Realm, user: str, groups: tuple[str, ...]
 ) -> None:
-    canary = granted.client.impersonate(user, groups)
-    space = realm.namespace()
-    container = {"name": "c", "image": "registry.example/c"}
-    pod: Manifest = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": fresh("p"), "namespace": space},
-        "spec": {"containers": [container]},
-    }
-    node: Manifest = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "bailiwick-canary"}}
-    wish = pod if user == CANARY else node
-    with canary:
-        assert canary.create(wish, dry_run=True)
+    space: Manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": realm.namespace()}}
+    node: Manifest = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": KUBELET.removeprefix("system:node:")}}
+    wish = space if user == CANARY else node
+    with granted.client.impersonate(user, groups) as canary:
+        assert canary.apply(wish, dry_run=True)
         with pytest.raises(ApiError, match="'bailiwick-canary' denied request: DryRunOnly: "):
-            canary.create(wish)
+            canary.apply(wish)
 
 
 def test_the_operator_may_ask_as_nobody_else(realm: Realm, granted: Realm) -> None:
