@@ -121,16 +121,17 @@ def test_affinity_for_abroad_alone_never_runs(ground: Ground, health: Governed) 
     eventually(unschedulable, what="the scheduler gives up")
 
 
-def test_two_policies_on_one_namespace_must_both_agree(ground: Ground, unpinned: Governed) -> None:
-    wide = ground.govern(pin=False, namespace=unpinned.namespace, nodes={ground.inside: "DE", ground.abroad: "US"})
-    both = unpinned.selector | wide.selector
-    with refused(PODS, "WrongPlace", pods_of(unpinned)):
-        ground.editor.create(pod(unpinned.namespace, nodeName=ground.abroad, nodeSelector=both), dry_run=True)
+def test_two_policies_on_one_namespace_must_both_agree(ground: Ground) -> None:
+    narrow = ground.govern(pin=False)
+    wide = ground.govern(pin=False, namespace=narrow.namespace, nodes={ground.inside: "DE", ground.abroad: "US"})
+    both = narrow.selector | wide.selector
+    with refused(PODS, "WrongPlace", pods_of(narrow)):
+        ground.editor.create(pod(narrow.namespace, nodeName=ground.abroad, nodeSelector=both), dry_run=True)
     with refused(PODS, "NotPinned", pods_of(wide)):
-        ground.editor.create(pod(unpinned.namespace, nodeSelector=unpinned.selector), dry_run=True)
-    with refused(PODS, "NotPinned", pods_of(unpinned)):
-        ground.editor.create(pod(unpinned.namespace, nodeSelector=wide.selector), dry_run=True)
-    ground.editor.create(pod(unpinned.namespace, nodeName=ground.inside, nodeSelector=both), dry_run=True)
+        ground.editor.create(pod(narrow.namespace, nodeSelector=narrow.selector), dry_run=True)
+    with refused(PODS, "NotPinned", pods_of(narrow)):
+        ground.editor.create(pod(narrow.namespace, nodeSelector=wide.selector), dry_run=True)
+    ground.editor.create(pod(narrow.namespace, nodeName=ground.inside, nodeSelector=both), dry_run=True)
 
 
 def test_a_territory_that_selects_nothing_admits_nothing(ground: Ground) -> None:
