@@ -32,6 +32,23 @@ class EngineName(StrEnum):
     EXTERNAL = "external"
 
 
+Confidence = Literal["Verified", "Documented", "Reported", "Unchecked"]
+"""How far to trust a figure: checked by us, the vendor's word, others' word, or nobody's."""
+
+
+class FigureSource(Part):
+    """Where some of the class's figures come from."""
+
+    figure: Literal[
+        "Resources", "NodeSelector", "DeviceClasses", "Memory", "Bandwidth", "ThermalDesignPower", "DevicesPerNode",
+        "Engines", "PowerMetric",
+    ] = Field(description="The field that it speaks of.")  # fmt: skip
+    source: str = Field(min_length=1, max_length=2048, description="Who says so: a document or URI.")
+    confidence: Confidence = Field(
+        description="How far to trust it: Verified by us, Documented by the vendor, Reported by others, or Unchecked."
+    )
+
+
 class Origin(Part):
     """Countries, and how we know."""
 
@@ -39,7 +56,7 @@ class Origin(Part):
         min_length=1, max_length=8, description="Countries; when there are several, all of them must be inside."
     )
     source: str = Field(min_length=1, max_length=2048, description="Who says so: a document or URI.")
-    confidence: Literal["Verified", "Documented", "Reported", "Unchecked"] = Field(
+    confidence: Confidence = Field(
         description="How far to trust it: Verified by us, Documented by the vendor, Reported by others, or Unchecked."
     )
 
@@ -127,6 +144,14 @@ class AcceleratorClassSpec(Part):
     memory: Quantity | None = Field(default=None, description="Memory per device, such as 80Gi.")
     bandwidth: Quantity | None = Field(default=None, description="Memory bandwidth per device in bytes per second.")
     thermal_design_power: int | None = Field(default=None, ge=0, le=100000, description="Watts per device.")
+    devices_per_node: int | None = Field(
+        default=None, ge=1, le=1024, description="Devices of one node that work on one replica together."
+    )
+    sources: Annotated[tuple[FigureSource, ...], list_map("figure")] = Field(
+        default=(),
+        max_length=16,
+        description="Where the figures come from. One that is not listed is yours, and nobody checked it.",
+    )
     provenance: Provenance = Field(default_factory=Provenance, description="Where it comes from.")
     engines: Annotated[tuple[ServingEngine, ...], list_map("name")] = Field(
         default=(), max_length=8, description="Engines that serve on it."

@@ -82,6 +82,12 @@ class Reason(StrEnum):
     UNSUPPORTED_SOURCE = "UnsupportedSource"
     UNSUPPORTED_FEATURE = "UnsupportedFeature"
     FORBIDDEN_ARGUMENT = "ForbiddenArgument"
+    # Why nobody can say what a model needs.
+    UNKNOWN_ARCHITECTURE = "UnknownArchitecture"
+    UNKNOWN_QUANTIZATION = "UnknownQuantization"
+    MALFORMED_WEIGHTS = "MalformedWeights"
+    MISSING_FIGURE = "MissingFigure"
+    DOES_NOT_FIT = "DoesNotFit"
 
 
 @dataclass(frozen=True, slots=True)
