@@ -10,15 +10,15 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import yaml
-from pydantic import ValidationError
 
 from bailiwick.api.authority import Authority
 from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.api.nodestatement import NodeStatement
-from bailiwick.api.resource import API_VERSION, Assurance, Resource
+from bailiwick.api.resource import Assurance
+from bailiwick.cli.manifests import UnusableError, content, every, manifests, read
 from bailiwick.evidence.dsse import EvidenceError, private_key
 from bailiwick.evidence.statements import Authorities, sign
 from bailiwick.residency.dimensions import Dimension
@@ -28,15 +28,9 @@ from bailiwick.residency.nodes import Node, read_node
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Sequence
-
-R = TypeVar("R", bound=Resource)
+    from collections.abc import Iterable
 
 COUNTS, DOES_NOT_COUNT, UNUSABLE = 0, 1, 2
-
-
-class _UnusableError(Exception):
-    """What was given cannot be used; the message is for whoever gave it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,34 +59,34 @@ def main(arguments: argparse.Namespace) -> int:
     """Do what was asked; returns the exit code."""
     try:
         code: int = arguments.action(arguments)
-    except (_UnusableError, EvidenceError) as error:
+    except (UnusableError, EvidenceError) as error:
         sys.stderr.write(f"bailiwick statement: {error}\n")
         return UNUSABLE
     return code
 
 
 def _sign(arguments: argparse.Namespace) -> int:
-    (raw,) = _manifests(arguments.statement, "NodeStatement", only=1)
+    (raw,) = manifests(arguments.statement, "NodeStatement", only=1)
     spec = dict(raw.get("spec") or {})
     authority = arguments.authority or spec.get("authority")
     if not authority:
-        raise _UnusableError(f"{arguments.statement} names no Authority; give --authority NAME, or spec.authority")
+        raise UnusableError(f"{arguments.statement} names no Authority; give --authority NAME, or spec.authority")
     facts = {key: value for key, value in spec.items() if key not in {"authority", "envelope"}}
-    unsigned = _read(NodeStatement, {**raw, "spec": facts}, arguments.statement)
-    envelope = sign(unsigned.spec, private_key(_bytes(arguments.key)), keyid=arguments.keyid)
+    unsigned = read(NodeStatement, {**raw, "spec": facts}, arguments.statement)
+    envelope = sign(unsigned.spec, private_key(content(arguments.key)), keyid=arguments.keyid)
     written = envelope.model_dump(by_alias=True, mode="json")
     signed = {**raw, "spec": {**facts, "authority": authority, "envelope": written}}
-    _read(NodeStatement, signed, arguments.statement)
+    read(NodeStatement, signed, arguments.statement)
     yaml.safe_dump(signed, sys.stdout, sort_keys=False, allow_unicode=True, width=120)
     return COUNTS
 
 
 def _verify(arguments: argparse.Namespace) -> int:
     now = datetime.now(UTC)
-    (raw,) = _manifests(arguments.statement, "NodeStatement", only=1)
-    statement = _read(NodeStatement, raw, arguments.statement)
+    (raw,) = manifests(arguments.statement, "NodeStatement", only=1)
+    statement = read(NodeStatement, raw, arguments.statement)
     authorities = Authorities.of(
-        _all(Authority, [arguments.authority]), Atlas(_all(Jurisdiction, arguments.jurisdictions))
+        every(Authority, [arguments.authority]), Atlas(every(Jurisdiction, arguments.jurisdictions))
     )
     if statement.spec.envelope is None:
         return _tell([f"NodeStatement {statement.metadata.name} is not signed, so it is Declared"], counts=False)
@@ -138,50 +132,5 @@ def _fitting(statement: NodeStatement) -> Node:
 
 
 def _node(path: Path) -> Node:
-    (raw,) = _manifests(path, "Node", only=1, api_version="v1")
+    (raw,) = manifests(path, "Node", only=1, api_version="v1")
     return read_node(raw)
-
-
-def _all(kind: type[R], paths: Sequence[Path]) -> list[R]:
-    return [_read(kind, raw, path) for path in paths for raw in _manifests(path, kind.__name__)]
-
-
-def _read(kind: type[R], raw: dict[str, Any], path: Path) -> R:
-    try:
-        return kind.read(raw)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        wrong = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'spec'}: {each['msg']}" for each in found)
-        raise _UnusableError(f"{path} is no {kind.__name__} that a cluster would take: {wrong}") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """Times stay text, as for a cluster: read and written again, they would no longer be in its notation."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _manifests(path: Path, kind: str, *, only: int = 0, api_version: str = API_VERSION) -> list[dict[str, Any]]:
-    """The objects of a kind in a file."""
-    try:
-        documents = [each for each in yaml.load_all(_bytes(path), _Loader) if each is not None]
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise _UnusableError(f"{path} is not YAML") from None
-    expected = (api_version, kind)
-    found = [
-        each for each in documents if isinstance(each, dict) and (each.get("apiVersion"), each.get("kind")) == expected
-    ]
-    if not found or (only and len(found) != only):
-        raise _UnusableError(f"{path} holds {len(found)} objects {kind} ({api_version}); give {only or 'some'}")
-    return found
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _UnusableError(f"{path} cannot be read: {error.strerror}") from None

@@ -65,7 +65,7 @@ FAMILIES: Mapping[str, Family] = {
     "deepseek_v3": Family(attention="latent", experts=True),
     "axk1": Family(attention="latent", experts=True),
     "AXK1": Family(attention="latent", experts=True),
-    "param2moe": Family(experts=True),
+    "param2moe": Family(experts=True, tied=True),
     "falcon_h1": Family(mamba=True),
 }
 WRAPPERS = frozenset({"mistral3", "gemma3", "llava", "llava_next"})

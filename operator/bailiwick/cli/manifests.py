@@ -1,0 +1,68 @@
+"""Manifests in files, read as a cluster would read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from bailiwick.api.resource import API_VERSION, Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+R = TypeVar("R", bound=Resource)
+
+
+class UnusableError(Exception):
+    """What was given cannot be used; the message is for whoever gave it."""
+
+
+def every(kind: type[R], paths: Sequence[Path]) -> list[R]:
+    """All objects of a kind in several files. Raises UnusableError."""
+    return [read(kind, raw, path) for path in paths for raw in manifests(path, kind.__name__)]
+
+
+def read(kind: type[R], raw: dict[str, Any], path: Path) -> R:
+    """One object of a kind. Raises UnusableError with every field that is wrong."""
+    try:
+        return kind.read(raw)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'spec'}: {each['msg']}" for each in found)
+        raise UnusableError(f"{path} is no {kind.__name__} that a cluster would take: {wrong}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Times stay text, as for a cluster: read and written again, they would no longer be in its notation."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def manifests(path: Path, kind: str, *, only: int = 0, api_version: str = API_VERSION) -> list[dict[str, Any]]:
+    """The objects of a kind in a file, ``only`` so many. Raises UnusableError."""
+    try:
+        documents = [each for each in yaml.load_all(content(path), _Loader) if each is not None]
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise UnusableError(f"{path} is not YAML") from None
+    expected = (api_version, kind)
+    found = [
+        each for each in documents if isinstance(each, dict) and (each.get("apiVersion"), each.get("kind")) == expected
+    ]
+    if not found or (only and len(found) != only):
+        raise UnusableError(f"{path} holds {len(found)} objects {kind} ({api_version}); give {only or 'some'}")
+    return found
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a file. Raises UnusableError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnusableError(f"{path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,267 @@
+"""`bailiwick plan`: how many devices a model needs, and on which class. Needs files, and no cluster and no network.
+
+Exit codes: 0 when it fits, 1 when it does not or nobody can tell, 2 when something given cannot be used.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bailiwick.api.acceleratorclass import AcceleratorClass
+from bailiwick.api.sovereignmodel import SovereignModel
+from bailiwick.cli.manifests import UnusableError, every, manifests, read
+from bailiwick.cli.modelfiles import read_config, read_folder, read_tensors
+from bailiwick.residency.verdict import Problem
+from bailiwick.workload.sizing.choice import Choice, Offer, Variant, Wish, choose
+from bailiwick.workload.sizing.families import read_architecture
+from bailiwick.workload.sizing.fit import Model, Request
+from bailiwick.workload.sizing.refusals import UnsizableError
+from bailiwick.workload.sizing.spread import Spread
+from bailiwick.workload.sizing.weights import weigh
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bailiwick.workload.sizing.fit import Sizing
+    from bailiwick.workload.sizing.safetensors import Tensor
+
+CATALOGUE = Path(__file__).parents[3] / "charts/bailiwick/acceleratorclasses"
+FITS, DOES_NOT_FIT, UNUSABLE = 0, 1, 2
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_STEP = 1024
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line below `bailiwick plan`."""
+    parser.add_argument("manifest", type=Path, metavar="FILE", help="manifest of a SovereignModel")
+    parser.add_argument("--model", type=Path, help="folder with config.json and the safetensors files")
+    parser.add_argument("--config", type=Path, help="config.json, where there is no folder")
+    parser.add_argument(
+        "--headers",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="safetensors files, or only the beginnings with their headers",
+    )
+    parser.add_argument("--index", type=Path, help="model.safetensors.index.json of these files")
+    parser.add_argument(
+        "--variant", action="append", default=[], metavar="NAME=FOLDER",
+        help="a further variant of the model, such as a quantized one; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--quality", action="append", default=[], metavar="NAME=NUMBER",
+        help="declared quality of a variant; the first one is called by the name of the model",
+    )  # fmt: skip
+    parser.add_argument(
+        "--joules", action="append", default=[], metavar="CLASS/NAME=NUMBER",
+        help="measured joules per generated token of a variant on a class",
+    )  # fmt: skip
+    parser.add_argument(
+        "--classes", type=Path, action="append", default=[],
+        help="file or folder with AcceleratorClasses; may be repeated (default: the catalogue of the chart)",
+    )  # fmt: skip
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="how the plan is written")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Plan and print; returns the exit code."""
+    try:
+        model = _manifest(arguments.manifest)
+        outcome = _plan(model, arguments)
+    except UnusableError as error:
+        sys.stderr.write(f"bailiwick plan: {error}\n")
+        return UNUSABLE
+    except UnsizableError as error:
+        outcome = error.problem
+    write = _as_json if arguments.output == "json" else _as_text
+    sys.stdout.writelines(f"{line}\n" for line in write(model, outcome))
+    return DOES_NOT_FIT if isinstance(outcome, Problem) else FITS
+
+
+def _manifest(path: Path) -> SovereignModel:
+    (raw,) = manifests(path, "SovereignModel", only=1)
+    return read(SovereignModel, raw, path)
+
+
+def _plan(model: SovereignModel, arguments: argparse.Namespace) -> Choice | Problem:
+    name = model.spec.model.name
+    request = _request(model)
+    folders = dict(_pair(text, "--variant") for text in arguments.variant)
+    qualities = {
+        key: _number(value, "--quality") for key, value in (_pair(text, "--quality") for text in arguments.quality)
+    }
+    if unknown := sorted(qualities.keys() - {name, *folders}):
+        raise UnusableError(
+            f"--quality names {', '.join(unknown)}, which is no variant; variants: {name}, {list(folders)}"
+        )
+    files = [(name, *_files(arguments)), *((key, *read_folder(Path(folder))) for key, folder in folders.items())]
+    variants = [
+        Variant(model=_measured(key, config, tensors, request), quality=qualities.get(key))
+        for key, config, tensors in files
+    ]
+    joules = {
+        _class_and_variant(key): _number(value, "--joules")
+        for key, value in (_pair(text, "--joules") for text in arguments.joules)
+    }
+    return choose(
+        variants,
+        list(_offers(model, _classes(arguments.classes))),
+        Wish(request=request, objective=model.spec.objective, joules=joules),
+    )
+
+
+def _files(arguments: argparse.Namespace) -> tuple[Mapping[str, Any], tuple[Tensor, ...] | None]:
+    if arguments.model and not arguments.config:
+        return read_folder(arguments.model)
+    if not arguments.config or arguments.model:
+        raise UnusableError("say what the model is made of: give either --model FOLDER, or --config config.json")
+    headers = arguments.headers
+    return read_config(arguments.config), read_tensors(headers, arguments.index) if headers else None
+
+
+def _measured(name: str, config: Mapping[str, Any], tensors: Sequence[Tensor] | None, request: Request) -> Model:
+    architecture = read_architecture(config)
+    weights = weigh(architecture, tensors, asked_quantization=request.quantization)
+    return Model(name=name, architecture=architecture, weights=weights)
+
+
+def _request(model: SovereignModel) -> Request:
+    spec = model.spec
+    if spec.adapters:
+        raise UnusableError(
+            "the memory of adapters is not counted; leave spec.adapters out, and keep some of the memory free for them"
+        )
+    asked = spec.accelerators.per_replica
+    spread = spec.parallelism
+    return Request(
+        length=spec.context.max_length,
+        sequences=spec.context.max_sequences or 1,
+        kv_type=spec.context.kv_cache_type or "auto",
+        quantization=spec.context.quantization,
+        devices=asked if isinstance(asked, int) else None,
+        spread=Spread(tensor=spread.tensor, pipeline=spread.pipeline, data=spread.data, expert=spread.expert)
+        if spread
+        else None,
+        arguments=spec.engine.arguments,
+    )
+
+
+def _classes(paths: Sequence[Path]) -> Mapping[str, AcceleratorClass]:
+    found: list[Path] = []
+    for path in paths or [CATALOGUE]:
+        found.extend(sorted(path.glob("*.yaml")) if path.is_dir() else [path])
+    if not paths and not found:
+        raise UnusableError("the chart's catalogue is not beside this program; give --classes FILE-OR-FOLDER")
+    return {each.metadata.name: each for each in every(AcceleratorClass, found)}
+
+
+def _offers(model: SovereignModel, classes: Mapping[str, AcceleratorClass]) -> Iterator[Offer]:
+    asked, engine = model.spec.accelerators.classes, model.spec.engine.name
+    if unknown := [name for name in asked if name not in classes]:
+        there = ", ".join(sorted(classes))
+        raise UnusableError(
+            f"spec.accelerators.classes names {', '.join(unknown)}, and there is no such class; give --classes with "
+            f"it, or name some of: {there}"
+        )
+    for accelerator in (classes[name] for name in asked):
+        yield from (
+            Offer(accelerator=accelerator, serving=each) for each in accelerator.spec.engines if each.name is engine
+        )
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, equals, value = text.rpartition("=")
+    if not equals or not name or not value:
+        raise UnusableError(f"{option} {text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _class_and_variant(text: str) -> tuple[str, str]:
+    accelerator, slash, variant = text.partition("/")
+    if not slash or not accelerator or not variant:
+        raise UnusableError(f"--joules {text!r} is not CLASS/NAME")
+    return accelerator, variant
+
+
+def _number(text: str, option: str) -> Fraction:
+    try:
+        number = Fraction(text) if len(text) <= 32 else Fraction(0)  # noqa: PLR2004 - longer than any measurement
+    except (ValueError, ZeroDivisionError):
+        number = Fraction(0)
+    if number <= 0:
+        raise UnusableError(f"{option} {text[:40]!r} is no positive number")
+    return number
+
+
+def _as_json(model: SovereignModel, outcome: Choice | Problem) -> Iterator[str]:
+    told: dict[str, Any] = {"model": model.spec.model.name, "objective": model.spec.objective}
+    if isinstance(outcome, Problem):
+        told |= {"fits": False, "reason": outcome.reason, "message": outcome.message}
+    else:
+        told |= {"fits": True, "variant": outcome.variant, "why": outcome.reason, **_figures(outcome.sizing)}
+        told["refused"] = [{"reason": each.reason, "message": each.message} for each in outcome.refused]
+    yield json.dumps(told, indent=2)
+
+
+def _figures(sizing: Sizing) -> Mapping[str, Any]:
+    device, spread = sizing.device, sizing.spread
+    return {
+        "acceleratorClass": sizing.accelerator,
+        "resource": sizing.resource,
+        "devicesPerReplica": sizing.devices,
+        "nodesPerReplica": sizing.nodes,
+        "parallelism": {
+            "tensor": spread.tensor, "pipeline": spread.pipeline, "data": spread.data, "expert": spread.expert,
+        },
+        "weightBytes": sizing.weights,
+        "kvCacheBytes": sizing.kv_cache,
+        "kvCacheType": sizing.kv_type,
+        "tokenBytes": sizing.token_bytes,
+        "sequenceBytes": sizing.sequence_bytes,
+        "context": {"maxLength": sizing.length, "maxSequences": sizing.sequences, "longestThatFits": sizing.longest},
+        "fullestDevice": {
+            "usableBytes": device.usable,
+            "weightBytes": device.weights,
+            "overheadBytes": device.overhead,
+            "kvCacheBytes": device.kv_cache,
+        },
+        "notes": list(sizing.notes),
+    }  # fmt: skip
+
+
+def _as_text(model: SovereignModel, outcome: Choice | Problem) -> Iterator[str]:
+    if isinstance(outcome, Problem):
+        yield f"{model.spec.model.name}: {outcome}"
+        return
+    sizing, device = outcome.sizing, outcome.sizing.device
+    devices = f"{sizing.devices} x {sizing.resource or 'device'}" if sizing.devices else "plain CPU"
+    several = f"{sizing.sequences} sequences of " if sizing.sequences > 1 else ""
+    yield f"{outcome.variant} on {sizing.accelerator}"
+    yield f"  devices      {devices} on {sizing.nodes} node{'s' if sizing.nodes > 1 else ''}"
+    yield f"  parallelism  {sizing.spread}"
+    yield f"  weights      {_size(sizing.weights)}"
+    yield (
+        f"  KV cache     {_size(sizing.kv_cache)} ({sizing.kv_type}); {_size(sizing.token_bytes)} for a token, "
+        f"{_size(sizing.sequence_bytes)} for a sequence"
+    )
+    yield f"  context      {several}{sizing.length} tokens; at most {sizing.longest} fit"
+    yield (
+        f"  per device   {_size(device.usable)} usable: {_size(device.weights)} weights, "
+        f"{_size(device.overhead)} engine, {_size(device.kv_cache)} KV cache"
+    )
+    yield f"  why          {outcome.reason}"
+    yield from (f"  note         {note}" for note in sizing.notes)
+    yield from (f"  not          {problem}" for problem in outcome.refused)
+
+
+def _size(amount: int) -> str:
+    """Bytes for people; each step is 1024."""
+    number, unit = float(amount), 0
+    while number >= _STEP and unit < len(_UNITS) - 1:
+        number, unit = number / _STEP, unit + 1
+    return f"{number:.1f} {_UNITS[unit]}" if unit else f"{amount} B"
