@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +154,18 @@ def test_the_class_of_plain_cpus_is_rendered_as_it_stands_but_for_its_image(helm
     engines = of_kind(helm.template(acceleratorClasses=values), "AcceleratorClass")["cpu"]["spec"]["engines"]
     assert [engine["image"] for engine in engines] == [f"registry.example/vllm@{DIGEST}"]
     assert of_kind(helm.template(acceleratorClasses={"cpu": {"install": False}}), "AcceleratorClass") == {}
+
+
+def test_families_of_the_catalogue_are_rendered_as_they_stand_but_for_the_registry(helm: Helm) -> None:
+    files = sorted(path for path in (CHART / "acceleratorclasses").glob("*.yaml") if path.stem != "cpu")
+    values = {"cpu": {"install": False}, "families": [path.stem for path in files], "registry": "mirror.example/ai"}
+    rendered = of_kind(helm.template(acceleratorClasses=values), "AcceleratorClass")
+    expected = {document["metadata"]["name"]: document["spec"] for path in files for document in documents(path)}
+    moved = json.loads(json.dumps(expected).replace("registry.example/", "mirror.example/ai/"))
+    assert {name: each["spec"] for name, each in rendered.items()} == moved
+    assert set(of_kind(helm.template(), "AcceleratorClass")) == {"cpu"}
+    with pytest.raises(HelmError, match="families"):
+        helm.template(acceleratorClasses={"families": ["abacus"]})
 
 
 def test_a_digest_is_what_counts(helm: Helm) -> None:

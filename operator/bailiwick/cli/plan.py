@@ -221,6 +221,7 @@ def _figures(sizing: Sizing) -> Mapping[str, Any]:
         "weightBytes": sizing.weights,
         "kvCacheBytes": sizing.kv_cache,
         "kvCacheType": sizing.kv_type,
+        "kvCacheTokens": sizing.tokens,
         "tokenBytes": sizing.token_bytes,
         "sequenceBytes": sizing.sequence_bytes,
         "context": {"maxLength": sizing.length, "maxSequences": sizing.sequences, "longestThatFits": sizing.longest},
@@ -246,8 +247,8 @@ def _as_text(model: SovereignModel, outcome: Choice | Problem) -> Iterator[str]:
     yield f"  parallelism  {sizing.spread}"
     yield f"  weights      {_size(sizing.weights)}"
     yield (
-        f"  KV cache     {_size(sizing.kv_cache)} ({sizing.kv_type}); {_size(sizing.token_bytes)} for a token, "
-        f"{_size(sizing.sequence_bytes)} for a sequence"
+        f"  KV cache     {_size(sizing.kv_cache)} ({sizing.kv_type}), {sizing.tokens} tokens; "
+        f"{_size(sizing.token_bytes)} for a token, {_size(sizing.sequence_bytes)} for a sequence"
     )
     yield f"  context      {several}{sizing.length} tokens; at most {sizing.longest} fit"
     yield (

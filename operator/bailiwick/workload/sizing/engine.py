@@ -30,6 +30,10 @@ STEP_TOKENS_ON_DEVICES = 16384
 STEP_TOKENS_ON_CPU = 2048
 """Tokens of one step (`--max-num-batched-tokens`): the largest of vLLM's defaults for devices of any size, so that a
 larger device never seems to hold less. Source: vLLM 0.32, `EngineArgs.get_batch_defaults`."""
+BLOCK_ON_DEVICES = 16
+BLOCK_ON_CPU = 128
+LATENT_BLOCK_ON_CPU = 16
+"""Tokens of a block of the cache (`--block-size`), as vLLM 0.32 chose them when it was run on a CPU."""
 DEVICE_OVERHEAD = 2 * GIB
 """Bytes on each device for the runtime's context, collectives and captured graphs: 1 to 3 GiB are usual. Unchecked."""
 CPU_OVERHEAD = 3 * GIB // 2
@@ -38,7 +42,6 @@ CPU_OVERHEAD = 3 * GIB // 2
 _UNCOUNTED = {
     "cpu-offload-gb": "weights on the host",
     "speculative-config": "a second model",
-    "block-size": "blocks of another size",
     "mamba-cache-dtype": "states of another type",
     "mamba-ssm-cache-dtype": "states of another type",
     "mamba-block-size": "blocks of another size",
@@ -66,6 +69,8 @@ class Room:
     overhead: int
     kv_bytes: int | None
     step_tokens: int
+    block: int
+    latent_block: int
     per_node: int | None
     kv_type: str | None
     plain_cpu: bool
@@ -106,9 +111,11 @@ def room(accelerator: AcceleratorClass, serving: ServingEngine, arguments: Seque
         usable=int(amount(memory) * share),
         overhead=CPU_OVERHEAD if plain_cpu else DEVICE_OVERHEAD,
         kv_bytes=_number("kv-cache-memory-bytes", kv_bytes) if kv_bytes is not None else None,
-        step_tokens=_number("max-num-batched-tokens", options["max-num-batched-tokens"])
-        if "max-num-batched-tokens" in options
-        else (STEP_TOKENS_ON_CPU if plain_cpu else STEP_TOKENS_ON_DEVICES),
+        step_tokens=_given(
+            options, "max-num-batched-tokens", STEP_TOKENS_ON_CPU if plain_cpu else STEP_TOKENS_ON_DEVICES
+        ),
+        block=_given(options, "block-size", BLOCK_ON_CPU if plain_cpu else BLOCK_ON_DEVICES),
+        latent_block=_given(options, "block-size", LATENT_BLOCK_ON_CPU if plain_cpu else BLOCK_ON_DEVICES),
         per_node=1 if plain_cpu else accelerator.spec.devices_per_node,
         kv_type=options.get("kv-cache-dtype"),
         plain_cpu=plain_cpu,
@@ -152,16 +159,23 @@ def _share(options: Mapping[str, str]) -> Decimal:
     return Decimal(given)
 
 
+def _given(options: Mapping[str, str], option: str, default: int) -> int:
+    return _number(option, options[option]) if option in options else default
+
+
 def _number(option: str, text: str) -> int:
     """As vLLM reads it: 1k is 1000 and 1K is 1024 (`vllm/utils/argparse_utils.py`)."""
     match = re.fullmatch(r"([0-9]{1,18})([kKmMgGtT]?)", text)
     if not match:
         raise _not_a_number(option, text)
     number, suffix = int(match[1]), match[2]
+    if not number:
+        raise _not_a_number(option, text)
     return number << _BINARY[suffix] if suffix in _BINARY else number * 10 ** _DECIMAL.get(suffix, 0)
 
 
 def _not_a_number(option: str, text: str) -> UnsizableError:
     return UnsizableError(
-        Reason.FORBIDDEN_ARGUMENT, f"the value {text[:40]!r} of option --{option} is not understood; give a number"
+        Reason.FORBIDDEN_ARGUMENT,
+        f"the value {text[:40]!r} of option --{option} is not understood; give a positive number",
     )

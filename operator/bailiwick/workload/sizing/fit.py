@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bailiwick.residency.verdict import Reason
-from bailiwick.workload.sizing.cache import BLOCK, Cache, growth, sequence_bytes
+from bailiwick.workload.sizing.architecture import LatentAttention
+from bailiwick.workload.sizing.cache import Cache, growth, pool
 from bailiwick.workload.sizing.engine import activations, room
 from bailiwick.workload.sizing.parameters import active_share
 from bailiwick.workload.sizing.quantization import stored
@@ -60,7 +61,8 @@ class Sizing:
     """One replica on one class. Bytes of ``weights`` and ``kv_cache`` are those of all its devices together.
 
     ``longest`` is the longest context of ``sequences`` at once that these devices hold, at most the model's own;
-    ``token_bytes`` is what a further token takes on all devices. ``read_bytes`` is what one device reads for one token.
+    ``tokens`` is what vLLM logs as its KV cache size; ``token_bytes`` is what a further token takes on all devices;
+    ``read_bytes`` is what one device reads for one token.
     """
 
     accelerator: str
@@ -72,6 +74,7 @@ class Sizing:
     kv_cache: int
     token_bytes: int
     sequence_bytes: int
+    tokens: int
     length: int
     sequences: int
     longest: int
@@ -156,19 +159,21 @@ def _size(  # noqa: PLR0913 - everything that counts
     cache = _cache(model, offered, spread, kv_type)
     own = -(-request.sequences // spread.data)
     fullest: Device | None = None
-    needed, capacity, longest = 0, 0, model.architecture.longest
+    spare = 0
+    capacity, longest, tokens = 0, model.architecture.longest, 0
     for stage in stages(len(layers), spread.pipeline):
-        here = layers[stage.start : stage.stop]
+        here = pool(layers[stage.start : stage.stop], cache)
         device = _device(model, offered, spread, stage)
-        needs = own * sequence_bytes(here, length, cache)
-        if device is None or needs > device.kv_cache:
+        if device is None or not here.holds(device.kv_cache, own, length):
             return None
-        needed += needs
         capacity += device.kv_cache
-        longest = min(longest, _longest(here, device.kv_cache, own, cache, up_to=longest))
-        if fullest is None or device.kv_cache - needs < fullest.kv_cache:
-            fullest = device
-    copies = spread.tensor * spread.data
+        longest = here.longest(device.kv_cache, own, up_to=longest)
+        held = here.tokens(device.kv_cache, length)
+        tokens = min(tokens, held) if fullest else held
+        needs = own * here.sequence_bytes(length)
+        if fullest is None or device.kv_cache - needs < spare:
+            fullest, spare = device, device.kv_cache - needs
+    copies, whole = spread.tensor * spread.data, pool(layers, cache)
     assert fullest is not None  # noqa: S101 - there is a stage
     return Sizing(
         accelerator=accelerator.metadata.name,
@@ -179,23 +184,26 @@ def _size(  # noqa: PLR0913 - everything that counts
         weights=model.weights.total,
         kv_cache=capacity * copies,
         token_bytes=growth(layers, cache) * spread.tensor,
-        sequence_bytes=sequence_bytes(layers, length, cache) * spread.tensor,
+        sequence_bytes=whole.sequence_bytes(length) * spread.tensor,
+        tokens=tokens * spread.data,
         length=length,
         sequences=request.sequences,
         longest=longest,
         kv_type=kv_type,
         device=fullest,
-        read_bytes=_read(model, spread, sequence_bytes(layers, length, cache)),
+        read_bytes=_read(model, spread, whole.sequence_bytes(length)),
         notes=_notes(model, offered, spread),
     )
 
 
 def _cache(model: Model, offered: Room, spread: Spread, kv_type: str) -> Cache:
+    latent = any(isinstance(each, LatentAttention) for each in model.architecture.attentions)
     return Cache(
         kv_type=kv_type,
         number_bytes=model.architecture.number_bytes,
         tensor=spread.tensor,
         step_tokens=offered.step_tokens,
+        block=offered.latent_block if latent else offered.block,
     )
 
 
@@ -226,18 +234,6 @@ def _share(model: Model, layer: Parts, index: int, spread: Spread) -> int:
     heads = min(tensor, getattr(attention, "kv_heads", tensor))
     experts = tensor * spread.data if spread.expert else tensor
     return -(-layer.split // tensor) + -(-layer.kv // heads) + layer.whole + -(-layer.experts // experts)
-
-
-def _longest(layers: Sequence[object], capacity: int, sequences: int, cache: Cache, *, up_to: int) -> int:
-    """The longest length, in whole blocks, at which ``sequences`` fit into ``capacity`` bytes."""
-    low, high = 0, up_to
-    while low < high:
-        middle = (low + high + 1) // 2
-        if sequences * sequence_bytes(layers, middle, cache) <= capacity:  # type: ignore[arg-type]
-            low = middle
-        else:
-            high = middle - 1
-    return low if low == up_to else low // BLOCK * BLOCK
 
 
 def _read(model: Model, spread: Spread, cached: int) -> int:
@@ -286,8 +282,8 @@ def _too_small(  # noqa: PLR0913 - everything that counts
         fits = model.architecture.longest
         for stage in stages(len(model.architecture.layers), spread.pipeline):
             device = _device(model, offered, spread, stage)
-            here = model.architecture.layers[stage.start : stage.stop]
-            fits = _longest(here, device.kv_cache, own, cache, up_to=fits) if device else 0
+            here = pool(model.architecture.layers[stage.start : stage.stop], cache)
+            fits = here.longest(device.kv_cache, own, up_to=fits) if device else 0
         longest = max(longest, fits)
     asked = f"{request.sequences} sequences of {length} tokens" if request.sequences > 1 else f"{length} tokens"
     on = f"{most.devices} devices" if most.devices > 1 else "one device"

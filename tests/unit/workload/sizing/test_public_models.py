@@ -15,7 +15,7 @@ from bailiwick.workload.sizing.weights import weigh
 
 MODELS: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("models.yaml").read_text())
 TOLERATED = 0.05
-ONE_DEVICE = Cache(kv_type="auto", number_bytes=2, tensor=1, step_tokens=2048)
+ONE_DEVICE = Cache(kv_type="auto", number_bytes=2, tensor=1, step_tokens=2048, block=16)
 
 every_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model["name"])
 
