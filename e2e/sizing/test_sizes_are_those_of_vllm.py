@@ -7,6 +7,7 @@ model with its real weights, and small models of other kinds with random ones.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 SMALL: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("models.yaml").read_text())
 QUICKSTART = "quickstart"
+LOGGED = re.compile(r"KV cache size: ([0-9,]+) tokens")
+"""vLLM's own line."""
 CACHE, STEP, LENGTH = 64 << 20, 2048, 2048
 TOLERATED = 0.01
 """Of weights: norms, biases and rounded-up tables are not counted one by one."""
@@ -74,11 +77,16 @@ def measured(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
         ["env", *(f"{name}={value}" for name, value in _environment(home).items()), *command,
          str(Path(__file__).with_name("measure.py"))],
         input="".join(f"{json.dumps(each)}\n" for each in asked),
-        capture_output=True, text=True, check=False, timeout=1200,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=1200,
     )  # fmt: skip
-    lines = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith('{"tokens"')]
-    assert len(lines) == len(folders), ran.stdout[-3000:] + ran.stderr[-3000:]
-    return {name: Measured(**line) for name, line in zip(folders, lines, strict=True)}
+    found, tokens = [], 0
+    for line in ran.stdout.splitlines():
+        if logged := LOGGED.search(line):
+            tokens = int(logged[1].replace(",", ""))
+        elif line.startswith('{"weights"'):
+            found.append(Measured(tokens=tokens, **json.loads(line)))
+    assert len(found) == len(folders), ran.stdout[-3000:]
+    return dict(zip(folders, found, strict=True))
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -87,7 +95,6 @@ def _environment(home: Path) -> dict[str, str]:
         "HOME": str(home), "TMPDIR": str(home), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_HOST_IP": "127.0.0.1", "VLLM_PLUGINS": "",
         "TORCHDYNAMO_DISABLE": "1", "OMP_NUM_THREADS": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_ALLOW_INSECURE_SERIALIZATION": "1",  # a function of the tests' own looks at the weights
     }  # fmt: skip
 
 

@@ -237,7 +237,7 @@ def _longest(config: Configuration) -> int:
     longest = config.count("max_position_embeddings")
     scaling = config.block("rope_parameters") or config.block("rope_scaling") or {}
     kind, factor = scaling.get("rope_type") or scaling.get("type"), scaling.get("factor")
-    if kind not in {"linear", "dynamic"} or config.model_type.startswith("gemma3"):
+    if kind not in ("linear", "dynamic") or config.model_type.startswith("gemma3"):
         return longest
     if not isinstance(factor, int | float) or not 1 <= factor <= _MOST_STRETCHED:
         raise UnsizableError(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _ONLINE = frozenset({"fp8", "fp8_per_tensor"})
 """What vLLM makes of plain weights while it loads them: 8 bits for every matrix of the layers."""
-_PLAIN = ("norm", "gate", "router", "lm_head", "embed")
+_SMALL = frozenset({"gate", "router", "lm_head", "embed_tokens", "norm"})
 """Names of modules that quantization usually spares: small ones, and tables that are counted apart."""
 _MXFP4_BITS = 4 + 8 / 32
 """A number of 4 bits, and a scale of 8 for each 32 (Open Compute Project, Microscaling Formats 1.0)."""
@@ -114,10 +114,13 @@ def _blocks(block: Any) -> tuple[float | None, int | None]:
 
 def _spares_matrices(own: Mapping[str, Any]) -> bool:
     """Whether some large module is left as it was, so that not all parameters have one size."""
-    spared = [name for key in ("modules_to_not_convert", "ignored_layers") for name in own.get(key) or ()]
-    return any(
-        not isinstance(name, str) or not any(plain in name.rpartition(".")[2] for plain in _PLAIN) for name in spared
-    )
+    lists = [own.get(key) or [] for key in ("modules_to_not_convert", "ignored_layers")]
+    return not all(isinstance(each, list) and all(_is_small(name) for name in each) for each in lists)
+
+
+def _is_small(name: Any) -> bool:
+    module = name.rpartition(".")[2] if isinstance(name, str) else ""
+    return module in _SMALL or module.endswith("norm")
 
 
 def _count(own: Mapping[str, Any], name: str) -> int | None:

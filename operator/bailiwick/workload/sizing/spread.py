@@ -48,15 +48,16 @@ class Spread:
 
 
 def spreads(architecture: Architecture, *, per_node: int, group: int | None, method: str | None) -> Iterator[Spread]:
-    """All that are possible on nodes of ``per_node`` devices, the plainest first.
+    """All that are worth trying on nodes of ``per_node`` devices, the plainest first.
 
-    Fewer devices, then fewer nodes, then no data parallelism, then fewer stages, then experts kept together.
+    Fewer devices, then fewer nodes, then no data parallelism, then fewer stages, then experts kept together. Stages are
+    for models that no node holds: on one node, tensor parallelism answers sooner with the same devices.
     """
+    tensors = [size for size in range(1, per_node + 1) if _heads(architecture, size) is None]
     found = [
         spread
-        for tensor in range(1, per_node + 1)
-        if _heads(architecture, tensor) is None
-        for pipeline in range(1, min(len(architecture.layers), _MOST_STAGES, MOST_DEVICES // tensor) + 1)
+        for tensor in tensors
+        for pipeline in range(1, _most_stages(architecture, tensor) + 1 if tensor == tensors[-1] else 2)
         for data, expert in _copies(architecture)
         for spread in (Spread(tensor=tensor, pipeline=pipeline, data=data, expert=expert),)
         if spread.devices <= MOST_DEVICES and objection(spread, architecture, group=group, method=method) is None
@@ -90,6 +91,10 @@ def stages(layers: int, pipeline: int) -> tuple[range, ...]:
         sizes[-back] += 1
     begins = [sum(sizes[:index]) for index in range(pipeline)]
     return tuple(range(begin, begin + size) for begin, size in zip(begins, sizes, strict=True))
+
+
+def _most_stages(architecture: Architecture, tensor: int) -> int:
+    return min(len(architecture.layers), _MOST_STAGES, MOST_DEVICES // tensor)
 
 
 def _copies(architecture: Architecture) -> tuple[tuple[int, bool], ...]:

@@ -1,0 +1,210 @@
+"""`bailiwick plan`: what it prints, how it ends, and what it says of what cannot be used."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from bailiwick.cli import main
+from tests.unit.workload.sizing.given import LLAMA_8B, PUBLIC, changed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+API = "bailiwick.dev/v1alpha1"
+SMALL: dict[str, Any] = changed(
+    LLAMA_8B, hidden_size=64, intermediate_size=128, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2,
+    vocab_size=64, tie_word_embeddings=True, max_position_embeddings=1024,
+)  # fmt: skip
+SHAPES = {
+    "model.layers.0.mlp.down_proj.weight": [64, 128], "model.layers.0.mlp.gate_proj.weight": [128, 64],
+    "model.layers.0.mlp.up_proj.weight": [128, 64], "model.layers.0.self_attn.k_proj.weight": [32, 64],
+    "model.layers.0.self_attn.o_proj.weight": [64, 64], "model.layers.0.self_attn.q_proj.weight": [64, 64],
+    "model.layers.0.self_attn.v_proj.weight": [32, 64], "model.embed_tokens.weight": [64, 64],
+}  # fmt: skip
+BYTES = 2 * sum(height * width for height, width in SHAPES.values())
+
+
+def safetensors(shapes: dict[str, list[int]], *, data: bool = True) -> bytes:
+    """A file with these tensors in 16 bits, or its beginning."""
+    entries, end = {}, 0
+    for name, (height, width) in shapes.items():
+        entries[name] = {"dtype": "BF16", "shape": [height, width], "data_offsets": [end, end + 2 * height * width]}
+        end += 2 * height * width
+    header = json.dumps(entries).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(end if data else 0)
+
+
+class Desk:
+    """A folder with a manifest and files of models, and the command."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self._capsys, self._monkeypatch = folder, capsys, monkeypatch
+        self.manifest = self.model()
+
+    def put(self, name: str, content: Any) -> str:
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return str(path)
+
+    def model(self, **spec: Any) -> str:
+        whole = {
+            "model": {"name": "m", "source": {"hostPath": {"path": "/m"}}},
+            "accelerators": {"classes": ["nvidia-h100"]},
+            **spec,
+        }
+        manifest = {"apiVersion": API, "kind": "SovereignModel", "metadata": {"name": "m"}, "spec": whole}
+        return self.put("model.yaml", yaml.safe_dump(manifest))
+
+    def files(self, name: str = "files", config: Any = SMALL, files: dict[str, bytes] | None = None) -> str:
+        self.put(f"{name}/config.json", config)
+        for file, content in ({"model.safetensors": safetensors(SHAPES)} if files is None else files).items():
+            self.put(f"{name}/{file}", content)
+        return str(self.folder / name)
+
+    def says(self, *arguments: str, code: int = 0) -> str:
+        self._monkeypatch.setattr(sys, "argv", ["bailiwick", "plan", self.manifest, *arguments])
+        assert main() == code
+        out, error = self._capsys.readouterr()
+        assert bool(error) == (code == 2)
+        return error or out
+
+    def plan(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self.says(*arguments, "--output=json", code=code))
+        return told
+
+
+@pytest.fixture
+def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return Desk(tmp_path, capsys, monkeypatch)
+
+
+def test_a_folder_and_the_catalogue_are_enough(desk: Desk) -> None:
+    told = desk.plan("--model", desk.files())
+    assert told["fits"] is True
+    assert told["acceleratorClass"] == "nvidia-h100"
+    assert (told["devicesPerReplica"], told["nodesPerReplica"], told["resource"]) == (1, 1, "nvidia.com/gpu")
+    assert told["weightBytes"] == BYTES
+    assert told["tokenBytes"] == 2 * 2 * 16 * 2
+    assert told["context"] == {"maxLength": 1024, "maxSequences": 1, "longestThatFits": 1024}
+    assert told["notes"] == []
+
+
+def test_people_read_the_same(desk: Desk) -> None:
+    text = desk.says("--model", desk.files())
+    assert text.startswith("m on nvidia-h100\n  devices      1 x nvidia.com/gpu on 1 node\n")
+    assert "  why          m on 1 x nvidia-h100 is the first in order of preference that fits" in text
+
+
+def test_a_configuration_alone_is_enough_where_it_tells_the_weights(desk: Desk) -> None:
+    desk.manifest = desk.model(accelerators={"classes": ["nvidia-h200"]})
+    told = desk.plan("--config", desk.put("config.json", PUBLIC["DeepSeek-V3"]))
+    assert told["parallelism"] == {"tensor": 8, "pipeline": 1, "data": 1, "expert": False}
+    assert told["notes"] == ["weights are computed from config.json; headers of the files make them exact"]
+
+
+def test_beginnings_of_files_and_their_index_are_enough(desk: Desk) -> None:
+    names = list(SHAPES)
+    shards = {"1.safetensors": names[:4], "2.safetensors": names[4:]}
+    files = [
+        desk.put(file, safetensors({name: SHAPES[name] for name in held}, data=False)) for file, held in shards.items()
+    ]
+    index = {"weight_map": {name: file for file, held in shards.items() for name in held}}
+    given = ["--config", desk.put("config.json", SMALL), "--headers", *files]
+    assert desk.plan(*given, "--index", desk.put("index.json", index))["weightBytes"] == BYTES
+    told = desk.plan(*given[:-1], "--index", desk.put("index.json", index), code=1)
+    assert told["reason"] == "MalformedWeights"
+    assert "4 tensors of the index are missing" in told["message"]
+
+
+def test_files_that_the_index_does_not_name_are_left_alone(desk: Desk) -> None:
+    index = {"weight_map": dict.fromkeys(SHAPES, "model.safetensors")}
+    folder = desk.files(files={
+        "model.safetensors": safetensors(SHAPES), "consolidated.safetensors": b"?",
+        "model.safetensors.index.json": json.dumps(index).encode(),
+    })  # fmt: skip
+    assert desk.plan("--model", folder)["weightBytes"] == BYTES
+
+
+def test_variants_are_chosen_by_objective(desk: Desk) -> None:
+    desk.manifest = desk.model(objective="Energy", accelerators={"classes": ["nvidia-l4", "nvidia-h100"]})
+    config = desk.put("config.json", LLAMA_8B)
+    small = desk.files("small", changed(LLAMA_8B, quantization_config={"quant_method": "fp8"}), files={})
+    given = ["--config", config, "--variant", f"fp8={small}"]
+    assert "nobody declared that of m, fp8" in desk.plan(*given, code=1)["message"]
+    declared = [*given, "--quality", "m=0.8", "--quality", "fp8=0.79"]
+    assert desk.plan(*declared)["variant"] == "fp8"
+    measured = [
+        f"{place}/{name}={cost}"
+        for place, name, cost in (
+            ("nvidia-l4", "m", 1),
+            ("nvidia-l4", "fp8", 2),
+            ("nvidia-h100", "m", 3),
+            ("nvidia-h100", "fp8", 4),
+        )
+    ]
+    told = desk.plan(*declared, *(f"--joules={each}" for each in measured))
+    assert (told["variant"], told["acceleratorClass"]) == ("m", "nvidia-l4")
+    assert "as measured" in told["why"]
+
+
+def test_a_refusal_says_what_to_do_and_ends_with_one(desk: Desk) -> None:
+    config = desk.put("config.json", changed(SMALL, model_type="abacus"))
+    assert desk.says("--config", config, code=1).startswith("m: UnknownArchitecture: model_type 'abacus'")
+    told = desk.plan("--config", config, code=1)
+    assert (told["fits"], told["reason"]) == (False, "UnknownArchitecture")
+
+
+def test_a_class_of_ones_own_is_read(desk: Desk) -> None:
+    desk.manifest = desk.model(accelerators={"classes": ["mine"]})
+    spec = {"resources": ["v.example/d"], "memory": "16G", "engines": [{"name": "vllm", "image": "i"}]}
+    own = {"apiVersion": API, "kind": "AcceleratorClass", "metadata": {"name": "mine"}, "spec": spec}
+    told = desk.plan("--model", desk.files(), "--classes", desk.put("mine.yaml", own))
+    assert told["acceleratorClass"] == "mine"
+    assert told["notes"] == ["the class gives no devicesPerNode, so only one device was tried"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ([], "give either --model FOLDER, or --config"),
+        (["--model", "{folder}", "--config", "c"], "give either --model FOLDER, or --config"),
+        (["--model", "nowhere"], "give the model's config.json"),
+        (["--config", "{folder}/model.safetensors"], "is not JSON"),
+        (["--model", "{folder}", "--variant", "fp8"], "is not NAME=VALUE"),
+        (["--model", "{folder}", "--quality", "other=1"], "is no variant"),
+        (["--model", "{folder}", "--quality", "m=nan"], "is no positive number"),
+        (["--model", "{folder}", "--joules", "m=1"], "is not CLASS/NAME"),
+        (["--model", "{folder}", "--classes", "{folder}/config.json"], "holds 0 objects AcceleratorClass"),
+    ],
+)
+def test_what_cannot_be_used_is_named_and_ends_with_two(desk: Desk, arguments: list[str], why: str) -> None:
+    folder = desk.files()
+    assert why in desk.says(*(each.format(folder=folder) for each in arguments), code=2)
+
+
+def test_a_class_that_is_not_there_is_named(desk: Desk) -> None:
+    desk.manifest = desk.model(accelerators={"classes": ["abacus"]})
+    assert "abacus, and there is no such class" in desk.says("--model", desk.files(), code=2)
+
+
+def test_adapters_are_not_passed_over(desk: Desk) -> None:
+    adapter = {"name": "a", "source": {"hostPath": {"path": "/a"}}}
+    desk.manifest = desk.model(adapters=[adapter])
+    assert "memory of adapters is not counted" in desk.says("--model", desk.files(), code=2)
+
+
+def test_help_is_there_without_a_cluster() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "bailiwick.cli", "plan", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "manifest of a SovereignModel" in ran.stdout
