@@ -34,27 +34,28 @@ def read_config(path: Path) -> Mapping[str, Any]:
     return config
 
 
-def read_tensors(files: Sequence[Path], index: Path | None) -> tuple[Tensor, ...]:
-    """All tensors of the files. Raises UnusableError, or UnsizableError for what is malformed."""
+def read_tensors(files: Sequence[Path], index: Path | None, *, whole: bool) -> tuple[Tensor, ...]:
+    """All tensors of the files. Raises UnusableError, or UnsizableError for what is malformed.
+
+    Files that are not ``whole`` may end anywhere behind their headers, which are a millionth of the weights.
+    """
     where = read_index(content(index), file=index.name) if index else None
     if where is not None:
         # A folder often holds other files beside the model's, such as the same weights in one piece.
         listed = set(where.values())
         files = [path for path in files if path.name in listed]
-    return whole_model({path.name: _header(path) for path in files}, where)
+    return whole_model({path.name: _header(path, whole=whole) for path in files}, where)
 
 
 def read_folder(folder: Path) -> tuple[Mapping[str, Any], tuple[Tensor, ...] | None]:
     """Configuration and tensors of a folder; None where it has no safetensors files."""
-    files = sorted(folder.glob("*.safetensors"))
-    index = folder / INDEX
-    has_index = index.is_file()
-    return read_config(folder / CONFIG), read_tensors(
-        files, index if has_index else None
-    ) if files or has_index else None
+    config, files, index = read_config(folder / CONFIG), sorted(folder.glob("*.safetensors")), folder / INDEX
+    if index.is_file():
+        return config, read_tensors(files, index, whole=True)
+    return config, read_tensors(files, None, whole=True) if files else None
 
 
-def _header(path: Path) -> tuple[Tensor, ...]:
+def _header(path: Path, *, whole: bool) -> tuple[Tensor, ...]:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -62,6 +63,4 @@ def _header(path: Path) -> tuple[Tensor, ...]:
             header = file.read(length)
     except OSError as error:
         raise UnusableError(f"{path} cannot be read: {error.strerror}") from None
-    # A file that ends with its header was cut there on purpose: headers are a millionth of the weights.
-    rest = size - PREFIX_BYTES - length
-    return read_header(header, file=path.name, data_bytes=rest if rest > 0 else None)
+    return read_header(header, file=path.name, data_bytes=size - PREFIX_BYTES - length if whole else None)

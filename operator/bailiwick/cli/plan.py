@@ -15,7 +15,7 @@ from bailiwick.api.acceleratorclass import AcceleratorClass
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.cli.manifests import UnusableError, every, manifests, read
 from bailiwick.cli.modelfiles import read_config, read_folder, read_tensors
-from bailiwick.residency.verdict import Problem
+from bailiwick.residency.verdict import Problem, Reason
 from bailiwick.workload.sizing.choice import Choice, Offer, Variant, Wish, choose
 from bailiwick.workload.sizing.families import read_architecture
 from bailiwick.workload.sizing.fit import Model, Request
@@ -108,9 +108,17 @@ def _plan(model: SovereignModel, arguments: argparse.Namespace) -> Choice | Prob
         _class_and_variant(key): _number(value, "--joules")
         for key, value in (_pair(text, "--joules") for text in arguments.joules)
     }
+    offers = list(_offers(model, _classes(arguments.classes)))
+    if not offers:
+        asked = ", ".join(model.spec.accelerators.classes)
+        return Problem(
+            Reason.NO_ACCELERATOR,
+            f"engine {model.spec.engine.name} is served by none of the accelerator classes {asked}; name one that "
+            f"offers it, or set spec.engine.name to what they offer",
+        )
     return choose(
         variants,
-        list(_offers(model, _classes(arguments.classes))),
+        offers,
         Wish(request=request, objective=model.spec.objective, joules=joules),
     )
 
@@ -121,7 +129,7 @@ def _files(arguments: argparse.Namespace) -> tuple[Mapping[str, Any], tuple[Tens
     if not arguments.config or arguments.model:
         raise UnusableError("say what the model is made of: give either --model FOLDER, or --config config.json")
     headers = arguments.headers
-    return read_config(arguments.config), read_tensors(headers, arguments.index) if headers else None
+    return read_config(arguments.config), read_tensors(headers, arguments.index, whole=False) if headers else None
 
 
 def _measured(name: str, config: Mapping[str, Any], tensors: Sequence[Tensor] | None, request: Request) -> Model:

@@ -244,6 +244,8 @@ ACCELERATOR_CLASS: Manifest = {
         "memory": "80Gi",
         "bandwidth": 3_350_000_000_000,
         "thermalDesignPower": 700,
+        "devicesPerNode": 8,
+        "sources": [{"figure": "Memory", "source": "the vendor's data sheet", "confidence": "Documented"}],
         "provenance": {"brand": _ORIGIN, "manufacture": _ORIGIN, "design": _ORIGIN},
         "engines": [
             {

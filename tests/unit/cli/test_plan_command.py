@@ -30,14 +30,14 @@ SHAPES = {
 BYTES = 2 * sum(height * width for height, width in SHAPES.values())
 
 
-def safetensors(shapes: dict[str, list[int]], *, data: bool = True) -> bytes:
-    """A file with these tensors in 16 bits, or its beginning."""
+def safetensors(shapes: dict[str, list[int]]) -> bytes:
+    """A file with these tensors in 16 bits."""
     entries, end = {}, 0
     for name, (height, width) in shapes.items():
         entries[name] = {"dtype": "BF16", "shape": [height, width], "data_offsets": [end, end + 2 * height * width]}
         end += 2 * height * width
     header = json.dumps(entries).encode()
-    return len(header).to_bytes(8, "little") + header + bytes(end if data else 0)
+    return len(header).to_bytes(8, "little") + header + bytes(end)
 
 
 class Desk:
@@ -115,15 +115,19 @@ def test_a_configuration_alone_is_enough_where_it_tells_the_weights(desk: Desk) 
 def test_beginnings_of_files_and_their_index_are_enough(desk: Desk) -> None:
     names = list(SHAPES)
     shards = {"1.safetensors": names[:4], "2.safetensors": names[4:]}
-    files = [
-        desk.put(file, safetensors({name: SHAPES[name] for name in held}, data=False)) for file, held in shards.items()
-    ]
+    files = [desk.put(file, safetensors({name: SHAPES[name] for name in held})[:-100]) for file, held in shards.items()]
     index = {"weight_map": {name: file for file, held in shards.items() for name in held}}
     given = ["--config", desk.put("config.json", SMALL), "--headers", *files]
     assert desk.plan(*given, "--index", desk.put("index.json", index))["weightBytes"] == BYTES
     told = desk.plan(*given[:-1], "--index", desk.put("index.json", index), code=1)
     assert told["reason"] == "MalformedWeights"
     assert "4 tensors of the index are missing" in told["message"]
+
+
+def test_files_of_a_folder_are_whole(desk: Desk) -> None:
+    told = desk.plan("--model", desk.files(files={"model.safetensors": safetensors(SHAPES)[:-1]}), code=1)
+    assert told["reason"] == "MalformedWeights"
+    assert "it is cut off or padded" in told["message"]
 
 
 def test_files_that_the_index_does_not_name_are_left_alone(desk: Desk) -> None:
@@ -195,6 +199,13 @@ def test_what_cannot_be_used_is_named_and_ends_with_two(desk: Desk, arguments: l
 def test_a_class_that_is_not_there_is_named(desk: Desk) -> None:
     desk.manifest = desk.model(accelerators={"classes": ["abacus"]})
     assert "abacus, and there is no such class" in desk.says("--model", desk.files(), code=2)
+
+
+def test_a_class_without_the_engine_is_no_choice(desk: Desk) -> None:
+    desk.manifest = desk.model(accelerators={"classes": ["furiosa-rngd"]})
+    told = desk.plan("--model", desk.files(), code=1)
+    assert told["reason"] == "NoAccelerator"
+    assert "engine vllm is served by none of the accelerator classes furiosa-rngd" in told["message"]
 
 
 def test_adapters_are_not_passed_over(desk: Desk) -> None:

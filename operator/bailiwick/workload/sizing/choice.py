@@ -96,8 +96,9 @@ def choose(variants: Sequence[Variant], offers: Sequence[Offer], wish: Wish) -> 
 
 
 def _balanced(options: Sequence[_Option], _: Sequence[Variant], wish: Wish) -> tuple[_Option, str]:
-    first = options[0]
-    return first, f"{first} is the first in order of preference that fits, on the fewest devices ({wish.objective})"
+    first, request = options[0], wish.request
+    devices = "the fewest devices" if request.devices is None and request.spread is None else "the devices asked for"
+    return first, f"{first} is the first in order of preference that fits, on {devices} ({wish.objective})"
 
 
 def _latency(options: Sequence[_Option], _: Sequence[Variant], wish: Wish) -> tuple[_Option, str]:

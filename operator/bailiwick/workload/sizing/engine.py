@@ -51,9 +51,21 @@ _UNCOUNTED = {
     "quantization": "another quantization",
     "data-parallel-size": "further copies",
     "num-gpu-blocks-override": "a cache of another size",
+    "enable-lora": "adapters",
     "max-loras": "adapters",
+    "max-model-len": "another context",
+    "dtype": "numbers of another size",
+    "disable-hybrid-kv-cache-manager": "windows that keep everything",
+    "disable-sliding-window": "another context",
+    "enable-expert-parallel": "experts that are spread",
+    "enable-eplb": "further experts",
 }
 """Options that change what is counted here, and what by."""
+_READ = frozenset({
+    "gpu-memory-utilization", "device-memory-utilization", "kv-cache-memory-bytes", "kv-cache-dtype", "block-size",
+    "max-num-batched-tokens",
+})  # fmt: skip
+"""Options that are read here."""
 _BINARY = {"K": 10, "M": 20, "G": 30, "T": 40}
 _DECIMAL = {"k": 3, "m": 6, "g": 9, "t": 12}
 
@@ -86,11 +98,16 @@ def room(accelerator: AcceleratorClass, serving: ServingEngine, arguments: Seque
             f"spec.accelerators.perReplica, as the vendor recommends",
         )
     options = _options([*serving.arguments, *arguments])  # of two, the engine takes the last
+    for option in options.keys() - _READ - _UNCOUNTED.keys():
+        if whole := next((each for each in sorted(_READ | _UNCOUNTED.keys()) if each.startswith(option)), None):
+            raise UnsizableError(
+                Reason.FORBIDDEN_ARGUMENT, f"option --{option} may stand for --{whole}; write out every option"
+            )
     if counted := next((option for option in _UNCOUNTED if option in options), None):
         raise UnsizableError(
             Reason.UNSUPPORTED_FEATURE,
-            f"option --{counted} brings {_UNCOUNTED[counted]}, which is not counted; leave it out, or give "
-            f"spec.accelerators.perReplica and spec.parallelism",
+            f"option --{counted} brings {_UNCOUNTED[counted]}, which is not counted; leave it out, or count "
+            f"yourself and give spec.accelerators.perReplica and spec.parallelism",
         )
     plain_cpu = not accelerator.spec.resources and not accelerator.spec.device_classes
     memory = serving.requests.get("memory") if plain_cpu else accelerator.spec.memory

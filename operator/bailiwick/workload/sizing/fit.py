@@ -114,6 +114,19 @@ def _tried(model: Model, accelerator: AcceleratorClass, offered: Room, request: 
     """The spreads to try, the plainest first. Raises UnsizableError where none is possible, or nobody can tell."""
     name = accelerator.metadata.name
     how = stored(model.architecture, asked=request.quantization, known=model.weights.exact)
+    if request.devices == 0 and not offered.plain_cpu:
+        raise UnsizableError(
+            Reason.INVALID_MODEL,
+            f"spec.accelerators.perReplica is 0, and accelerator class {name} has devices; set it to auto",
+        )
+    if offered.plain_cpu:
+        if request.spread not in (None, Spread()):
+            raise UnsizableError(
+                Reason.INVALID_MODEL,
+                f"spec.parallelism spreads the model over {request.spread}, and accelerator class {name} is a plain "
+                f"CPU; leave it out",
+            )
+        return (Spread(),)
     if request.spread is not None:
         if why := objection(request.spread, model.architecture, group=how.group, method=how.method):
             raise UnsizableError(Reason.INVALID_MODEL, f"spec.parallelism cannot be: {why}; leave it out, or change it")
@@ -124,11 +137,7 @@ def _tried(model: Model, accelerator: AcceleratorClass, offered: Room, request: 
                 f"{offered.per_node} devices; lower it and raise spec.parallelism.pipeline",
             )
         return (request.spread,)
-    possible = list(
-        spreads(model.architecture, per_node=offered.per_node or 1, group=how.group, method=how.method)
-        if not offered.plain_cpu
-        else (Spread(),)
-    )
+    possible = list(spreads(model.architecture, per_node=offered.per_node or 1, group=how.group, method=how.method))
     if offered.per_node is None:
         possible = [each for each in possible if each.devices == 1]
     if request.devices:

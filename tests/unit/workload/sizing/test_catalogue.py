@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from bailiwick.api.acceleratorclass import AcceleratorClass
 from bailiwick.api.quantities import amount
 from bailiwick.workload.eligibility import Need
 from bailiwick.workload.engines import ENGINES
+from tests.unit.workload.given import model, plan
 
 CHART = Path(__file__).parents[4] / "charts/bailiwick"
 FILES = sorted((CHART / "acceleratorclasses").glob("*.yaml"))
@@ -89,3 +91,25 @@ def test_memory_and_bandwidth_are_plausible(raw: dict[str, Any]) -> None:
 
 def _with_text_amounts(spec: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(spec))  # type: ignore[no-any-return]
+
+
+GOLDEN = Path(__file__).parents[3] / "golden/accelerators"
+SERVED = [raw for _, raw in CLASSES if any(each["name"] in ENGINES for each in raw["spec"]["engines"])]
+
+
+@pytest.mark.parametrize("raw", SERVED, ids=lambda raw: raw["metadata"]["name"])
+def test_a_model_on_it_becomes_this_deployment(raw: dict[str, Any]) -> None:
+    """`BAILIWICK_GOLDEN=write` writes it anew; read the difference before committing it."""
+    name = raw["metadata"]["name"]
+    made = plan(model(accelerators={"classes": [name], "perReplica": 1}), classes=[AcceleratorClass.read(raw)])
+    assert made.verdict.allowed, made.verdict
+    (deployment,) = (each for each in made.objects if each["kind"] == "Deployment")
+    output = GOLDEN / f"{name}.yaml"
+    if os.environ.get("BAILIWICK_GOLDEN") == "write":
+        output.parent.mkdir(exist_ok=True)
+        output.write_text(yaml.safe_dump(json.loads(json.dumps(deployment)), sort_keys=False, width=120))
+    assert deployment == yaml.safe_load(output.read_text())
+
+
+def test_there_are_no_deployments_of_classes_that_are_gone() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.yaml")} == {raw["metadata"]["name"] for raw in SERVED}
