@@ -81,6 +81,16 @@ def test_a_latent_cache_is_whole_on_every_device() -> None:
     assert sized(DEEPSEEK, H200).token_bytes == 8 * 70272
 
 
+def test_many_sequences_of_a_latent_cache_are_spread_with_the_experts() -> None:
+    """Tensor parallelism repeats the cache on 8 devices; data parallelism repeats what is not experts instead."""
+    found = sized(DEEPSEEK, H200, length=32768, sequences=64)
+    assert found.spread == Spread(data=8, expert=True)
+    assert found.token_bytes == 70272
+    experts = 58 * 256 * 3 * 7168 * 2048
+    assert found.device.weights == pytest.approx(experts / 8 + (found.weights - experts), rel=0.01)
+    assert found.tokens >= 64 * 32768
+
+
 def test_windows_stop_growing() -> None:
     whole = sized(LLAMA_8B, accelerator(), length=8192)
     sliding = sized(
