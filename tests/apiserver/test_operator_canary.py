@@ -10,7 +10,7 @@ import pytest
 from bailiwick.residency.probes import Attempt
 from e2e.client import ApiError, eventually
 from e2e.cluster.apiserver import ApiServer
-from tests.apiserver.realm import OURS, SYSTEM, OperatorProcess, Policy, Realm, fresh
+from tests.apiserver.realm import OURS, SYSTEM, OperatorProcess, Policy, Realm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

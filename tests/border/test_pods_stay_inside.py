@@ -138,6 +138,8 @@ def test_a_territory_that_selects_nothing_admits_nothing(ground: Ground) -> None
     hollow = ground.govern(pin=False, nodeSelector={})
     with refused(PODS, "NotPinned", pods_of(hollow)):
         ground.editor.create(pod(hollow.namespace, nodeName=ground.inside), dry_run=True)
+    with refused(PODS, "NotPinned", pods_of(hollow)):
+        ground.editor.create(pod(hollow.namespace, nodeSelector={"disk": "fast"}), dry_run=True)
 
 
 @pytest.fixture(scope="module")
