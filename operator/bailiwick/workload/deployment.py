@@ -1,43 +1,19 @@
-"""The Deployment of a model: the gate, the seal and the engine in pods that can only run inside."""
+"""The Deployment of a model whose replicas are one pod each."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bailiwick.residency.territories import RESIDENT, label_of
-from bailiwick.workload import sources
-from bailiwick.workload.layout import (
-    CLIENT_PORT,
-    GRACE_SECONDS,
-    PRE_STOP_SECONDS,
-    PROBE_PORT,
-    SCRATCH_PATH,
-    START_SECONDS,
-)
-from bailiwick.workload.naming import Manifest, labels, metadata, selector
+from bailiwick.workload.layout import START_SECONDS
+from bailiwick.workload.naming import Manifest, metadata, selector
+from bailiwick.workload.pod import pod_template
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bailiwick.api.resource import Part
     from bailiwick.workload.placing import Placing
-
-_LOGS_TELL = {"terminationMessagePolicy": "FallbackToLogsOnError"}
-"""Why a container ended stands in its status then, from where the model's status takes it."""
-_USER = 65532
-_RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
-_NOWHERE = [{"key": "bailiwick.dev/nowhere", "operator": operator} for operator in ("Exists", "DoesNotExist")]
 
 
 def deployment(placing: Placing) -> Manifest:
-    """Never fewer replicas than run; pods that meet Pod Security *restricted*.
-
-    Nothing in it depends on the operator's version or on time: pods restart only when their model changes.
-    """
+    """Never fewer replicas than run."""
     model = placing.model
     return {
         "apiVersion": "apps/v1",
@@ -49,136 +25,6 @@ def deployment(placing: Placing) -> Manifest:
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "progressDeadlineSeconds": START_SECONDS + 600,
             "revisionHistoryLimit": 3,
-            "template": {"metadata": {"labels": labels(model)}, "spec": _pod(placing)},
+            "template": pod_template(placing),
         },
     }
-
-
-def _pod(placing: Placing) -> Manifest:
-    model, accelerator = placing.model, placing.need.accelerator.spec
-    spec: Manifest = {
-        "serviceAccountName": model.metadata.name,
-        "automountServiceAccountToken": False,
-        # A Service called vllm would set VLLM_PORT=tcp://…, and the engine would not start.
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "nodeSelector": _node_selector(placing),
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "initContainers": [_seal(placing), _gate(placing)],
-        "containers": [_engine(placing)],
-        "volumes": [
-            *sources.volumes(model),
-            {"name": "scratch", "emptyDir": {}},
-            # The 64 MiB that a container has by itself are too few for the engine's processes to talk to each other.
-            {
-                "name": "shared-memory",
-                "emptyDir": {"medium": "Memory", "sizeLimit": f"{max(placing.need.devices, 1)}Gi"},
-            },
-        ],
-    }
-    optional = {
-        "affinity": _affinity(placing),
-        "imagePullSecrets": sources.pull_secrets(model),
-        "tolerations": [_written(each) for each in accelerator.tolerations],
-        "schedulerName": accelerator.scheduler_name,
-        "runtimeClassName": accelerator.runtime_class_name,
-    }
-    return spec | {key: value for key, value in optional.items() if value}
-
-
-def _node_selector(placing: Placing) -> Mapping[str, str]:
-    """The labels of every territory, ANDed with whatever else; then those of the device."""
-    device = placing.need.accelerator.spec.node_selector
-    return {
-        **({} if device is None else dict(device.match_labels)),
-        **{label_of(policy): RESIDENT for policy in placing.policies},
-    }
-
-
-def _affinity(placing: Placing) -> Manifest | None:
-    """What no label says: the device's further requirements, and the nodes that the model's own residency leaves."""
-    device = placing.need.accelerator.spec.node_selector
-    expressions = [_written(each) for each in device.match_expressions] if device else []
-    names = [[]] if placing.only_nodes is None else [[_named(node)] for node in placing.only_nodes]
-    # Terms are ORed and each can hold one name. No term at all would mean anywhere, so an impossible one says nowhere.
-    terms = [
-        {key: wanted for key, wanted in (("matchExpressions", expressions), ("matchFields", name)) if wanted}
-        for name in names
-    ] or [{"matchExpressions": _NOWHERE}]
-    if terms == [{}]:
-        return None
-    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
-
-
-def _written(part: Part) -> Manifest:
-    return part.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def _named(node: str) -> Manifest:
-    return {"key": "metadata.name", "operator": "In", "values": [node]}
-
-
-def _seal(placing: Placing) -> Manifest:
-    """The engine starts only when a connection to the outside is refused: a new pod's first packets would leave."""
-    return {
-        "name": "seal",
-        "image": placing.gate_image,
-        "command": ["/usr/local/bin/wait-until-sealed"],
-        **_LOGS_TELL,
-        "securityContext": _RESTRICTED,
-        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
-    }
-
-
-def _gate(placing: Placing) -> Manifest:
-    """A sidecar that starts before the engine and ends after it."""
-    health = {"httpGet": {"path": "/gate/health", "port": PROBE_PORT}}
-    return {
-        "name": "gate",
-        "image": placing.gate_image,
-        "restartPolicy": "Always",
-        **_LOGS_TELL,
-        "ports": [{"name": "http", "containerPort": CLIENT_PORT}, {"name": "probes", "containerPort": PROBE_PORT}],
-        "securityContext": _RESTRICTED,
-        "startupProbe": {**health, "periodSeconds": 1, "failureThreshold": 60},
-        "livenessProbe": {**health, "periodSeconds": 10},
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
-    }
-
-
-def _engine(placing: Placing) -> Manifest:
-    """The engine on loopback; probes reach its health through the gate."""
-    health: dict[str, Any] = {"httpGet": {"path": "/health", "port": PROBE_PORT}}
-    return {
-        "name": "engine",
-        "image": placing.engine_image,
-        "args": list(placing.engine.arguments(placing)),
-        "env": list(placing.engine.environment(placing)),
-        **_LOGS_TELL,
-        "securityContext": _RESTRICTED,
-        "startupProbe": {**health, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": START_SECONDS // 2},
-        "readinessProbe": {**health, "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 2},
-        "livenessProbe": {**health, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
-        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
-        "resources": _resources(placing),
-        "volumeMounts": [
-            *sources.mounts(placing.model),
-            {"name": "scratch", "mountPath": SCRATCH_PATH},
-            {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108 - the pod's own
-        ],
-    }
-
-
-def _resources(placing: Placing) -> Manifest:
-    """What the class says a replica takes. Memory is also the limit: an engine that takes more ends, not its node."""
-    need = placing.need
-    requests = dict(need.requests)
-    limits = {"memory": requests["memory"]} if "memory" in requests else {}
-    devices = {need.resource: str(need.devices)} if need.resource else {}
-    wanted: dict[str, Mapping[str, str]] = {"requests": requests | devices, "limits": limits | devices}
-    return {kind: amounts for kind, amounts in wanted.items() if amounts}
