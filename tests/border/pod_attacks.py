@@ -10,7 +10,7 @@ from tests.border.ground import DIGEST
 CONTAINER = {"name": "main", "image": f"registry.example/team/app@{DIGEST}"}
 STRICT: dict[str, Any] = {
     "schedulers": ["default-scheduler", "device-scheduler"],
-    "images": {"registries": ["registry.example/team", "mirror.example:5000/"], "requireDigest": True},
+    "images": {"registries": ["registry.example/team", "mirror.example:5000/", "library"], "requireDigest": True},
     "models": {"sources": ["oci://models.example/", "hostpath:///srv/models", "pvc://weights"], "requireDigest": False},
     "storage": {"classes": ["fast", "secrets-store.csi.k8s.io"]},
     "access": dict.fromkeys(["exec", "attach", "portForward", "proxy", "ephemeralContainers"], "Deny"),
@@ -207,6 +207,12 @@ ROWS = [
     ),
     Row(
         "an image without a registry", _IMAGE, image(f"nginx@{DIGEST}"), image(f"registry.example/team/nginx@{DIGEST}")
+    ),
+    Row(
+        "an image without a registry below a listed name",
+        _IMAGE,
+        image(f"library/nginx@{DIGEST}"),
+        image(f"registry.example/team/library/nginx@{DIGEST}"),
     ),
     Row(
         "a foreign init image",

@@ -168,7 +168,9 @@ def test_an_ephemeral_container_is_judged_like_any_other(
     ground: Ground, lax: Governed, reason: Reason, fields: dict[str, Any]
 ) -> None:
     name = f"debugged-{reason.lower()}"
-    ground.editor.create(carrying(lax, app(), name))
+    ground.editor.create(
+        carrying(lax, app() | {"schedulerName": "device-scheduler"}, name)
+    )  # nobody's: it stays unbound
     with refused(PODS, reason, by(lax)):
         debug(ground.admin, lax.namespace, name, **fields)
     debug(ground.admin, lax.namespace, name)
