@@ -96,7 +96,7 @@ def pod(manifest: Raw) -> Raw:
             **{key: [_container(each) for each in spec[key]] for key in containers if spec.get(key)},
         },
         "status": {
-            **{key: status[key] for key in ("phase", "reason", "podIP") if key in status},
+            **{key: status[key] for key in ("phase", "reason", "message", "podIP") if key in status},
             **{key: [_state(each) for each in status[key]] for key in _CONTAINER_STATUSES if status.get(key)},
             "conditions": ready,
         },

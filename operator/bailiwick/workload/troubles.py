@@ -7,7 +7,10 @@ status is not written anew at every turn.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from bailiwick.workload.layout import START_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +34,19 @@ _REFUSALS = {
     "exceeded quota": "raise the quota of the namespace, or ask for less",
 }
 """Words of admission that hold no remedy of their own, and the remedy."""
+_SHORTER = "shorten spec.context.maxLength, choose a smaller kvCacheType, or give a replica more devices"
+_CAUSES = {
+    "no space left on device": (
+        "NoSpace",
+        "the node's disk, the pod's scratch folder or its shared memory is full; free or add space on the node",
+    ),
+    "larger than the available kv cache memory": ("CacheTooSmall", f"{_SHORTER}; bailiwick plan says what fits"),
+    "no available memory for the cache blocks": ("CacheTooSmall", f"{_SHORTER}; bailiwick plan says what fits"),
+    "out of memory": ("DeviceOutOfMemory", f"{_SHORTER}; see that nothing else uses the device"),
+}
+"""Words by which engines and container runtimes tell why they cannot go on (vLLM 0.32, kv_cache_utils.py), in lower
+case: the reason, and what to do. The first that is found counts."""
+_HASH = "pod-template-hash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +58,18 @@ class Trouble:
 
 
 def trouble_of(deployment: Raw, pods: Sequence[Raw]) -> Trouble | None:
-    """The first thing that keeps replicas from answering: refused pods, then containers that cannot run."""
+    """The first thing that keeps replicas from answering: containers that cannot run, then pods that cannot be."""
     conditions = {each.get("type"): each for each in (deployment.get("status") or {}).get("conditions", ())}
+    waiting = [pod for pod in living(pods) if not is_ready(pod)]
+    for pod in sorted(waiting, key=lambda pod: str(pod["metadata"]["name"])):
+        for container in _containers(pod):
+            if found := _trouble_with(pod["metadata"]["name"], container):
+                return found
     failure = conditions.get("ReplicaFailure", {})
     if failure.get("status") == "True":
         return _refused(failure)
-    for pod in sorted(living(pods), key=lambda pod: str(pod["metadata"]["name"])):
-        if not is_ready(pod):
-            for container in _containers(pod):
-                if found := _trouble_with(pod["metadata"]["name"], container):
-                    return found
+    if evicted := _evicted(pods, waiting):
+        return evicted
     progressing = conditions.get("Progressing", {})
     if progressing.get("reason") == "ProgressDeadlineExceeded":
         return Trouble(
@@ -115,6 +133,8 @@ def _trouble_with(pod: str, container: Raw) -> Trouble | None:
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
     where = f"container {container['name']} of pod {pod}"
     if reason in _PULLING:
+        if known := _known(said):
+            return Trouble(known[0], f"{where} has no image: {_short(said)}; {known[1]}")
         cause = said.rpartition("ErrImagePull: ")[2] or "the registry gave no image"
         remedy = "check the name of the image, the pull secrets, and the node's way to the registry"
         return Trouble("ImagePullBackOff", f"{where} has no image: {_short(cause)}; {remedy}")
@@ -144,9 +164,42 @@ def _ended(pod: str, container: str, ended: Raw) -> Trouble:
             f"{where} found the way out of the pod open ({words}); the engine does not start before it is shut: run a "
             f"NetworkPolicy engine on the nodes, and let no NetworkPolicy of the namespace open this pod's egress",
         )
+    if known := _known(ended.get("message") or ""):
+        return Trouble(known[0], f"{where} ended ({words}); {known[1]}")
+    if container == "engine" and _lasted(ended) >= START_SECONDS:
+        return Trouble(
+            "SlowStart",
+            f"{where} did not answer within {START_SECONDS} s and was ended ({words}); read the weights from faster "
+            f"storage, such as a disk of the node",
+        )
     return Trouble(
         "CrashLoopBackOff", f"{where} ended ({words}); read its log: kubectl logs {pod} -c {container} --previous"
     )
+
+
+def _known(text: str) -> tuple[str, str] | None:
+    """Reason and remedy of what an engine or a runtime said, when it is one of the things that are known to happen."""
+    lowered = text.lower()
+    return next((told for words, told in _CAUSES.items() if words in lowered), None)
+
+
+def _lasted(ended: Raw) -> float:
+    """Seconds that a container ran; 0 when nobody says."""
+    began, over = (ended.get(key) for key in ("startedAt", "finishedAt"))
+    return (datetime.fromisoformat(over) - datetime.fromisoformat(began)).total_seconds() if began and over else 0.0
+
+
+def _evicted(pods: Sequence[Raw], waiting: Sequence[Raw]) -> Trouble | None:
+    """The kubelet put a pod out. One of an earlier template says nothing about those that are waited for."""
+    hashes = {pod["metadata"].get("labels", {}).get(_HASH) for pod in waiting}
+    for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
+        status = pod.get("status", {})
+        if status.get("reason") == "Evicted" and pod["metadata"].get("labels", {}).get(_HASH) in hashes:
+            why = _short(status.get("message") or "no reason told")
+            return Trouble(
+                "Evicted", f"the kubelet put pod {pod['metadata']['name']} out: {why}; free or add what the node lacks"
+            )
+    return None
 
 
 def _last_words(log: str) -> str:

@@ -163,6 +163,31 @@ TROUBLES: dict[str, tuple[dict[str, Any], str | None, str]] = {
     "started again": (again(exitCode=1), "CrashLoopBackOff", "ended (exit code 1); read its log: kubectl logs a -c"),
     "last words": (again(exitCode=1, message=TRACE), "CrashLoopBackOff", "last words: ValueError: the model has 8"),
     "out of memory": (again(reason="OOMKilled", exitCode=137), "OOMKilled", "raise requests.memory of the accelerator"),
+    "a full disk": (
+        again(exitCode=1, message=f"OSError: [Errno 28] No space left on device\n{TRACE}"),
+        "NoSpace",
+        "free or add space",
+    ),
+    "a full node": (
+        waiting("ImagePullBackOff", "write /var/lib: no space left on device"),
+        "NoSpace",
+        "has no image: write /var/lib: no space left on device; the node's disk",
+    ),
+    "a cache that does not fit": (
+        again(exitCode=1, message="(9 GiB KV cache is needed, which is larger than the available KV cache memory (4 GiB)"),
+        "CacheTooSmall",
+        "shorten spec.context.maxLength",
+    ),
+    "a full device": (
+        again(exitCode=1, message="torch.OutOfMemoryError: CUDA out of memory."),
+        "DeviceOutOfMemory",
+        "more devices",
+    ),
+    "slow storage": (
+        again(exitCode=137, startedAt="2026-11-21T10:00:00Z", finishedAt="2026-11-21T11:00:05Z"),
+        "SlowStart",
+        "did not answer within 3600 s",
+    ),
     "not sealed": (again("seal", exitCode=1, message="egress is open"), "NotSealed", "run a NetworkPolicy engine"),
     "never pulled": (waiting("ErrImageNeverPull", "absent"), "ErrImageNeverPull", "load the image into the node"),
     "a wrong name": (waiting("InvalidImageName"), "InvalidImageName", "correct the name"),
@@ -205,12 +230,31 @@ def test_a_pod_that_answers_or_ends_is_no_trouble() -> None:
         ("exceeded quota: small", "; raise the quota of the namespace"),
     ],
 )
-def test_refused_pods_are_told_before_anything_else(message: str, says: str) -> None:
+def test_refused_pods_are_told_with_a_remedy(message: str, says: str) -> None:
     failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
-    found = trouble_of(deployment(conditions=[failure]), [pod(**CRASHED)])
+    found = trouble_of(deployment(conditions=[failure]), [])
     assert found
     assert found.reason == "FailedCreate"
     assert says in found.message
+
+
+def test_containers_that_cannot_run_are_told_before_refused_pods_for_whose_end_nobody_waits() -> None:
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "WrongPlace: no"}
+    found = trouble_of(deployment(conditions=[failure]), [pod(**CRASHED)])
+    assert found
+    assert found.reason == "CrashLoopBackOff"
+
+
+def of_template(written: dict[str, Any], template: str) -> dict[str, Any]:
+    return {**written, "metadata": {**written["metadata"], "labels": {"pod-template-hash": template}}}
+
+
+def test_an_evicted_pod_is_told_until_the_replicas_of_its_template_answer() -> None:
+    evicted = of_template(pod("a", phase="Failed", reason="Evicted", message="The node was low on resource: disk"), "1")
+    assert (found := trouble_of(deployment(), [evicted, of_template(pod("b"), "1")]))
+    assert found.reason == "Evicted"
+    assert "pod a out: The node was low on resource: disk; free or add" in found.message
+    assert trouble_of(deployment(), [evicted, of_template(pod("b"), "2")]) is None
 
 
 def test_progress_is_told_stage_by_stage() -> None:

@@ -1,0 +1,1 @@
+"""What clients of a model notice: nothing, whatever happens to its pods."""

@@ -1,0 +1,60 @@
+"""Two replicas of a model on two nodes, on the real cluster, and clients that never stop asking."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from e2e.demo.scenes import govern, is_ready
+from e2e.kubectl import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from e2e.demo.install import Installed
+    from e2e.kubectl import Kubectl
+
+GROUND = Path(__file__).with_name("ground.yaml")
+NAMESPACE = MODEL = "serving"
+
+
+@pytest.fixture(scope="module")
+def served(installed: Installed, kubectl: Kubectl) -> Iterator[Mapping[str, Any]]:
+    """The model, answering; everything goes when the module ends."""
+    govern(kubectl)  # the statements about the nodes
+    kubectl.must("apply", "--server-side", "-f", str(GROUND))
+    manifest = json.dumps(_model(installed))
+    wait_until(
+        lambda: kubectl.run(["apply", "--server-side", "-f", "-"], standard_input=manifest).accepted,
+        what="the model is admitted",
+        seconds=30,
+    )
+    yield ready(kubectl)
+    kubectl.must("delete", "smodel", MODEL, "-n", NAMESPACE)
+    kubectl.must("delete", "-f", str(GROUND), "--ignore-not-found", "--wait=true", timeout=180)
+
+
+def ready(kubectl: Kubectl) -> Mapping[str, Any]:
+    """The model, once it serves as its spec says now."""
+    return wait_until(
+        lambda: seen if is_ready(seen := kubectl.get("smodel", MODEL, "-n", NAMESPACE)) else None,
+        what=f"model {MODEL} is ready (kubectl describe smodel {MODEL} -n {NAMESPACE})",
+        seconds=400,
+    )
+
+
+def _model(installed: Installed) -> Mapping[str, Any]:
+    source = {"oci": {"image": installed.model_image, "pullPolicy": "Never"}}
+    return {
+        "apiVersion": "bailiwick.dev/v1alpha1",
+        "kind": "SovereignModel",
+        "metadata": {"name": MODEL, "namespace": NAMESPACE},
+        "spec": {
+            "model": {"name": MODEL, "source": source},
+            "replicas": 2,
+            "context": {"maxLength": 1024, "maxSequences": 8},
+        },
+    }
