@@ -174,7 +174,7 @@ TROUBLES: dict[str, tuple[dict[str, Any], str | None, str]] = {
         "has no image: write /var/lib: no space left on device; the node's disk",
     ),
     "a cache that does not fit": (
-        again(exitCode=1, message="(9 GiB KV cache is needed, which is larger than the available KV cache memory (4 GiB)"),
+        again(exitCode=1, message="9 GiB is needed, which is larger than the available KV cache memory (4 GiB)"),
         "CacheTooSmall",
         "shorten spec.context.maxLength",
     ),
