@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from e2e.cluster import cluster, images
+from e2e.cluster.load import load_image
+from e2e.demo.attacks import ABROAD
+from e2e.demo.install import LARGE
 from e2e.demo.scenes import govern, is_ready
 from e2e.kubectl import wait_until
 
@@ -24,6 +28,9 @@ NAMESPACE = MODEL = "serving"
 @pytest.fixture(scope="module")
 def served(installed: Installed, kubectl: Kubectl) -> Iterator[Mapping[str, Any]]:
     """The model, answering; everything goes when the module ends."""
+    if not cluster.external():
+        for image in LARGE:  # the demo has them on the node inside alone
+            load_image(images.archive(image), (ABROAD,))
     govern(kubectl)  # the statements about the nodes
     kubectl.must("apply", "--server-side", "-f", str(GROUND))
     manifest = json.dumps(_model(installed))
