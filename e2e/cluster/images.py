@@ -21,6 +21,8 @@ from e2e.cluster import (
     containerfile,
     debian_root,
     engine_files,
+    gguf_files,
+    llama_files,
     model_files,
     oci_archive,
     operator_files,
@@ -70,7 +72,9 @@ class Image:
 _PACKAGES = Part(operator_files.packages_key, operator_files.packages)
 _PACKAGE = Part(operator_files.package_key, operator_files.package)
 _ENGINE = Part(engine_files.engine_key, engine_files.engine_files)
+_LLAMA = Part(llama_files.llama_key, llama_files.llama_files)
 _MODEL = Part(model_files.model_key, model_files.model_files)
+_GGUF = Part(gguf_files.gguf_key, gguf_files.gguf_files)
 
 ALL: dict[str, Image] = {
     image.name: image
@@ -78,7 +82,9 @@ ALL: dict[str, Image] = {
         Image("operator", (("packages", _PACKAGES), ("bailiwick", _PACKAGE))),
         Image("gate"),
         Image("vllm-cpu", (("engine", _ENGINE),), large=True),
+        Image("llama-cpp", (("server", _LLAMA),), large=True),
         Image("smollm2-135m-instruct", (("model", _MODEL),), large=True),
+        Image("smollm2-135m-instruct-gguf", (("model", _GGUF),), large=True),
     )
 }
 

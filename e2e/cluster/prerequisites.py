@@ -34,6 +34,12 @@ FOR_RUNC = (
     Prerequisite("/usr/include/seccomp.h", "libseccomp-dev", "runc filters system calls"),
     Prerequisite("/usr/include/stdlib.h", "libc6-dev", "runc is compiled with C"),
 )
+FOR_LLAMA = (
+    Prerequisite("g++", "g++", "llama.cpp is compiled with C++"),
+    Prerequisite("cmake", "cmake", "llama.cpp's build"),
+    Prerequisite("ninja", "ninja-build", "llama.cpp's build"),
+    Prerequisite("strip", "binutils", "the program without its symbols"),
+)
 FOR_ROOTS = (Prerequisite("mmdebstrap", "mmdebstrap", "images are made from Debian packages"),)
 FOR_PODMAN = (
     Prerequisite("podman", "podman", "a node is a container"),

@@ -150,9 +150,10 @@ def test_the_class_of_plain_cpus_is_rendered_as_it_stands_but_for_its_image(helm
     (expected,) = documents(CHART / "acceleratorclasses/cpu.yaml")
     rendered = of_kind(helm.template(), "AcceleratorClass")["cpu"]
     assert rendered["spec"] == expected["spec"]
-    values = {"cpu": {"image": f"registry.example/vllm@{DIGEST}"}}
+    images = {"vllm": f"registry.example/vllm@{DIGEST}", "llama.cpp": f"registry.example/llama@{DIGEST}"}
+    values = {"cpu": {"image": images["vllm"], "llamaCpp": {"image": images["llama.cpp"]}}}
     engines = of_kind(helm.template(acceleratorClasses=values), "AcceleratorClass")["cpu"]["spec"]["engines"]
-    assert [engine["image"] for engine in engines] == [f"registry.example/vllm@{DIGEST}"]
+    assert {engine["name"]: engine["image"] for engine in engines} == images
     assert of_kind(helm.template(acceleratorClasses={"cpu": {"install": False}}), "AcceleratorClass") == {}
 
 

@@ -36,29 +36,54 @@ TUNING = frozenset(  # one option per word, so that a change is one word in a di
     spec-tokens stream-interval tool-call-parser ubatch-size use-tqdm-on-load video-pruning-rate
     """.split()  # noqa: SIM905
 )
-"""Long options without their dashes; each may also be given as its opposite, ``--no-…``."""
+"""Long options of vLLM without their dashes; each may also be given as its opposite, ``--no-…``."""
+
+# Source: llama.cpp as llama-cpp-python 0.3.36 carries it, common/arg.cpp (common_params_parser_init).
+LLAMA_CPP_TUNING = frozenset(
+    """
+    adaptive-decay adaptive-target backend-sampling batch-size cache-idle-slots cache-prompt cache-ram cache-reuse
+    chat-template chat-template-kwargs check-tensors checkpoint-min-step cont-batching context-shift cpu-moe
+    ctx-checkpoints dry-allowed-length dry-base dry-multiplier dry-penalty-last-n dynatemp-exp dynatemp-range
+    embd-normalize embeddings flash-attn frequency-penalty jinja keep kv-offload min-p mirostat mirostat-ent mirostat-lr
+    n-cpu-moe n-gpu-layers n-predict op-offload pooling prefill-assistant presence-penalty reasoning reasoning-budget
+    reasoning-budget-message reasoning-effort reasoning-format reasoning-preserve repack repeat-last-n repeat-penalty
+    reranking rope-freq-base rope-freq-scale rope-scale rope-scaling samplers seed skip-chat-parsing
+    slot-prompt-similarity special sse-ping-interval swa-full temp threads threads-batch threads-http top-k top-n-sigma
+    top-p typical ubatch-size warmup xtc-probability xtc-threshold yarn-attn-factor yarn-beta-fast yarn-beta-slow
+    yarn-ext-factor yarn-orig-ctx
+    """.split()  # noqa: SIM905
+)
+"""Long options of llama.cpp's server, likewise."""
+
+_ANY = TUNING | LLAMA_CPP_TUNING
+"""What the API takes. The engine that is asked for says which of them are its own, when the model is planned."""
 
 # A negative number has no dot: vLLM would read -1.5 as a structured option and swallow the argument behind it.
 _SHORT = "^-([0-9]+|O=?[0-3])$"
-_is_short = whole(_SHORT)
+is_short = whole(_SHORT)
 
 
 def is_harmless(argument: str) -> bool:
-    """Whether a model may give this argument: a value, a number, or an option of ``TUNING`` in one of its spellings.
+    """Whether a model may give this argument: a value, a number, or an option of any engine in one of its spellings.
 
     vLLM takes underscores for dashes, a value behind ``=``, and a key of a structured value behind a dot. It also takes
     any unambiguous beginning of an option, which is refused here.
     """
-    if not argument.startswith("-") or _is_short(argument):
+    if not argument.startswith("-") or is_short(argument):
         return True
+    return tunes(argument, _ANY)
+
+
+def tunes(argument: str, options: frozenset[str]) -> bool:
+    """Whether an argument is one of these options, or its opposite, in one of its spellings."""
     option = argument.partition("=")[0].partition(".")[0].replace("_", "-")
-    return option.startswith("--") and option.removeprefix("--").removeprefix("no-") in TUNING
+    return option.startswith("--") and option.removeprefix("--").removeprefix("no-") in options
 
 
 _IN_CEL = (
     f"!self.startsWith('-') || self.matches('{_SHORT}') || "
     "self.split('=')[0].split('.')[0].replace('_', '-').replace('--no-', '--', 1) in "
-    f"{[f'--{option}' for option in sorted(TUNING)]}"
+    f"{[f'--{option}' for option in sorted(_ANY)]}"
 )
 
 Argument = Annotated[

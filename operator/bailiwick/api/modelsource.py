@@ -123,6 +123,16 @@ class Source(Part):
     )
 
 
+_File = Annotated[
+    str,
+    Field(min_length=1, max_length=512),
+    named(
+        "^[A-Za-z0-9_][-A-Za-z0-9._]*(/[A-Za-z0-9_][-A-Za-z0-9._]*)*$",
+        "must be the path of a file inside the source, such as model-Q4_K_M.gguf",
+    ),
+]
+
+
 class Manifest(Part):
     """A list of files with their SHA-256, in the format of sha256sum."""
 
@@ -148,6 +158,10 @@ class Model(Part):
         named("^[A-Za-z0-9][-A-Za-z0-9._/:]*$", "must be a name such as organisation/model"),
     ] = Field(description="The name that clients ask for, such as skt/A.X-K1.")
     source: Source = Field(description="Where the weights come from.")
+    file: _File | None = Field(
+        default=None,
+        description="File of the source that is loaded, for engines that load one (llama.cpp). Absent: model.gguf.",
+    )
     digest: Digest | None = Field(default=None, description="SHA-256 of the manifest of files.")
     manifest: Manifest | None = Field(default=None, description="The files and their digests.")
     signature: ModelSignature | None = Field(default=None, description="Signature over the files.")
@@ -171,4 +185,8 @@ class Adapter(Part):
         named("^[A-Za-z0-9][-A-Za-z0-9._]*$", "must be a name: letters, digits, dashes, dots and underscores"),
     ] = Field(description="The name that clients ask for.")
     source: Source = Field(description="Where its files come from.")
+    file: _File | None = Field(
+        default=None,
+        description="File of the source that is loaded, for engines that load one (llama.cpp). Absent: adapter.gguf.",
+    )
     digest: Digest | None = Field(default=None, description="SHA-256 of the manifest of files.")

@@ -9,7 +9,7 @@ from bailiwick.workload.layout import CLIENT_PORT, PROBE_PORT
 
 if TYPE_CHECKING:
     from bailiwick.workload.naming import Manifest
-    from bailiwick.workload.placing import Placing
+    from bailiwick.workload.placing import Manners, Placing
 
 
 def seal(placing: Placing) -> Manifest:
@@ -27,10 +27,12 @@ def seal(placing: Placing) -> Manifest:
 def gate(placing: Placing) -> Manifest:
     """A sidecar that starts before the engine and ends after it."""
     health = {"httpGet": {"path": "/gate/health", "port": PROBE_PORT}}
+    about_engine = _about(placing.engine.MANNERS)
     return {
         "name": "gate",
         "image": placing.gate_image,
         "restartPolicy": "Always",
+        **({"env": about_engine} if about_engine else {}),
         **LOGS_TELL,
         "ports": [{"name": "http", "containerPort": CLIENT_PORT}, {"name": "probes", "containerPort": PROBE_PORT}],
         "securityContext": RESTRICTED,
@@ -38,3 +40,8 @@ def gate(placing: Placing) -> Manifest:
         "livenessProbe": {**health, "periodSeconds": 10},
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
     }
+
+
+def _about(manners: Manners) -> list[Manifest]:
+    """What the gate's configuration cannot know of the engine behind it; what is usual is its default."""
+    return [] if manners.health == "/health" else [{"name": "ENGINE_HEALTH", "value": manners.health}]

@@ -13,14 +13,32 @@ if TYPE_CHECKING:
     from bailiwick.workload.eligibility import Need
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manners:
+    """How an engine behaves once it is started, as far as its pod and its gate must know."""
+
+    health: str = "/health"
+    """The path that answers 200 when the engine can serve, and nothing of the kind before."""
+    shared_memory: bool = False
+    """Whether its processes need more of /dev/shm than the 64 MiB that a container has by itself."""
+    drains: bool = False
+    """Whether it is known to end what is under way, within DRAIN_SECONDS, when it is told to stop. One that is not
+    known to is told so much later, when the pod has been out of its Services for as long."""
+
+
 class Engine(Protocol):
     """What a module of `bailiwick.workload.engines` provides."""
+
+    MANNERS: Manners
 
     def refusal(self, model: SovereignModel) -> Verdict | None:
         """Why this engine cannot serve the model as it is asked for, and what to do; None when it can."""
 
-    def refusal_on(self, need: Need) -> Verdict | None:
-        """Why this engine must not be started as an accelerator class says; None when it may."""
+    def refusal_on(self, need: Need, model: SovereignModel) -> Verdict | None:
+        """Why this engine must not be started as an accelerator class says, or cannot there; None when it may."""
+
+    def command(self, placing: Placing) -> Sequence[str]:
+        """What is started; empty: the entry point of the image."""
 
     def arguments(self, placing: Placing) -> Sequence[str]:
         """Arguments of the container, behind the entry point of its image."""

@@ -82,7 +82,7 @@ def plan_workload(
         return WorkloadPlan(verdict=refusal, policies=names)
     engine = ENGINES[model.spec.engine.name]
     need, found = _choose(model, [(need, eligible(model, policies, need)) for need in needs])
-    refusal = engine.refusal_on(need) or _names_nothing(found)
+    refusal = engine.refusal_on(need, model) or _names_nothing(found)
     if refusal:
         return WorkloadPlan(verdict=refusal, policies=names, eligibility=found)
     placing = Placing(
@@ -117,7 +117,9 @@ def _refusal(model: SovereignModel, policies: Sequence[CompiledPolicy], settings
     if name not in ENGINES:
         known = ", ".join(str(each) for each in ENGINES)
         return refuse(
-            Reason.UNSUPPORTED_ENGINE, f"engine {name} is not served by this release; set spec.engine.name to: {known}"
+            Reason.UNSUPPORTED_ENGINE,
+            f"engine {name} is not served by this release: an endpoint outside the cluster stands where no policy can "
+            f"see it, and nothing may leave to reach it; set spec.engine.name to: {known}",
         )
     return sources.refusal(model) or ENGINES[name].refusal(model) or _devices_disagree(model) or _unenforced(model)
 

@@ -8,7 +8,14 @@ from bailiwick.residency.territories import RESIDENT, label_of
 from bailiwick.workload import sources
 from bailiwick.workload.containers import LOGS_TELL, RESTRICTED
 from bailiwick.workload.gate import gate, seal
-from bailiwick.workload.layout import GRACE_SECONDS, PRE_STOP_SECONDS, PROBE_PORT, SCRATCH_PATH, START_SECONDS
+from bailiwick.workload.layout import (
+    DRAIN_SECONDS,
+    GRACE_SECONDS,
+    PRE_STOP_SECONDS,
+    PROBE_PORT,
+    SCRATCH_PATH,
+    START_SECONDS,
+)
 from bailiwick.workload.naming import labels
 
 if TYPE_CHECKING:
@@ -50,11 +57,7 @@ def _pod(placing: Placing) -> Manifest:
         "volumes": [
             *sources.volumes(model),
             {"name": "scratch", "emptyDir": {}},
-            # The 64 MiB that a container has by itself are too few for the engine's processes to talk to each other.
-            {
-                "name": "shared-memory",
-                "emptyDir": {"medium": "Memory", "sizeLimit": f"{max(placing.need.devices, 1)}Gi"},
-            },
+            *_shared_memory(placing),
         ],
     }
     optional = {
@@ -65,6 +68,13 @@ def _pod(placing: Placing) -> Manifest:
         "runtimeClassName": accelerator.runtime_class_name,
     }
     return spec | {key: value for key, value in optional.items() if value}
+
+
+def _shared_memory(placing: Placing) -> list[Manifest]:
+    if not placing.engine.MANNERS.shared_memory:
+        return []
+    size = f"{max(placing.need.devices, 1)}Gi"
+    return [{"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": size}}]
 
 
 def _node_selector(placing: Placing) -> Mapping[str, str]:
@@ -102,22 +112,28 @@ def _named(node: str) -> Manifest:
 def _engine(placing: Placing) -> Manifest:
     """The engine on loopback; probes reach its health through the gate."""
     health: dict[str, Any] = {"httpGet": {"path": "/health", "port": PROBE_PORT}}
+    engine = placing.engine
+    command = list(engine.command(placing))
+    # Requests that are under way end before the signal where the engine would cut them, and after it where it waits.
+    pause = PRE_STOP_SECONDS if engine.MANNERS.drains else PRE_STOP_SECONDS + DRAIN_SECONDS
+    memory = [{"name": "shared-memory", "mountPath": "/dev/shm"}] if engine.MANNERS.shared_memory else []  # noqa: S108 - the pod's own
     return {
         "name": "engine",
         "image": placing.engine_image,
-        "args": list(placing.engine.arguments(placing)),
-        "env": list(placing.engine.environment(placing)),
+        **({"command": command} if command else {}),
+        "args": list(engine.arguments(placing)),
+        "env": list(engine.environment(placing)),
         **LOGS_TELL,
         "securityContext": RESTRICTED,
         "startupProbe": {**health, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": START_SECONDS // 2},
         "readinessProbe": {**health, "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 2},
         "livenessProbe": {**health, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
-        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": pause}}},
         "resources": _resources(placing),
         "volumeMounts": [
             *sources.mounts(placing.model),
             {"name": "scratch", "mountPath": SCRATCH_PATH},
-            {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108 - the pod's own
+            *memory,
         ],
     }
 

@@ -129,6 +129,7 @@ SOVEREIGN_MODEL: Manifest = {
         "model": {
             "name": "skt/A.X-K1",
             "source": {"oci": SOURCES["oci"]},
+            "file": "q4/model-00001-of-00002.gguf",
             "manifest": {"configMap": "files", "key": "SHA256SUMS"},
             "signature": {"authority": "model-authority", "configMap": "signature"},
             "licence": "Apache-2.0",
@@ -145,7 +146,12 @@ SOVEREIGN_MODEL: Manifest = {
         "autoscaling": {"minReplicas": 1, "maxReplicas": 4, "waitingRequests": 8},
         "residency": {"place": PLACE_RULE, "control": RULE, "origin": ORIGIN_RULE},
         "adapters": [
-            {"name": "legal", "source": {"persistentVolumeClaim": {"claimName": "legal", "path": ""}}, "digest": DIGEST}
+            {
+                "name": "legal",
+                "source": {"persistentVolumeClaim": {"claimName": "legal", "path": ""}},
+                "file": "legal.gguf",
+                "digest": DIGEST,
+            }
         ],
         "serving": {
             "authentication": {

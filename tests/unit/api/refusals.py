@@ -34,6 +34,7 @@ RELATIVE = "must be a relative path with no .. in it"
 ABSOLUTE = "must be an absolute path with no .. in it, and not the root"
 DEVICES = "must be auto, or a number from 0 to 1024"
 AUTHENTICATION = "give apiKeysSecret, tokenIssuer or both; leave authentication out to let in whoever the network lets"
+FILE = "must be the path of a file inside the source, such as model-Q4_K_M.gguf"
 ADAPTER_NAME = "must be a name: letters, digits, dashes, dots and underscores"
 HOST_NAME = "must be a host name such as models.example or *.models.example"
 ENGINE_WORD = "must be one word of the engine's, such as fp8"
@@ -285,6 +286,8 @@ WEIGHTS = (
 MODELS = (
     *_model("spec.model.name", "must be a name such as organisation/model", {"a blank": "my model"}),
     *_model("spec.adapters.0.name", ADAPTER_NAME, {"a slash": "a/b"}),
+    *_model("spec.model.file", FILE, {"a folder above": "../m.gguf", "the root": "/m.gguf", "an option": "-m.gguf"}),
+    *_model("spec.adapters.0.file", FILE, {"a folder above": "a/../m.gguf"}),
     *_model("spec.replicas", "spec.replicas in body should be greater than or equal to 0", {"a negative number": -1}),
     *_model("spec.accelerators.perReplica", DEVICES, {"words": "many", "negative": -1, "digits as text": "4"}),
     *_model(

@@ -7,7 +7,20 @@ from typing import Any
 import pytest
 
 from bailiwick.workload.plan import MOST_NAMED_NODES
-from tests.unit.workload.given import GPU, accelerator, child, engine, gpus, model, node, plan, pod, policy, statement
+from tests.unit.workload.given import (
+    GPU,
+    IMAGE,
+    accelerator,
+    child,
+    engine,
+    gpus,
+    model,
+    node,
+    plan,
+    pod,
+    policy,
+    statement,
+)
 
 S3 = {"s3": {"endpoint": "https://s3.example", "bucket": "models"}}
 HUB = {"huggingFace": {"repository": "a/b", "revision": "0" * 40}}
@@ -19,8 +32,10 @@ HUB = {"huggingFace": {"repository": "a/b", "revision": "0" * 40}}
         ({"model": {"name": "a", "source": S3}}, "UnsupportedSource", "spec.model.source.s3 needs an import"),
         ({"model": {"name": "a", "source": HUB}}, "UnsupportedSource", "copy the files into a PersistentVolumeClaim"),
         ({"adapters": [{"name": "x", "source": S3}]}, "UnsupportedSource", "spec.adapters[x].source.s3 needs an"),
-        ({"engine": {"name": "llama.cpp"}}, "UnsupportedEngine", "set spec.engine.name to: vllm"),
-        ({"engine": {"name": "external"}}, "UnsupportedEngine", "set spec.engine.name to: vllm"),
+        ({"engine": {"name": "llama.cpp"}}, "NoAccelerator", "engine llama.cpp is served by none of the accelerator"),
+        ({"engine": {"name": "external"}}, "UnsupportedEngine", "set spec.engine.name to: vllm, llama.cpp, furiosa"),
+        ({"engine": {"arguments": ["--threads", "4"]}}, "ForbiddenArgument", "is an option of another engine"),
+        ({"model": {"name": "a", "source": IMAGE, "file": "a.gguf"}}, "InvalidModel", "vLLM reads its folder"),
         ({"parallelism": {"data": 2}}, "UnsupportedFeature", "raise spec.replicas"),
         ({"autoscaling": {"maxReplicas": 2}}, "UnsupportedFeature", "spec.autoscaling is not done by"),
         ({"serving": {"authentication": {"apiKeysSecret": "k"}}}, "UnsupportedFeature", "serving.authentication is"),

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bailiwick.api.acceleratorclass import EngineName
-from bailiwick.workload.engines import vllm
+from bailiwick.workload.engines import furiosa_llm, hailo, llamacpp, vllm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bailiwick.workload.placing import Engine
 
-ENGINES: Mapping[EngineName, Engine] = {EngineName.VLLM: vllm}
-"""What this release can start. The other names are in the API so that manifests need not change later."""
+ENGINES: Mapping[EngineName, Engine] = {
+    EngineName.VLLM: vllm,
+    EngineName.LLAMA_CPP: llamacpp,
+    EngineName.FURIOSA_LLM: furiosa_llm,
+    EngineName.HAILO: hailo,
+}
+"""What this release can start. The API has one name more: `external`, whose place nobody could vouch for."""

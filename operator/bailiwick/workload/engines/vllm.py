@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bailiwick.api.arguments import TUNING
+from bailiwick.api.arguments import TUNING, is_short, tunes
 from bailiwick.residency.verdict import Reason, Verdict, refuse
 from bailiwick.workload.arguments import forbidden, stray
+from bailiwick.workload.engines import vllm_plugins
 from bailiwick.workload.layout import ADAPTER_PATH, DRAIN_SECONDS, ENGINE_PORT, MODEL_PATH, SCRATCH_PATH
+from bailiwick.workload.placing import Manners
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from bailiwick.api.sovereignmodel import SovereignModel
     from bailiwick.workload.eligibility import Need
     from bailiwick.workload.placing import Placing
+
+MANNERS = Manners(shared_memory=True, drains=True)
 
 _FOREIGN_CODE = """
     io-processor-plugin logits-processors middleware model-class-overrides reasoning-parser-plugin scheduler-cls
@@ -107,13 +111,25 @@ def refusal(model: SovereignModel) -> Verdict | None:
             f"spec.parallelism.data is {parallelism.data}; data parallelism needs a group of pods, which this release "
             f"does not make; leave it at 1 and raise spec.replicas",
         )
+    if model.spec.model.file or any(adapter.file for adapter in model.spec.adapters):
+        return refuse(
+            Reason.INVALID_MODEL,
+            "file names one file of a source, and vLLM reads its folder; leave it out, and put the files there",
+        )
+    for argument in model.spec.engine.arguments:
+        if argument.startswith("-") and not is_short(argument) and not tunes(argument, TUNING):
+            return refuse(
+                Reason.FORBIDDEN_ARGUMENT,
+                f"{argument!r} in spec.engine.arguments is an option of another engine; leave it out, or set "
+                f"spec.engine.name",
+            )
     if found := stray(model.spec.engine.arguments, switches=SWITCHES, lists=LISTS):
         return refuse(Reason.FORBIDDEN_ARGUMENT, f"{found.argument!r} in spec.engine.arguments {found.why}")
     return None
 
 
-def refusal_on(need: Need) -> Verdict | None:
-    """What an accelerator class must not make of the engine."""
+def refusal_on(need: Need, model: SovereignModel) -> Verdict | None:
+    """What an accelerator class must not make of the engine, and what its plug-in cannot do."""
     where = f"of engine vllm in accelerator class {need.accelerator.metadata.name}"
     if found := forbidden(need.serving.arguments, FORBIDDEN, known=TUNING, anywhere=_FOREIGN_CODE.split()):
         return refuse(Reason.FORBIDDEN_ARGUMENT, f"argument {found.argument} {where} is refused: {found.why}")
@@ -124,7 +140,12 @@ def refusal_on(need: Need) -> Verdict | None:
                 f"variable {variable.name} {where} is refused: Bailiwick keeps the engine offline and closed by it; "
                 f"leave it out",
             )
-    return None
+    return vllm_plugins.refusal(need, model)
+
+
+def command(placing: Placing) -> Sequence[str]:  # noqa: ARG001 - one interface
+    """The entry point of the image: there is more than one way to start vLLM, and each image knows its own."""
+    return []
 
 
 def arguments(placing: Placing) -> Sequence[str]:
@@ -161,12 +182,13 @@ def environment(placing: Placing) -> Sequence[Mapping[str, Any]]:
 def _limits(placing: Placing) -> Iterator[str]:
     """Each behind ``=``: whatever a user wrote is the option's value then, and never an option."""
     context, parallelism = placing.model.spec.context, placing.parallelism
+    spread = vllm_plugins.of(placing.need).spread
     asked = {
         "--max-model-len": context.max_length,
         "--max-num-seqs": context.max_sequences,
         "--kv-cache-dtype": context.kv_cache_type,
         "--quantization": context.quantization,
-        "--tensor-parallel-size": parallelism.tensor if parallelism.tensor > 1 else None,
+        **({spread: parallelism.tensor if parallelism.tensor > 1 else None} if spread else {}),
         "--pipeline-parallel-size": parallelism.pipeline if parallelism.pipeline > 1 else None,
     }
     for option, value in asked.items():

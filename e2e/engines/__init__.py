@@ -1,0 +1,1 @@
+"""What vLLM says of its own memory, beside what Bailiwick says."""

@@ -1,0 +1,72 @@
+"""A model by llama.cpp on the real cluster: scheduled inside, ready within seconds, answering through its Service."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from e2e.cluster import cluster, images
+from e2e.cluster.load import load_image
+from e2e.demo import scenes
+from e2e.demo.attacks import INSIDE, NAMESPACE
+from e2e.kubectl import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from e2e.demo.install import Installed
+    from e2e.kubectl import Kubectl
+
+SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "sovereignmodel-llamacpp.yaml"
+WITHIN = 15.0
+"""Seconds from the start of the engine's container to its readiness, on a node that does much besides."""
+
+
+def reference(name: str) -> str:
+    """An image by the digest that the nodes know."""
+    if cluster.external():
+        return f"{cluster.repository()}/{name}@{images.digest(name)}"
+    return load_image(images.archive(name), (INSIDE,))
+
+
+@pytest.fixture(scope="module")
+def edge(kubectl: Kubectl, model: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The sample, serving."""
+    (sample,) = yaml.safe_load_all(SAMPLE.read_text())
+    sample["metadata"]["namespace"] = NAMESPACE
+    source = {"image": reference("smollm2-135m-instruct-gguf"), "pullPolicy": "Never"}
+    sample["spec"]["model"]["source"]["oci"] = source
+    sample["spec"]["engine"]["image"] = reference("llama-cpp")
+    name = sample["metadata"]["name"]
+    kubectl.apply(sample)
+    yield wait_until(
+        lambda: seen if scenes.is_ready(seen := kubectl.get("smodel", name, "-n", NAMESPACE)) else None,
+        what=f"model {name} is ready (kubectl describe smodel {name} -n {NAMESPACE})",
+        seconds=120,
+    )
+    kubectl.run(["delete", "smodel", name, "-n", NAMESPACE, "--wait=true"], timeout=150)
+
+
+def test_it_runs_inside(edge: Mapping[str, Any]) -> None:
+    assert {each["node"] for each in edge["status"]["placements"]} == {INSIDE}
+    assert edge["status"]["plan"]["engine"] == "llama.cpp"
+
+
+def test_it_answers_through_its_service(kubectl: Kubectl, installed: Installed, edge: Mapping[str, Any]) -> None:
+    assert "Paris" in scenes.ask(kubectl, edge, installed.engine_image)
+
+
+def test_its_engine_is_ready_within_seconds_and_never_started_again(kubectl: Kubectl, edge: Mapping[str, Any]) -> None:
+    pods = kubectl.items("pods", "-n", NAMESPACE, "-l", f"bailiwick.dev/model={edge['metadata']['name']}")
+    (status,) = (pod["status"] for pod in pods if "deletionTimestamp" not in pod["metadata"])
+    (engine,) = status["containerStatuses"]
+    (ready,) = (each for each in status["conditions"] if each["type"] == "Ready")
+    started, until = (
+        datetime.fromisoformat(text) for text in (engine["state"]["running"]["startedAt"], ready["lastTransitionTime"])
+    )
+    assert engine["restartCount"] == 0
+    assert (until - started).total_seconds() <= WITHIN
