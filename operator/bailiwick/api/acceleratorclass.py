@@ -128,6 +128,21 @@ class PowerMetric(Part):
     ] = Field(default="1", description="Factor to joules or watts, as a decimal number.")
 
 
+class Measurement(Part):
+    """What one model took on this device, by your own meter."""
+
+    model: str = Field(min_length=1, max_length=253, description="The model, as spec.model.name of a SovereignModel.")
+    joules_per_token: Annotated[
+        str,
+        Field(max_length=32),
+        named(
+            "^(0[.][0-9]{0,14}[1-9][0-9]{0,14}|[1-9][0-9]{0,14}([.][0-9]{1,15})?)$",
+            "must be a positive decimal number such as 0.35",
+        ),
+    ] = Field(description="Energy of all devices of a replica per generated token, under your load.")
+    source: str = Field(min_length=1, max_length=2048, description="Who measured it, when, and how.")
+
+
 class AcceleratorClassSpec(Part):
     """A kind of device. All figures are per device, nominal, and yours to correct."""
 
@@ -162,6 +177,9 @@ class AcceleratorClassSpec(Part):
     scheduler_name: ObjectName | None = Field(default=None, description="Scheduler that the vendor requires.")
     runtime_class_name: ObjectName | None = Field(default=None, description="RuntimeClass that it requires.")
     power_metric: PowerMetric | None = Field(default=None, description="How its power is measured.")
+    measurements: Annotated[tuple[Measurement, ...], list_map("model")] = Field(
+        default=(), max_length=256, description="Measured energy by model, for models whose objective is Energy."
+    )
 
 
 class AcceleratorClass(Resource):

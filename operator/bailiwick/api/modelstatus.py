@@ -24,6 +24,26 @@ class Plan(Part):
     kv_cache_bytes: int | None = Field(
         default=None, ge=0, description="Bytes of KV cache per replica. Absent: not known."
     )
+    tensor: int | None = Field(default=None, ge=1, description="Tensor parallelism. Absent: nothing was sized.")
+    pipeline: int | None = Field(default=None, ge=1, description="Pipeline parallelism. Absent: nothing was sized.")
+    expert: bool | None = Field(default=None, description="Whether experts are spread. Absent: nothing was sized.")
+    max_length: int | None = Field(
+        default=None, ge=1, description="Tokens of prompt and answer together that the plan was made for."
+    )
+    longest_length: int | None = Field(
+        default=None, ge=1, description="Longest context in tokens that fits as often as context.maxSequences says."
+    )
+    max_sequences: int | None = Field(
+        default=None, ge=0, description="Sequences of maxLength that fit at the same time."
+    )
+    why: str | None = Field(default=None, max_length=2048, description="Why this class and these devices.")
+    profile: Annotated[str, Field(max_length=71)] | None = Field(
+        default=None, description="SHA-256 of the profile that was sized by."
+    )
+    basis: Annotated[str, Field(max_length=71)] | None = Field(
+        default=None,
+        description="SHA-256 of what the spec asked of sizing. While it and profile are the same, this plan stands.",
+    )
 
 
 class NodeCounts(Part):
