@@ -118,7 +118,8 @@ def may(  # noqa: PLR0917 - the words of a sentence, in its order
     ("verb", "resource"),
     [
         ("get", "secrets"),
-        ("list", "configmaps"),
+        ("get", "configmaps"),
+        ("patch", "configmaps"),
         ("create", "pods"),
         ("create", "pods/binding"),
         ("create", "pods/exec"),

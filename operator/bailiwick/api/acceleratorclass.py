@@ -1,6 +1,6 @@
 """AcceleratorClass: a kind of device, what Kubernetes calls it, where it comes from, and what serves on it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
@@ -156,6 +156,12 @@ class AcceleratorClassSpec(Part):
     device_classes: Annotated[tuple[ObjectName, ...], MapSet] = Field(
         default=(), max_length=16, description="DeviceClasses by which a ResourceClaim can ask for it."
     )
+    request_by: Annotated[tuple[Literal["Resource", "Claim"], ...], Atomic] = Field(
+        default=(),
+        max_length=2,
+        description="How a replica asks for devices, first choice first: by an extended resource that nodes offer, "
+        "or by a claim of the first DeviceClass. Empty: Resource where resources are given, else Claim.",
+    )
     memory: Quantity | None = Field(default=None, description="Memory per device, such as 80Gi.")
     bandwidth: Quantity | None = Field(default=None, description="Memory bandwidth per device in bytes per second.")
     thermal_design_power: int | None = Field(default=None, ge=0, le=100000, description="Watts per device.")
@@ -180,6 +186,29 @@ class AcceleratorClassSpec(Part):
     measurements: Annotated[tuple[Measurement, ...], list_map("model")] = Field(
         default=(), max_length=256, description="Measured energy by model, for models whose objective is Energy."
     )
+    rules = (
+        Rule(
+            "!has(self.requestBy) || !('Resource' in self.requestBy) || "
+            "(has(self.resources) && size(self.resources) > 0)",
+            "Resource needs the name of one in resources",
+            holds=lambda self: "Resource" not in self.request_by or bool(self.resources),
+            path=".requestBy",
+        ),
+        Rule(
+            "!has(self.requestBy) || !('Claim' in self.requestBy) || "
+            "(has(self.deviceClasses) && size(self.deviceClasses) > 0)",
+            "Claim needs the name of a DeviceClass in deviceClasses",
+            holds=lambda self: "Claim" not in self.request_by or bool(self.device_classes),
+            path=".requestBy",
+        ),
+    )
+
+    @property
+    def ways(self) -> Sequence[str]:
+        """How a replica asks for devices, first choice first; empty for a plain CPU."""
+        if self.request_by:
+            return self.request_by
+        return ("Resource",) if self.resources else ("Claim",) if self.device_classes else ()
 
 
 class AcceleratorClass(Resource):

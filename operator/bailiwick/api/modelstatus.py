@@ -18,6 +18,11 @@ class Plan(Part):
     engine: _Text = Field(description="Engine.")
     image: _Text = Field(description="Engine image.")
     accelerator_class: _Text = Field(description="AcceleratorClass that was chosen.")
+    device: str | None = Field(
+        default=None,
+        max_length=317,
+        description="Extended resource (with a slash) or DeviceClass by which devices are asked for. Absent: none.",
+    )
     devices_per_replica: int = Field(ge=0, description="Devices per replica.")
     nodes_per_replica: int = Field(ge=1, description="Nodes per replica.")
     weight_bytes: int | None = Field(default=None, ge=0, description="Bytes of weights per replica. Absent: not known.")

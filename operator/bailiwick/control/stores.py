@@ -133,6 +133,7 @@ class Stores:
     service_accounts: Store = field(default_factory=lambda: _child(resources.SERVICE_ACCOUNTS))
     network_policies: Store = field(default_factory=lambda: _child(resources.NETWORK_POLICIES))
     budgets: Store = field(default_factory=lambda: _child(resources.POD_DISRUPTION_BUDGETS))
+    claim_templates: Store = field(default_factory=lambda: _child(resources.RESOURCE_CLAIM_TEMPLATES))
     pods: Store = field(default_factory=_all_pods)
     validating_policies: Store = field(default_factory=lambda: _border(resources.VALIDATING_POLICIES))
     mutating_policies: Store = field(default_factory=lambda: _border(resources.MUTATING_POLICIES))
@@ -153,7 +154,14 @@ class Stores:
     @property
     def children(self) -> tuple[Store, ...]:
         """Stores of the objects that a model is turned into."""
-        return (self.deployments, self.services, self.service_accounts, self.network_policies, self.budgets)
+        return (
+            self.deployments,
+            self.services,
+            self.service_accounts,
+            self.network_policies,
+            self.budgets,
+            self.claim_templates,
+        )
 
     @property
     def border(self) -> tuple[Store, ...]:

@@ -15,6 +15,7 @@ from bailiwick.workload.engines import ENGINES
 from bailiwick.workload.networkpolicy import network_policy
 from bailiwick.workload.placing import Placing
 from bailiwick.workload.poddisruptionbudget import pod_disruption_budget
+from bailiwick.workload.resourceclaimtemplate import resource_claim_template
 from bailiwick.workload.service import service
 from bailiwick.workload.serviceaccount import service_account
 from bailiwick.workload.sized import Sized, Unsized, size
@@ -39,7 +40,12 @@ _BUILDERS = (
     service_account,
     pod_disruption_budget,
     service,
+    resource_claim_template,
     deployment,
+)
+_CLAIMED = (
+    "devices are claimed, and which nodes have free ones only the scheduler knows: nodes count as eligible by the "
+    "labels of the class"
 )
 
 
@@ -88,7 +94,11 @@ def plan_workload(  # noqa: PLR0913 - by keyword
         return WorkloadPlan(verdict=refusal, policies=names)
     engine = ENGINES[model.spec.engine.name]
     sized = size(
-        model, profile=profile, offers=offers, needs=_needs, eligible=lambda need: eligible(model, policies, need)
+        model,
+        profile=profile,
+        offers=offers,
+        needs=lambda offer, devices: _needs(model, offer, devices),
+        eligible=lambda need: eligible(model, policies, need),
     )
     if isinstance(sized, Verdict):
         return WorkloadPlan(verdict=sized, policies=names)
@@ -119,8 +129,8 @@ def plan_workload(  # noqa: PLR0913 - by keyword
         policies=names,
         plan=_told(placing, sized),
         eligibility=found,
-        objects=tuple(build(placing) for build in _BUILDERS),
-        notes=sized.notes,
+        objects=tuple(built for build in _BUILDERS if (built := build(placing))),
+        notes=(*sized.notes, *([_CLAIMED] if need.device_class else [])),
     )
 
 
@@ -181,18 +191,35 @@ def _offers(model: SovereignModel, classes: Mapping[str, AcceleratorClass]) -> I
             yield Offer(accelerator=accelerator, serving=serving)
 
 
-def _needs(offer: Offer, devices: int) -> Iterator[Need]:
-    """What a replica of so many devices could ask for, in the order of the class's resource names."""
-    resources = offer.accelerator.spec.resources if devices else (None,)
-    for resource in resources:
-        yield Need(accelerator=offer.accelerator, serving=offer.serving, resource=resource, devices=devices)
+def _needs(model: SovereignModel, offer: Offer, devices: int) -> Sequence[Need]:
+    """What a replica of so many devices could ask for, in the order of the class; first by the name that was planned.
+
+    So a driver that is installed beside another does not replace the pods that run.
+    """
+    plan, spec = model.status.plan if model.status else None, offer.accelerator.spec
+    current = plan.device if plan and plan.accelerator_class == offer.accelerator.metadata.name else None
+    if not devices:
+        return [Need(accelerator=offer.accelerator, serving=offer.serving, resource=None, devices=0)]
+    named = {"Resource": spec.resources, "Claim": spec.device_classes[:1]}
+    needs = [
+        Need(
+            accelerator=offer.accelerator,
+            serving=offer.serving,
+            resource=name if way == "Resource" else None,
+            device_class=name if way == "Claim" else None,
+            devices=devices,
+        )
+        for way in spec.ways
+        for name in named[way]
+    ]
+    return sorted(needs, key=lambda need: need.device != current)
 
 
 def _unsized(
     model: SovereignModel, offers: Sequence[Offer], told: Unsized, eligible: Callable[[Need], Eligibility]
 ) -> Sized:
     """Devices as asked, else one, on the preferred class that has a node."""
-    needs = [need for offer in offers for need in _needs(offer, _devices(model, offer.accelerator))]
+    needs = [need for offer in offers for need in _needs(model, offer, _devices(model, offer.accelerator))]
     need, found = _choose(model, [(need, eligible(need)) for need in needs])
     return Sized(
         need=need,
@@ -205,7 +232,7 @@ def _unsized(
 
 def _devices(model: SovereignModel, accelerator: AcceleratorClass) -> int:
     """Devices per replica: as asked, or what parallelism needs; none on a plain CPU."""
-    if not accelerator.spec.resources:
+    if not accelerator.spec.ways:
         return 0
     asked = model.spec.accelerators.per_replica
     if isinstance(asked, int):
@@ -263,6 +290,7 @@ def _told(placing: Placing, sized: Sized) -> Plan:
         engine=placing.model.spec.engine.name,
         image=placing.engine_image,
         accelerator_class=placing.need.accelerator.metadata.name,
+        device=placing.need.device,
         devices_per_replica=placing.need.devices,
         nodes_per_replica=1,
         **sized.figures,

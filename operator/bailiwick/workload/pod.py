@@ -10,6 +10,7 @@ from bailiwick.workload.containers import LOGS_TELL, RESTRICTED
 from bailiwick.workload.gate import gate, seal
 from bailiwick.workload.layout import GRACE_SECONDS, PRE_STOP_SECONDS, PROBE_PORT, SCRATCH_PATH, START_SECONDS
 from bailiwick.workload.naming import labels
+from bailiwick.workload.resourceclaimtemplate import container_claims, pod_claims
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +60,7 @@ def _pod(placing: Placing) -> Manifest:
     }
     optional = {
         "affinity": _affinity(placing),
+        "resourceClaims": pod_claims(placing),
         "imagePullSecrets": sources.pull_secrets(model),
         "tolerations": [_written(each) for each in accelerator.tolerations],
         "schedulerName": accelerator.scheduler_name,
@@ -128,5 +130,9 @@ def _resources(placing: Placing) -> Manifest:
     requests = dict(need.requests)
     limits = {"memory": requests["memory"]} if "memory" in requests else {}
     devices = {need.resource: str(need.devices)} if need.resource else {}
-    wanted: dict[str, Mapping[str, str]] = {"requests": requests | devices, "limits": limits | devices}
+    wanted: Manifest = {
+        "requests": requests | devices,
+        "limits": limits | devices,
+        "claims": container_claims(placing),
+    }
     return {kind: amounts for kind, amounts in wanted.items() if amounts}

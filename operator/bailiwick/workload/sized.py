@@ -171,7 +171,9 @@ def _kept(plan: Plan) -> Mapping[str, Any]:
     return {name: value for name, value in plan.model_dump().items() if name not in _OF_THE_PLACING}
 
 
-_OF_THE_PLACING = frozenset({"engine", "image", "accelerator_class", "devices_per_replica", "nodes_per_replica"})
+_OF_THE_PLACING = frozenset(
+    {"engine", "image", "accelerator_class", "device", "devices_per_replica", "nodes_per_replica"}
+)
 
 
 def _missing(model: SovereignModel) -> Problem:

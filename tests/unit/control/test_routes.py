@@ -75,7 +75,7 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
     ("network_policies", manifest("bailiwick-egress", "clinic"), {(SPREAD, TERRITORY)}),
     ("webhooks", manifest("somebody-elses"), set()),
     *((name, CHILD, {(MODEL, ("clinic", "chat"))}) for name in (
-        "deployments", "services", "service_accounts", "network_policies", "budgets",
+        "deployments", "services", "service_accounts", "network_policies", "budgets", "claim_templates",
     )),
     ("pods", CHILD, {(MODEL, ("clinic", "chat")), (AUDIT, ("clinic", "chat"))}),
     ("pods", manifest("job", "clinic"), {(AUDIT, ("clinic", "job"))}),
