@@ -62,7 +62,9 @@ def test_what_we_build_ourselves_passes(ground: Ground, privileged: Governed) ->
     ground.lite.create(template, dry_run=True)
     built["spec"]["spec"]["devices"]["requests"][0]["exactly"]["adminAccess"] = True
     with refused(*by(privileged)):
-        ground.lite.create(thing(VERSION, "ResourceClaimTemplate", privileged.namespace, spec=built["spec"]), dry_run=True)
+        ground.lite.create(
+            thing(VERSION, "ResourceClaimTemplate", privileged.namespace, spec=built["spec"]), dry_run=True
+        )
 
 
 def on(key: str, *values: str, fields: bool = False) -> dict[str, Any]:

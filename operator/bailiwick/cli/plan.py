@@ -152,15 +152,16 @@ def _profile(model: SovereignModel, arguments: argparse.Namespace) -> Profile:
         return _folder(arguments.model)
     headers, index = arguments.headers, arguments.index
     tensors = read_tensors(headers, index, whole=False) if headers else None
-    return _made(read_config(arguments.config), tensors, [arguments.config, *([index] if index else [])])
+    files = {CONFIG: arguments.config, **({INDEX: index} if index else {})}
+    return _made(read_config(arguments.config), tensors, files)
 
 
 def _folder(folder: Path) -> Profile:
     config, tensors = read_folder(folder)
-    return _made(config, tensors, [path for path in (folder / CONFIG, folder / INDEX) if path.is_file()])
+    return _made(config, tensors, {name: folder / name for name in (CONFIG, INDEX) if (folder / name).is_file()})
 
 
-def _made(config: Mapping[str, Any], tensors: Sequence[Tensor] | None, files: Sequence[Path]) -> Profile:
+def _made(config: Mapping[str, Any], tensors: Sequence[Tensor] | None, files: Mapping[str, Path]) -> Profile:
     return Profile(config=config, groups=None if tensors is None else group(tensors), files=profiles.digests(files))
 
 

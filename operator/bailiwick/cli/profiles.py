@@ -12,7 +12,7 @@ from bailiwick.cli.manifests import UnusableError, content, manifests
 from bailiwick.workload.sizing.profile import LABEL, read_profile, write_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
     from pathlib import Path
 
     from bailiwick.api.sovereignmodel import SovereignModel
@@ -53,9 +53,9 @@ def read(path: Path, model: SovereignModel) -> Profile:
     return read_profile(text)
 
 
-def digests(files: Iterable[Path]) -> dict[str, str]:
-    """SHA-256 by name, of small files. Raises UnusableError."""
-    return {path.name: f"sha256:{hashlib.sha256(content(path)).hexdigest()}" for path in files}
+def digests(files: Mapping[str, Path]) -> dict[str, str]:
+    """SHA-256 of small files by what the model calls them. Raises UnusableError."""
+    return {name: f"sha256:{hashlib.sha256(content(path)).hexdigest()}" for name, path in files.items()}
 
 
 class _Dumper(yaml.SafeDumper):

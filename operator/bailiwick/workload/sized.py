@@ -78,7 +78,9 @@ def size(
     """Size the model for the classes that are offered. ``profile`` is the text that its reference leads to, if any."""
     asked = _Asked(model=model, profile=profile, offers=offers, needs=needs, eligible=eligible)
     if model.spec.model.profile is None:
-        return Unsized() if asked.explicit else Unsized(note=_NO_PROFILE)
+        # Of other engines nobody says how they use memory, so a profile would not help.
+        vllm = model.spec.engine.name is EngineName.VLLM
+        return Unsized(note=_NO_PROFILE if vllm and not asked.explicit else None)
     standing = _standing(asked)
     if standing and standing.found.capable:
         return standing

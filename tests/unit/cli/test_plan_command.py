@@ -6,16 +6,14 @@ import hashlib
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from bailiwick.cli import main
 from tests.unit.workload.sizing.given import LLAMA_8B, PUBLIC, changed
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 API = "bailiwick.dev/v1alpha1"
 SMALL: dict[str, Any] = changed(
@@ -293,3 +291,11 @@ def test_what_a_class_says_was_measured_counts_for_energy(desk: Desk) -> None:
     assert told["acceleratorClass"] == "b"
     assert "0.35 J per token as measured" in told["why"]
     assert desk.plan("--model", desk.files(), "--classes", file, "--joules", "b/m=9")["acceleratorClass"] == "a"
+
+
+def test_the_sample_with_a_profile_is_planned_as_it_says(desk: Desk) -> None:
+    sample = Path(__file__).parents[3] / "samples/sovereignmodel-sized.yaml"
+    desk.manifest = str(sample)
+    told = desk.plan("--profile", str(sample))
+    assert (told["acceleratorClass"], told["devicesPerReplica"]) == ("nvidia-h100", 4)
+    assert told["weightBytes"] == pytest.approx(141e9, rel=0.01)

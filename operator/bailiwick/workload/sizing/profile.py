@@ -70,8 +70,7 @@ def write_profile(profile: Profile) -> str:
     }
     if profile.groups is not None:
         told["weights"] = [_written(group) for group in profile.groups]
-    lines = [f"{json.dumps(key)}: {json.dumps(value, sort_keys=True)}" for key, value in told.items()]
-    text = "{\n" + ",\n".join(lines) + "\n}\n"
+    text = "{\n" + ",\n".join(f"{json.dumps(key)}: {_lines(value)}" for key, value in told.items()) + "\n}\n"
     if len(text.encode()) > LONGEST // 2:
         raise _malformed(f"would have {len(text.encode())} bytes, and a ConfigMap must stay below {LONGEST // 2}")
     return text
@@ -99,6 +98,16 @@ def read_profile(text: str) -> Profile:
     return Profile(
         config=config, groups=None if weights is None else tuple(_group(each) for each in weights), files=files
     )
+
+
+def _lines(value: Any) -> str:
+    """One line for each entry, so that people see in a difference what changed."""
+    if isinstance(value, dict) and value:
+        inner = (f"  {json.dumps(key)}: {json.dumps(held, sort_keys=True)}" for key, held in value.items())
+        return "{\n" + ",\n".join(inner) + "\n}"
+    if isinstance(value, list):
+        return "[\n" + ",\n".join(f"  {json.dumps(each)}" for each in value) + "\n]"
+    return json.dumps(value)
 
 
 def _written(group: Group) -> dict[str, Any]:
