@@ -160,14 +160,14 @@ class Realm:
     made: list[tuple[str, str, str, str | None]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, kind: type[ApiServer] = ApiServer) -> Self:
+    def start(cls, kind: type[ApiServer] = ApiServer, controllers: str = CONTROLLERS) -> Self:
         """A server with CRDs, in-tree policies, controllers, and an accelerator class ``cpu``."""
         server = kind.start()
         try:
             server.install_crds(sorted((ROOT / "crds").glob("*.yaml")))
             for file in POLICIES:
                 server.client.apply_file(file)
-            server.start_controller_manager(CONTROLLERS)
+            server.start_controller_manager(controllers)
             client = server.client
             client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
             client.apply(border())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from tests.border.ground import Governed, Ground, refused
 from tests.border.stubs import thing
@@ -46,6 +48,23 @@ def test_an_ordinary_claim_passes(ground: Ground, privileged: Governed) -> None:
         ground.lite.create(thing(VERSION, "ResourceClaim", privileged.namespace, spec=spec), dry_run=True)
         template = thing(VERSION, "ResourceClaimTemplate", privileged.namespace, spec={"spec": spec})
         ground.lite.create(template, dry_run=True)
+
+
+def test_what_we_build_ourselves_passes(ground: Ground, privileged: Governed) -> None:
+    """From the golden files: the claims of a model whose devices are claimed."""
+    (built,) = (
+        each
+        for file in sorted((Path(__file__).parent.parent / "golden/workload").glob("*.output.yaml"))
+        for each in yaml.safe_load_all(file.read_text())
+        if each["kind"] == "ResourceClaimTemplate"
+    )
+    template = thing(VERSION, "ResourceClaimTemplate", privileged.namespace, spec=built["spec"])
+    ground.lite.create(template, dry_run=True)
+    built["spec"]["spec"]["devices"]["requests"][0]["exactly"]["adminAccess"] = True
+    with refused(*by(privileged)):
+        ground.lite.create(
+            thing(VERSION, "ResourceClaimTemplate", privileged.namespace, spec=built["spec"]), dry_run=True
+        )
 
 
 def on(key: str, *values: str, fields: bool = False) -> dict[str, Any]:

@@ -77,6 +77,32 @@ def test_the_webhook_keeps_its_certificate_when_the_chart_is_upgraded(release: H
     release.run("upgrade", "bailiwick", str(CHART), f"--namespace={NAMESPACE}")
 
 
+def test_what_becomes_of_an_edited_class_when_the_chart_is_upgraded(release: Helm, cluster: Client) -> None:
+    """As docs/sizing.md says. The names of resources are a set, so those of the chart and of the edit both stand."""
+
+    def upgrade(*arguments: str, **classes: object) -> list[str]:
+        values = {"acceleratorClasses": {"families": ["nvidia"], **classes}}
+        release.run("upgrade", "bailiwick", str(CHART), f"--namespace={NAMESPACE}", *arguments, **values)
+        found: list[str] = cluster.get(API_VERSION, "AcceleratorClass", "nvidia-h100")["spec"]["resources"]
+        return found
+
+    assert upgrade() == ["nvidia.com/gpu"]
+    own = {"apiVersion": API_VERSION, "kind": "AcceleratorClass", "metadata": {"name": "our-h100"}}
+    cluster.create({**own, "spec": {"resources": ["our.example/gpu"]}})
+    renamed = {"nvidia.com/gpu": "nvidia.com/gpu.shared"}
+    assert upgrade(resources=renamed) == ["nvidia.com/gpu.shared"]
+    cluster.patch(API_VERSION, "AcceleratorClass", "nvidia-h100", {"spec": {"resources": ["edited.example/gpu"]}})
+    assert upgrade(resources=renamed) == ["edited.example/gpu", "nvidia.com/gpu.shared"]
+    cluster.patch(API_VERSION, "AcceleratorClass", "nvidia-h100", {"spec": {"memory": "94G"}})
+    with pytest.raises(HelmError, match="conflict"):
+        upgrade(resources=renamed)
+    upgrade("--force-conflicts", resources=renamed)
+    assert cluster.get(API_VERSION, "AcceleratorClass", "nvidia-h100")["spec"]["memory"] == "80G"
+    assert cluster.get(API_VERSION, "AcceleratorClass", "our-h100")["spec"]["resources"] == ["our.example/gpu"]
+    cluster.delete(API_VERSION, "AcceleratorClass", "our-h100")
+    release.run("upgrade", "bailiwick", str(CHART), f"--namespace={NAMESPACE}")
+
+
 @pytest.mark.parametrize("workload", ["bailiwick-operator", "bailiwick-admission"])
 def test_every_pod_of_ours_meets_the_restricted_standard(release: Helm, cluster: Client, workload: str) -> None:
     """Judged by the API server's own Pod Security admission; a pod that does not meet it shows that it judges."""
@@ -118,7 +144,8 @@ def may(  # noqa: PLR0917 - the words of a sentence, in its order
     ("verb", "resource"),
     [
         ("get", "secrets"),
-        ("list", "configmaps"),
+        ("get", "configmaps"),
+        ("patch", "configmaps"),
         ("create", "pods"),
         ("create", "pods/binding"),
         ("create", "pods/exec"),

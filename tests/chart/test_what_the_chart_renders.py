@@ -169,6 +169,19 @@ def test_families_of_the_catalogue_are_rendered_as_they_stand_but_for_the_regist
         helm.template(acceleratorClasses={"families": ["abacus"]})
 
 
+def test_resources_are_called_as_the_nodes_call_them(helm: Helm) -> None:
+    values: dict[str, Any] = {
+        "families": ["nvidia", "amd"],
+        "resources": {"nvidia.com/gpu": "nvidia.com/gpu.shared", "absent.example/x": "a/b"},
+    }  # fmt: skip
+    rendered = of_kind(helm.template(acceleratorClasses=values), "AcceleratorClass")
+    assert rendered["nvidia-h100"]["spec"]["resources"] == ["nvidia.com/gpu.shared"]
+    assert rendered["amd-mi300x"]["spec"]["resources"] == ["amd.com/gpu"]
+    assert "resources" not in rendered["cpu"]["spec"]
+    with pytest.raises(HelmError, match="resources"):
+        helm.template(acceleratorClasses={"resources": {"nvidia.com/gpu": "gpu"}})
+
+
 def test_a_digest_is_what_counts(helm: Helm) -> None:
     assert container(helm.template())["image"] == "localhost/bailiwick/operator:dev"
     image = {"repository": "registry.example/bailiwick", "tag": "1.0", "digest": DIGEST}

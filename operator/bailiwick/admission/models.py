@@ -83,6 +83,8 @@ def references(model: SovereignModel) -> Iterator[tuple[str, str]]:
         yield from _of_source(source)
     if spec.model.manifest:
         yield "configmaps", spec.model.manifest.config_map
+    if spec.model.profile:
+        yield "configmaps", spec.model.profile.config_map
     if spec.model.signature and spec.model.signature.config_map:
         yield "configmaps", spec.model.signature.config_map
     serving = spec.serving

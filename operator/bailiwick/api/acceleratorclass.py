@@ -1,6 +1,6 @@
 """AcceleratorClass: a kind of device, what Kubernetes calls it, where it comes from, and what serves on it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
@@ -128,6 +128,21 @@ class PowerMetric(Part):
     ] = Field(default="1", description="Factor to joules or watts, as a decimal number.")
 
 
+class Measurement(Part):
+    """What one model took on this device, by your own meter."""
+
+    model: str = Field(min_length=1, max_length=253, description="The model, as spec.model.name of a SovereignModel.")
+    joules_per_token: Annotated[
+        str,
+        Field(max_length=32),
+        named(
+            "^(0[.][0-9]{0,14}[1-9][0-9]{0,14}|[1-9][0-9]{0,14}([.][0-9]{1,15})?)$",
+            "must be a positive decimal number such as 0.35",
+        ),
+    ] = Field(description="Energy of all devices of a replica per generated token, under your load.")
+    source: str = Field(min_length=1, max_length=2048, description="Who measured it, when, and how.")
+
+
 class AcceleratorClassSpec(Part):
     """A kind of device. All figures are per device, nominal, and yours to correct."""
 
@@ -140,6 +155,12 @@ class AcceleratorClassSpec(Part):
     node_selector: LabelSelector | None = Field(default=None, description="Labels of the nodes that have it.")
     device_classes: Annotated[tuple[ObjectName, ...], MapSet] = Field(
         default=(), max_length=16, description="DeviceClasses by which a ResourceClaim can ask for it."
+    )
+    request_by: Annotated[tuple[Literal["Resource", "Claim"], ...], Atomic] = Field(
+        default=(),
+        max_length=2,
+        description="How a replica asks for devices, first choice first: by an extended resource that nodes offer, "
+        "or by a claim of the first DeviceClass. Empty: Resource where resources are given, else Claim.",
     )
     memory: Quantity | None = Field(default=None, description="Memory per device, such as 80Gi.")
     bandwidth: Quantity | None = Field(default=None, description="Memory bandwidth per device in bytes per second.")
@@ -162,6 +183,32 @@ class AcceleratorClassSpec(Part):
     scheduler_name: ObjectName | None = Field(default=None, description="Scheduler that the vendor requires.")
     runtime_class_name: ObjectName | None = Field(default=None, description="RuntimeClass that it requires.")
     power_metric: PowerMetric | None = Field(default=None, description="How its power is measured.")
+    measurements: Annotated[tuple[Measurement, ...], list_map("model")] = Field(
+        default=(), max_length=256, description="Measured energy by model, for models whose objective is Energy."
+    )
+    rules = (
+        Rule(
+            "!has(self.requestBy) || !('Resource' in self.requestBy) || "
+            "(has(self.resources) && size(self.resources) > 0)",
+            "Resource needs the name of one in resources",
+            holds=lambda self: "Resource" not in self.request_by or bool(self.resources),
+            path=".requestBy",
+        ),
+        Rule(
+            "!has(self.requestBy) || !('Claim' in self.requestBy) || "
+            "(has(self.deviceClasses) && size(self.deviceClasses) > 0)",
+            "Claim needs the name of a DeviceClass in deviceClasses",
+            holds=lambda self: "Claim" not in self.request_by or bool(self.device_classes),
+            path=".requestBy",
+        ),
+    )
+
+    @property
+    def ways(self) -> Sequence[str]:
+        """How a replica asks for devices, first choice first; empty for a plain CPU."""
+        if self.request_by:
+            return self.request_by
+        return ("Resource",) if self.resources else ("Claim",) if self.device_classes else ()
 
 
 class AcceleratorClass(Resource):

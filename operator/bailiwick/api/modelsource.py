@@ -140,6 +140,15 @@ class Manifest(Part):
     key: str = Field(default="SHA256SUMS", min_length=1, max_length=253, description="Key in the ConfigMap.")
 
 
+class ProfileReference(Part):
+    """A profile of the model, so that the operator can size it without its weights."""
+
+    config_map: ObjectName = Field(
+        description='ConfigMap of the namespace, with the label bailiwick.dev/profile: "true".'
+    )
+    key: str = Field(default="profile.json", min_length=1, max_length=253, description="Key in the ConfigMap.")
+
+
 class ModelSignature(Part):
     """A signature over the model's files (OpenSSF Model Signing)."""
 
@@ -165,6 +174,10 @@ class Model(Part):
     digest: Digest | None = Field(default=None, description="SHA-256 of the manifest of files.")
     manifest: Manifest | None = Field(default=None, description="The files and their digests.")
     signature: ModelSignature | None = Field(default=None, description="Signature over the files.")
+    profile: ProfileReference | None = Field(
+        default=None,
+        description="What sizing needs to know of the model, as `bailiwick plan --write-profile` writes it.",
+    )
     licence: str | None = Field(default=None, max_length=64, description="SPDX identifier of the model's licence.")
     rules = (
         Rule(

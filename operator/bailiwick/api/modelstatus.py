@@ -18,11 +18,36 @@ class Plan(Part):
     engine: _Text = Field(description="Engine.")
     image: _Text = Field(description="Engine image.")
     accelerator_class: _Text = Field(description="AcceleratorClass that was chosen.")
+    device: str | None = Field(
+        default=None,
+        max_length=317,
+        description="Extended resource (with a slash) or DeviceClass by which devices are asked for. Absent: none.",
+    )
     devices_per_replica: int = Field(ge=0, description="Devices per replica.")
     nodes_per_replica: int = Field(ge=1, description="Nodes per replica.")
     weight_bytes: int | None = Field(default=None, ge=0, description="Bytes of weights per replica. Absent: not known.")
     kv_cache_bytes: int | None = Field(
         default=None, ge=0, description="Bytes of KV cache per replica. Absent: not known."
+    )
+    tensor: int | None = Field(default=None, ge=1, description="Tensor parallelism. Absent: nothing was sized.")
+    pipeline: int | None = Field(default=None, ge=1, description="Pipeline parallelism. Absent: nothing was sized.")
+    expert: bool | None = Field(default=None, description="Whether experts are spread. Absent: nothing was sized.")
+    max_length: int | None = Field(
+        default=None, ge=1, description="Tokens of prompt and answer together that the plan was made for."
+    )
+    longest_length: int | None = Field(
+        default=None, ge=1, description="Longest context in tokens that fits as often as context.maxSequences says."
+    )
+    max_sequences: int | None = Field(
+        default=None, ge=0, description="Sequences of maxLength that fit at the same time."
+    )
+    why: str | None = Field(default=None, max_length=2048, description="Why this class and these devices.")
+    profile: Annotated[str, Field(max_length=71)] | None = Field(
+        default=None, description="SHA-256 of the profile that was sized by."
+    )
+    basis: Annotated[str, Field(max_length=71)] | None = Field(
+        default=None,
+        description="SHA-256 of what the spec asked of sizing. While it and profile are the same, this plan stands.",
     )
 
 

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 from bailiwick.api.acceleratorclass import AcceleratorClass
 from bailiwick.api.sovereignmodel import SovereignModel
+from bailiwick.cli import profiles
 from bailiwick.cli.manifests import UnusableError, every, manifests, read
-from bailiwick.cli.modelfiles import read_config, read_folder, read_tensors
+from bailiwick.cli.modelfiles import CONFIG, INDEX, read_config, read_folder, read_tensors
 from bailiwick.residency.verdict import Problem, Reason
+from bailiwick.workload.sized import measured, request_of
 from bailiwick.workload.sizing.choice import Choice, Offer, Variant, Wish, choose
-from bailiwick.workload.sizing.families import read_architecture
-from bailiwick.workload.sizing.fit import Model, Request
+from bailiwick.workload.sizing.profile import Profile
 from bailiwick.workload.sizing.refusals import UnsizableError
-from bailiwick.workload.sizing.spread import Spread
-from bailiwick.workload.sizing.weights import weigh
+from bailiwick.workload.sizing.weights import group
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bailiwick.workload.sizing.fit import Sizing
+    from bailiwick.workload.sizing.fit import Request, Sizing
     from bailiwick.workload.sizing.safetensors import Tensor
 
 CATALOGUE = Path(__file__).parents[3] / "charts/bailiwick/acceleratorclasses"
@@ -48,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="safetensors files, or only the beginnings with their headers",
     )
+    parser.add_argument("--profile", type=Path, help="ConfigMap with the model's profile, where there are no files")
+    parser.add_argument(
+        "--write-profile", type=Path, metavar="FILE",
+        help="write the model's profile as a ConfigMap, for the operator: commit it beside the SovereignModel",
+    )  # fmt: skip
     parser.add_argument("--index", type=Path, help="model.safetensors.index.json of these files")
     parser.add_argument(
         "--variant", action="append", default=[], metavar="NAME=FOLDER",
@@ -99,10 +104,19 @@ def _plan(model: SovereignModel, arguments: argparse.Namespace) -> Choice | Prob
         raise UnusableError(
             f"--quality names {', '.join(unknown)}, which is no variant; variants: {name}, {list(folders)}"
         )
-    files = [(name, *_files(arguments)), *((key, *read_folder(Path(folder))) for key, folder in folders.items())]
+    own = _profile(model, arguments)
+    if arguments.write_profile:
+        profiles.write(arguments.write_profile, model, own)
+        if arguments.output == "text":
+            where = profiles.reference(model)
+            sys.stdout.write(
+                f"profile written to {arguments.write_profile}; the model names it by\n"
+                f"  spec.model.profile: {{ configMap: {where.config_map}, key: {where.key} }}\n"
+            )
+    further = ((key, _folder(Path(folder))) for key, folder in folders.items())
     variants = [
-        Variant(model=_measured(key, config, tensors, request), quality=qualities.get(key))
-        for key, config, tensors in files
+        Variant(model=each.model(key, quantization=request.quantization), quality=qualities.get(key))
+        for key, each in ((name, own), *further)
     ]
     joules = {
         _class_and_variant(key): _number(value, "--joules")
@@ -119,44 +133,44 @@ def _plan(model: SovereignModel, arguments: argparse.Namespace) -> Choice | Prob
     return choose(
         variants,
         offers,
-        Wish(request=request, objective=model.spec.objective, joules=joules),
+        Wish(
+            request=request,
+            objective=model.spec.objective,
+            joules={**measured(offers, (each.model.name for each in variants)), **joules},
+        ),
     )
 
 
-def _files(arguments: argparse.Namespace) -> tuple[Mapping[str, Any], tuple[Tensor, ...] | None]:
-    if arguments.model and not arguments.config:
-        return read_folder(arguments.model)
-    if not arguments.config or arguments.model:
-        raise UnusableError("say what the model is made of: give either --model FOLDER, or --config config.json")
-    headers = arguments.headers
-    return read_config(arguments.config), read_tensors(headers, arguments.index, whole=False) if headers else None
+def _profile(model: SovereignModel, arguments: argparse.Namespace) -> Profile:
+    if [arguments.model, arguments.config, arguments.profile].count(None) != 2:  # noqa: PLR2004 - exactly one
+        raise UnusableError(
+            "say what the model is made of: give either --model FOLDER, or --config config.json, or --profile FILE"
+        )
+    if arguments.profile:
+        return profiles.read(arguments.profile, model)
+    if arguments.model:
+        return _folder(arguments.model)
+    headers, index = arguments.headers, arguments.index
+    tensors = read_tensors(headers, index, whole=False) if headers else None
+    files = {CONFIG: arguments.config, **({INDEX: index} if index else {})}
+    return _made(read_config(arguments.config), tensors, files)
 
 
-def _measured(name: str, config: Mapping[str, Any], tensors: Sequence[Tensor] | None, request: Request) -> Model:
-    architecture = read_architecture(config)
-    weights = weigh(architecture, tensors, asked_quantization=request.quantization)
-    return Model(name=name, architecture=architecture, weights=weights)
+def _folder(folder: Path) -> Profile:
+    config, tensors = read_folder(folder)
+    return _made(config, tensors, {name: folder / name for name in (CONFIG, INDEX) if (folder / name).is_file()})
+
+
+def _made(config: Mapping[str, Any], tensors: Sequence[Tensor] | None, files: Mapping[str, Path]) -> Profile:
+    return Profile(config=config, groups=None if tensors is None else group(tensors), files=profiles.digests(files))
 
 
 def _request(model: SovereignModel) -> Request:
-    spec = model.spec
-    if spec.adapters:
+    if model.spec.adapters:
         raise UnusableError(
             "the memory of adapters is not counted; leave spec.adapters out, and keep some of the memory free for them"
         )
-    asked = spec.accelerators.per_replica
-    spread = spec.parallelism
-    return Request(
-        length=spec.context.max_length,
-        sequences=spec.context.max_sequences or 1,
-        kv_type=spec.context.kv_cache_type or "auto",
-        quantization=spec.context.quantization,
-        devices=asked if isinstance(asked, int) else None,
-        spread=Spread(tensor=spread.tensor, pipeline=spread.pipeline, data=spread.data, expert=spread.expert)
-        if spread
-        else None,
-        arguments=spec.engine.arguments,
-    )
+    return request_of(model)
 
 
 def _classes(paths: Sequence[Path]) -> Mapping[str, AcceleratorClass]:

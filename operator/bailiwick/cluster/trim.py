@@ -50,6 +50,11 @@ def workload(manifest: Raw) -> Raw:
     return trimmed
 
 
+def data(manifest: Raw) -> Raw:
+    """What a ConfigMap holds as text."""
+    return {**_head(manifest), "data": manifest.get("data") or {}}
+
+
 def labelled(manifest: Raw) -> Raw:
     """Metadata alone: for namespaces, which are chosen by their labels."""
     return _head(manifest)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from bailiwick.control.canary import SETTLE_SECONDS
 from bailiwick.control.queue import Priority
-from bailiwick.control.stores import BY_MODEL, PREFIX
+from bailiwick.control.stores import BY_MODEL, BY_PROFILE, PREFIX
 from bailiwick.residency.border import policy_of
 from bailiwick.residency.egress import CLOSED, EGRESS
 from bailiwick.residency.quarantine import NETWORK_POLICY
@@ -40,6 +40,7 @@ class Routes:
 
     def __init__(self, *, stores: Stores, queue: KeyedQueue) -> None:
         self._queue = queue
+        self._models = stores.models
         self._by_store: dict[int, Callable[[Change, Priority], None]] = {
             id(stores.policies): self._policy,
             id(stores.jurisdictions): self._jurisdiction,
@@ -57,6 +58,7 @@ class Routes:
             id(stores.mutating_bindings): self._binding,
             id(stores.webhooks): self._webhook,
             id(stores.models): self._model,
+            id(stores.profiles): self._profile,
             id(stores.pods): self._pod,
             **{id(store): self._child for store in stores.children},
             id(stores.network_policies): self._network_policy,
@@ -132,6 +134,10 @@ class Routes:
 
     def _model(self, change: Change, priority: Priority) -> None:
         self._queue.add(MODEL, change.key, priority=priority)
+
+    def _profile(self, change: Change, priority: Priority) -> None:
+        for key in self._models.find(BY_PROFILE, change.key):
+            self._queue.add(MODEL, key, priority=priority)
 
     def _network_policy(self, change: Change, priority: Priority) -> None:
         self._child(change, priority)

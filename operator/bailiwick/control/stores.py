@@ -9,6 +9,7 @@ from bailiwick.cluster.resources import Resource
 from bailiwick.cluster.store import Store
 from bailiwick.residency import quarantine
 from bailiwick.residency.audit import read_pod, runs
+from bailiwick.workload.sizing.profile import LABEL as PROFILE_LABEL
 
 MANAGED = "app.kubernetes.io/managed-by=bailiwick"
 """Label selector of everything that the operator makes in namespaces."""
@@ -17,6 +18,8 @@ PREFIX = "bailiwick-"
 """What every in-tree policy and binding of ours is called."""
 BY_MODEL = "model"
 BY_NAMESPACE = "namespace"
+BY_PROFILE = "profile"
+"""Files models by the ConfigMap that their profile is in."""
 BY_NODE = "node"
 BY_GROUP = "group"
 MARKED = "marked"
@@ -36,6 +39,12 @@ def _model_of(manifest: Raw) -> Iterable[Hashable]:
 
 def _namespace_of(manifest: Raw) -> Iterable[Hashable]:
     return (manifest["metadata"]["namespace"],)
+
+
+def _profile_of(manifest: Raw) -> Iterable[Hashable]:
+    profile = ((manifest.get("spec") or {}).get("model") or {}).get("profile") or {}
+    name = profile.get("configMap")
+    return ((manifest["metadata"]["namespace"], name),) if name else ()
 
 
 def _replica_of(manifest: Raw) -> Iterable[Hashable]:
@@ -109,9 +118,12 @@ class Stores:
     territories: Store = field(default_factory=lambda: Store(resources.TERRITORIES, trim=trim.child))
     models: Store = field(
         default_factory=lambda: Store(
-            resources.SOVEREIGN_MODELS, trim=trim.whole, indices={BY_NAMESPACE: _namespace_of}
+            resources.SOVEREIGN_MODELS,
+            trim=trim.whole,
+            indices={BY_NAMESPACE: _namespace_of, BY_PROFILE: _profile_of},
         )
     )
+    profiles: Store = field(default_factory=lambda: Store(resources.CONFIG_MAPS, trim=trim.data))
     nodes: Store = field(default_factory=lambda: Store(resources.NODES, trim=trim.node))
     namespaces: Store = field(default_factory=lambda: Store(resources.NAMESPACES, trim=trim.labelled))
     deployments: Store = field(
@@ -121,6 +133,7 @@ class Stores:
     service_accounts: Store = field(default_factory=lambda: _child(resources.SERVICE_ACCOUNTS))
     network_policies: Store = field(default_factory=lambda: _child(resources.NETWORK_POLICIES))
     budgets: Store = field(default_factory=lambda: _child(resources.POD_DISRUPTION_BUDGETS))
+    claim_templates: Store = field(default_factory=lambda: _child(resources.RESOURCE_CLAIM_TEMPLATES))
     pods: Store = field(default_factory=_all_pods)
     validating_policies: Store = field(default_factory=lambda: _border(resources.VALIDATING_POLICIES))
     mutating_policies: Store = field(default_factory=lambda: _border(resources.MUTATING_POLICIES))
@@ -141,7 +154,14 @@ class Stores:
     @property
     def children(self) -> tuple[Store, ...]:
         """Stores of the objects that a model is turned into."""
-        return (self.deployments, self.services, self.service_accounts, self.network_policies, self.budgets)
+        return (
+            self.deployments,
+            self.services,
+            self.service_accounts,
+            self.network_policies,
+            self.budgets,
+            self.claim_templates,
+        )
 
     @property
     def border(self) -> tuple[Store, ...]:
@@ -150,6 +170,8 @@ class Stores:
 
     def selector(self, store: Store) -> str:
         """The label selector by which a store's objects are watched; empty for all of them."""
+        if store is self.profiles:
+            return f"{PROFILE_LABEL}=true"  # never all ConfigMaps: others' may be large, and are none of our business
         return MANAGED if any(store is other for other in self.children) else ""
 
     def relist_seconds(self, store: Store) -> float:

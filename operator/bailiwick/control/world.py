@@ -118,6 +118,14 @@ class World:
         """Names of the namespaces that a policy governs."""
         return [name for name, policies in self._governing.at(self.clock()).items() if policy in policies]
 
+    def profile(self, model: SovereignModel) -> str | None:
+        """The text of a model's profile; None where it names none, or names what is not there."""
+        where = model.spec.model.profile
+        if where is None or model.metadata.namespace is None:
+            return None
+        found = self.stores.profiles.get((model.metadata.namespace, where.config_map))
+        return found["data"].get(where.key) if found else None
+
     def limits(self, model: SovereignModel, policies: Sequence[CompiledPolicy]) -> tuple[Limits, ...]:
         """Everything that a model's nodes are judged by: the policies, and its own residency."""
         own = model.spec.residency

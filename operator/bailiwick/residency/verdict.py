@@ -86,6 +86,8 @@ class Reason(StrEnum):
     UNKNOWN_ARCHITECTURE = "UnknownArchitecture"
     UNKNOWN_QUANTIZATION = "UnknownQuantization"
     MALFORMED_WEIGHTS = "MalformedWeights"
+    MALFORMED_PROFILE = "MalformedProfile"
+    MISSING_PROFILE = "MissingProfile"
     MISSING_FIGURE = "MissingFigure"
     DOES_NOT_FIT = "DoesNotFit"
 

@@ -39,18 +39,25 @@ _STATES = frozenset({
 class Need:
     """What one replica asks of a node: devices of a class under one of its resource names, and what else it takes.
 
-    ``resource`` is None on a plain CPU, and ``devices`` is 0 then.
+    ``resource`` is None on a plain CPU, and ``devices`` is 0 then. With ``device_class`` they are claimed: which nodes
+    have such devices only the scheduler knows, so the class's labels alone tell the nodes.
     """
 
     accelerator: AcceleratorClass
     serving: ServingEngine
     resource: str | None
     devices: int
+    device_class: str | None = None
+
+    @property
+    def device(self) -> str | None:
+        """By what name devices are asked for; None: there are none."""
+        return self.resource or self.device_class
 
     @property
     def key(self) -> Hashable:
         """Needs of one key are the same as long as the class is."""
-        return (self.accelerator.metadata.name, self.serving.name, self.resource, self.devices)
+        return (self.accelerator.metadata.name, self.serving.name, self.device, self.devices)
 
     @property
     def requests(self) -> Mapping[str, str]:

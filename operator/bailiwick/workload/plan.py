@@ -15,8 +15,11 @@ from bailiwick.workload.engines import ENGINES
 from bailiwick.workload.networkpolicy import network_policy
 from bailiwick.workload.placing import Placing
 from bailiwick.workload.poddisruptionbudget import pod_disruption_budget
+from bailiwick.workload.resourceclaimtemplate import resource_claim_template
 from bailiwick.workload.service import service
 from bailiwick.workload.serviceaccount import service_account
+from bailiwick.workload.sized import Sized, Unsized, size
+from bailiwick.workload.sizing.choice import Offer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +40,12 @@ _BUILDERS = (
     service_account,
     pod_disruption_budget,
     service,
+    resource_claim_template,
     deployment,
+)
+_CLAIMED = (
+    "devices are claimed, and which nodes have free ones only the scheduler knows: nodes count as eligible by the "
+    "labels of the class"
 )
 
 
@@ -61,27 +69,47 @@ class WorkloadPlan:
     plan: Plan | None = None
     eligibility: Eligibility = field(default_factory=Eligibility)
     objects: tuple[Manifest, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What the reader of the plan should know of it."""
 
 
-def plan_workload(
+def plan_workload(  # noqa: PLR0913 - by keyword
     model: SovereignModel,
     *,
     policies: Sequence[CompiledPolicy],
     classes: Mapping[str, AcceleratorClass],
     eligible: Eligible,
     settings: Settings,
+    profile: str | None = None,
 ) -> WorkloadPlan:
     """Decide. ``eligible`` tells which nodes could take a replica; it is asked for one need at a time.
 
+    ``profile`` is the text that spec.model.profile leads to; None: it names none, or nothing is there.
     No node being eligible is no refusal: the objects are written, their pods wait, and never go elsewhere.
     """
     names = tuple(policy.name for policy in policies)
-    needs = tuple(_needs(model, classes))
-    refusal = _refusal(model, policies, settings) or (None if needs else _no_class(model, classes))
+    offers = tuple(_offers(model, classes))
+    refusal = _refusal(model, policies, settings) or (None if offers else _no_class(model, classes))
     if refusal:
         return WorkloadPlan(verdict=refusal, policies=names)
     engine = ENGINES[model.spec.engine.name]
-    need, found = _choose(model, [(need, eligible(model, policies, need)) for need in needs])
+    sized = size(
+        model,
+        profile=profile,
+        offers=offers,
+        needs=lambda offer, devices: _needs(model, offer, devices),
+        eligible=lambda need: eligible(model, policies, need),
+    )
+    if isinstance(sized, Verdict):
+        return WorkloadPlan(verdict=sized, policies=names)
+    if isinstance(sized, Unsized):
+        sized = _unsized(
+            model,
+            [each for each in offers if each.accelerator.metadata.name not in sized.without],
+            sized,
+            lambda need: eligible(model, policies, need),
+        )
+    need, found = sized.need, sized.found
     refusal = engine.refusal_on(need, model) or _names_nothing(found)
     if refusal:
         return WorkloadPlan(verdict=refusal, policies=names, eligibility=found)
@@ -89,7 +117,7 @@ def plan_workload(
         model=model,
         policies=names,
         need=need,
-        parallelism=_parallelism(model, need),
+        parallelism=sized.parallelism,
         engine=engine,
         engine_image=model.spec.engine.image or need.serving.image,
         gate_image=settings.gate_image,
@@ -99,9 +127,10 @@ def plan_workload(
     return WorkloadPlan(
         verdict=ALLOWED,
         policies=names,
-        plan=_told(placing),
+        plan=_told(placing, sized),
         eligibility=found,
-        objects=tuple(build(placing) for build in _BUILDERS),
+        objects=tuple(built for build in _BUILDERS if (built := build(placing))),
+        notes=(*sized.notes, *([_CLAIMED] if need.device_class else [])),
     )
 
 
@@ -157,21 +186,55 @@ def _devices_disagree(model: SovereignModel) -> Verdict | None:
     )
 
 
-def _needs(model: SovereignModel, classes: Mapping[str, AcceleratorClass]) -> Iterator[Need]:
-    """What a replica could ask for, in the order of preference: of classes, then of a class's resource names."""
+def _offers(model: SovereignModel, classes: Mapping[str, AcceleratorClass]) -> Iterator[Offer]:
+    """The classes that serve the model's engine, in the order of preference."""
     for accelerator in (classes[name] for name in model.spec.accelerators.classes if name in classes):
         for serving in (offer for offer in accelerator.spec.engines if offer.name is model.spec.engine.name):
-            devices = _devices(model, accelerator)
-            resources = accelerator.spec.resources if devices else (None,)
-            yield from (
-                Need(accelerator=accelerator, serving=serving, resource=resource, devices=devices)
-                for resource in resources
-            )
+            yield Offer(accelerator=accelerator, serving=serving)
+
+
+def _needs(model: SovereignModel, offer: Offer, devices: int) -> Sequence[Need]:
+    """What a replica of so many devices could ask for, in the order of the class; first by the name that was planned.
+
+    So a driver that is installed beside another does not replace the pods that run.
+    """
+    plan, spec = model.status.plan if model.status else None, offer.accelerator.spec
+    current = plan.device if plan and plan.accelerator_class == offer.accelerator.metadata.name else None
+    if not devices:
+        return [Need(accelerator=offer.accelerator, serving=offer.serving, resource=None, devices=0)]
+    named = {"Resource": spec.resources, "Claim": spec.device_classes[:1]}
+    needs = [
+        Need(
+            accelerator=offer.accelerator,
+            serving=offer.serving,
+            resource=name if way == "Resource" else None,
+            device_class=name if way == "Claim" else None,
+            devices=devices,
+        )
+        for way in spec.ways
+        for name in named[way]
+    ]
+    return sorted(needs, key=lambda need: need.device != current)
+
+
+def _unsized(
+    model: SovereignModel, offers: Sequence[Offer], told: Unsized, eligible: Callable[[Need], Eligibility]
+) -> Sized:
+    """Devices as asked, else one, on the preferred class that has a node."""
+    needs = [need for offer in offers for need in _needs(model, offer, _devices(model, offer.accelerator))]
+    need, found = _choose(model, [(need, eligible(need)) for need in needs])
+    return Sized(
+        need=need,
+        found=found,
+        parallelism=_parallelism(model, need),
+        figures={},
+        notes=(told.note,) if told.note else (),
+    )
 
 
 def _devices(model: SovereignModel, accelerator: AcceleratorClass) -> int:
     """Devices per replica: as asked, or what parallelism needs; none on a plain CPU."""
-    if not accelerator.spec.resources:
+    if not accelerator.spec.ways:
         return 0
     asked = model.spec.accelerators.per_replica
     if isinstance(asked, int):
@@ -224,11 +287,13 @@ def _no_class(model: SovereignModel, classes: Mapping[str, AcceleratorClass]) ->
     )
 
 
-def _told(placing: Placing) -> Plan:
+def _told(placing: Placing, sized: Sized) -> Plan:
     return Plan(
         engine=placing.model.spec.engine.name,
         image=placing.engine_image,
         accelerator_class=placing.need.accelerator.metadata.name,
+        device=placing.need.device,
         devices_per_replica=placing.need.devices,
         nodes_per_replica=1,
+        **sized.figures,
     )

@@ -17,6 +17,7 @@ from bailiwick.workload.layout import (
     START_SECONDS,
 )
 from bailiwick.workload.naming import labels
+from bailiwick.workload.resourceclaimtemplate import container_claims, pod_claims
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +63,7 @@ def _pod(placing: Placing) -> Manifest:
     }
     optional = {
         "affinity": _affinity(placing),
+        "resourceClaims": pod_claims(placing),
         "imagePullSecrets": sources.pull_secrets(model),
         "tolerations": [_written(each) for each in accelerator.tolerations],
         "schedulerName": accelerator.scheduler_name,
@@ -144,5 +146,9 @@ def _resources(placing: Placing) -> Manifest:
     requests = dict(need.requests)
     limits = {"memory": requests["memory"]} if "memory" in requests else {}
     devices = {need.resource: str(need.devices)} if need.resource else {}
-    wanted: dict[str, Mapping[str, str]] = {"requests": requests | devices, "limits": limits | devices}
+    wanted: Manifest = {
+        "requests": requests | devices,
+        "limits": limits | devices,
+        "claims": container_claims(placing),
+    }
     return {kind: amounts for kind, amounts in wanted.items() if amounts}

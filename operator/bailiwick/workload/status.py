@@ -98,7 +98,8 @@ def _conditions(model: SovereignModel, plan: WorkloadPlan, seen: Seen) -> tuple[
 def _planned(plan: WorkloadPlan) -> Stated:
     if not plan.verdict.allowed or plan.plan is None:
         return false("Planned", plan.verdict.reason, plan.verdict.message)
-    return true("Planned", "Planned", f"{plan.plan.engine} on class {plan.plan.accelerator_class}")
+    told = [f"{plan.plan.engine} on class {plan.plan.accelerator_class}"]
+    return true("Planned", "Planned", "; ".join([*told, *([plan.plan.why] if plan.plan.why else []), *plan.notes]))
 
 
 def _placed(plan: WorkloadPlan, seen: Seen) -> Stated:

@@ -125,6 +125,7 @@ REFERRING: list[tuple[Manifest, str]] = [
     ({"source": {"persistentVolumeClaim": {"claimName": "taken"}}}, "PersistentVolumeClaim"),
     ({"source": {"oci": {"image": "registry.example/m:1", "pullSecrets": ["taken"]}}}, "Secret"),
     ({"model": {"manifest": {"configMap": "taken"}}}, "ConfigMap"),
+    ({"model": {"profile": {"configMap": "taken"}}}, "ConfigMap"),
     ({"model": {"signature": {"authority": "a", "configMap": "taken"}}}, "ConfigMap"),
     ({"serving": {"tls": {"secret": "taken"}}}, "Secret"),
     ({"serving": {"authentication": {"apiKeysSecret": "taken"}}}, "Secret"),

@@ -358,6 +358,18 @@ CLASSES = (
     *_class(
         "spec.tolerations.0.operator", "Exists takes no value", {"Exists": "Exists"}, blamed="spec.tolerations[0].value"
     ),
+    *_class("spec.resources", "Resource needs the name of one in resources", {"none": ABSENT}, blamed="spec.requestBy"),
+    *_class(
+        "spec.deviceClasses",
+        "Claim needs the name of a DeviceClass in deviceClasses",
+        {"none": ABSENT},
+        blamed="spec.requestBy",
+    ),
+    *_class(
+        "spec.measurements.0.joulesPerToken",
+        "must be a positive decimal number such as 0.35",
+        {"words": "little", "nothing": "0.0", "less": "-1"},
+    ),
     *_class("spec.powerMetric.scale", "must be a decimal number such as 1, 0.001 or 1000", {"words": "milli"}),
 )
 

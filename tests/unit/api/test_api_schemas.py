@@ -193,6 +193,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "SovereignModel": {
         ".spec.model.source.oci.pullPolicy": "IfNotPresent",
         ".spec.model.manifest.key": "SHA256SUMS",
+        ".spec.model.profile.key": "profile.json",
         ".spec.engine": {},
         ".spec.engine.name": "vllm",
         ".spec.accelerators": {},

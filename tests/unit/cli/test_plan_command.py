@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from bailiwick.cli import main
 from tests.unit.workload.sizing.given import LLAMA_8B, PUBLIC, changed
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 API = "bailiwick.dev/v1alpha1"
 SMALL: dict[str, Any] = changed(
@@ -219,3 +218,84 @@ def test_help_is_there_without_a_cluster() -> None:
         [sys.executable, "-m", "bailiwick.cli", "plan", "--help"], capture_output=True, text=True, check=True
     )
     assert "manifest of a SovereignModel" in ran.stdout
+
+
+# Profiles
+
+
+def test_a_profile_tells_the_same_as_the_files_that_it_was_written_from(desk: Desk) -> None:
+    folder, profile = desk.files(), str(desk.folder / "profile.yaml")
+    told = desk.plan("--model", folder, "--write-profile", profile)
+    manifest = yaml.safe_load((desk.folder / "profile.yaml").read_text())
+    assert manifest["kind"] == "ConfigMap"
+    assert manifest["metadata"] == {"name": "m-profile", "labels": {"bailiwick.dev/profile": "true"}}
+    assert desk.plan("--profile", profile) == told
+    config = (desk.folder / "files/config.json").read_bytes()
+    held = json.loads(manifest["data"]["profile.json"])
+    assert held["files"] == {"config.json": f"sha256:{hashlib.sha256(config).hexdigest()}"}
+    again = str(desk.folder / "again.yaml")
+    desk.plan("--model", folder, "--write-profile", again)
+    assert (desk.folder / "again.yaml").read_text() == (desk.folder / "profile.yaml").read_text()
+
+
+def test_a_profile_is_written_where_the_model_looks_for_it(desk: Desk) -> None:
+    where = {"configMap": "shape", "key": "shape.json"}
+    source = {"hostPath": {"path": "/m"}}
+    desk.manifest = desk.model(model={"name": "m", "source": source, "profile": where})
+    profile = str(desk.folder / "profile.yaml")
+    said = desk.says("--model", desk.files(), "--write-profile", profile)
+    assert "spec.model.profile: { configMap: shape, key: shape.json }" in said
+    manifest = yaml.safe_load((desk.folder / "profile.yaml").read_text())
+    assert (manifest["metadata"]["name"], list(manifest["data"])) == ("shape", ["shape.json"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"metadata": {"name": "m-profile"}}, 'label bailiwick.dev/profile: "true"; add it'),
+        ({"data": {"other": "{}"}}, "has no key profile.json"),
+        ({"kind": "Secret"}, "holds 0 objects ConfigMap"),
+    ],
+)
+def test_a_file_that_the_operator_would_not_read_is_no_profile(desk: Desk, changes: Any, says: str) -> None:
+    labels = {"bailiwick.dev/profile": "true"}
+    metadata = {"name": "m-profile", "labels": labels}
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "data": {"profile.json": "{}"},
+        **changes,
+    }
+    assert says in desk.says("--profile", desk.put("profile.yaml", yaml.safe_dump(manifest)), code=2)
+
+
+def test_one_source_of_knowledge_is_enough(desk: Desk) -> None:
+    profile = str(desk.folder / "profile.yaml")
+    desk.plan("--model", desk.files(), "--write-profile", profile)
+    assert "give either --model" in desk.says("--model", desk.files(), "--profile", profile, code=2)
+
+
+def test_what_a_class_says_was_measured_counts_for_energy(desk: Desk) -> None:
+    classes = []
+    for name, joules in (("a", "3.5"), ("b", "0.35")):
+        spec = {
+            "resources": ["vendor.example/gpu"], "memory": "80G", "bandwidth": "1T", "thermalDesignPower": 100,
+            "devicesPerNode": 1, "engines": [{"name": "vllm", "image": "i"}],
+            "measurements": [{"model": "m", "joulesPerToken": joules, "source": "my meter"}],
+        }  # fmt: skip
+        classes.append({"apiVersion": API, "kind": "AcceleratorClass", "metadata": {"name": name}, "spec": spec})
+    file = desk.put("classes.yaml", yaml.safe_dump_all(classes))
+    desk.manifest = desk.model(objective="Energy", accelerators={"classes": ["a", "b"]})
+    told = desk.plan("--model", desk.files(), "--classes", file)
+    assert told["acceleratorClass"] == "b"
+    assert "0.35 J per token as measured" in told["why"]
+    assert desk.plan("--model", desk.files(), "--classes", file, "--joules", "b/m=9")["acceleratorClass"] == "a"
+
+
+def test_the_sample_with_a_profile_is_planned_as_it_says(desk: Desk) -> None:
+    sample = Path(__file__).parents[3] / "samples/sovereignmodel-sized.yaml"
+    desk.manifest = str(sample)
+    told = desk.plan("--profile", str(sample))
+    assert (told["acceleratorClass"], told["devicesPerReplica"]) == ("nvidia-h100", 4)
+    assert told["weightBytes"] == pytest.approx(141e9, rel=0.01)

@@ -43,7 +43,7 @@ def thing(**parts: Any) -> Raw:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": METADATA, **parts}
 
 
-TRIMS = [trim.whole, trim.child, trim.workload, trim.labelled, trim.node, trim.pod]
+TRIMS = [trim.whole, trim.child, trim.workload, trim.labelled, trim.node, trim.pod, trim.data]
 
 
 @pytest.mark.parametrize("cut", TRIMS)

@@ -65,6 +65,7 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
     ("namespaces", manifest("clinic"), {*ALL, (AUDIT, ("clinic", ""))}),
     ("classes", manifest("cpu"), ALL),
     ("models", manifest("chat", "clinic"), {(MODEL, ("clinic", "chat"))}),
+    ("profiles", manifest("nobodys", "clinic"), set()),
     ("validating_bindings", BINDING, {(TERRITORY, "health")}),
     ("mutating_bindings", BINDING, {(TERRITORY, "health")}),
     ("validating_bindings", manifest("bailiwick-namespaces"), {(SPREAD, TERRITORY), (KEEPER, KEEPER)}),
@@ -74,7 +75,7 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
     ("network_policies", manifest("bailiwick-egress", "clinic"), {(SPREAD, TERRITORY)}),
     ("webhooks", manifest("somebody-elses"), set()),
     *((name, CHILD, {(MODEL, ("clinic", "chat"))}) for name in (
-        "deployments", "services", "service_accounts", "network_policies", "budgets",
+        "deployments", "services", "service_accounts", "network_policies", "budgets", "claim_templates",
     )),
     ("pods", CHILD, {(MODEL, ("clinic", "chat")), (AUDIT, ("clinic", "chat"))}),
     ("pods", manifest("job", "clinic"), {(AUDIT, ("clinic", "job"))}),
@@ -132,6 +133,27 @@ def test_a_child_that_moved_to_another_model_concerns_both() -> None:
     assert change
     Routes(stores=stores, queue=queue).changed(stores.services, [change])  # type: ignore[arg-type]
     assert queue.added == {(MODEL, ("clinic", "chat")), (MODEL, ("clinic", "other"))}
+
+
+@pytest.mark.parametrize("happens", ["ADDED", "DELETED"])
+def test_a_profile_concerns_the_models_that_name_it(happens: str) -> None:
+    stores, queue = Stores(), Noted()
+    for name, namespace, named in (("chat", "clinic", "shape"), ("other", "clinic", "else"), ("chat", "bank", "shape")):
+        model = manifest(name, namespace) | {"spec": {"model": {"profile": {"configMap": named}}}}
+        model["metadata"]["uid"] = f"{namespace}-{name}"
+        stores.models.apply_event("ADDED", model)
+    stores.models.apply_event("ADDED", manifest("plain", "clinic"))
+    if happens == "DELETED":
+        stores.profiles.apply_event("ADDED", manifest("shape", "clinic"))
+    change = stores.profiles.apply_event(happens, manifest("shape", "clinic"))
+    assert change
+    Routes(stores=stores, queue=queue).changed(stores.profiles, [change])  # type: ignore[arg-type]
+    assert queue.added == {(MODEL, ("clinic", "chat"))}
+
+
+def test_no_config_maps_but_profiles_are_asked_for() -> None:
+    stores = Stores()
+    assert stores.selector(stores.profiles) == "bailiwick.dev/profile=true"
 
 
 def test_every_store_has_a_route() -> None:

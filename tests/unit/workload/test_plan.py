@@ -155,6 +155,65 @@ def test_devices_are_asked_for_by_the_name_that_the_nodes_have() -> None:
     assert engine(plan(asked, classes=[renamed]))["resources"]["limits"] == {"new.example/gpu": "1"}
 
 
+CLAIM = "gpu.vendor.example"
+
+
+@pytest.mark.parametrize(
+    ("asked", "nodes", "planned", "by"),
+    [
+        ({}, [node(gpu="8")], None, GPU),
+        ({"resources": []}, [node(gpu="8")], None, CLAIM),
+        ({"requestBy": ["Claim"]}, [node(gpu="8")], None, CLAIM),
+        ({"requestBy": ["Resource", "Claim"]}, [node(gpu="8")], None, GPU),
+        ({"requestBy": ["Resource", "Claim"]}, [node()], None, CLAIM),
+        ({"requestBy": ["Resource", "Claim"]}, [], None, GPU),
+        ({"requestBy": ["Claim", "Resource"]}, [node(gpu="8")], None, CLAIM),
+        ({"requestBy": ["Resource", "Claim"]}, [node(gpu="8")], CLAIM, CLAIM),
+        ({"requestBy": ["Claim", "Resource"]}, [node(gpu="8")], GPU, GPU),
+        ({"requestBy": ["Claim", "Resource"]}, [node()], GPU, CLAIM),
+    ],
+    ids=[
+        "a resource by default", "a claim where there is none", "as the class says", "a resource that nodes have",
+        "a claim where no node has it", "the first where nobody knows", "a claim first", "a driver that comes later",
+        "and a device plug-in", "unless the devices are gone",
+    ],
+)  # fmt: skip
+def test_devices_are_asked_for_as_the_class_and_the_nodes_say(asked: Any, nodes: Any, planned: Any, by: str) -> None:
+    status = {"plan": {**PLANNED_ON_GPU["plan"], "device": planned}} if planned else None
+    offered = gpus(**{"deviceClasses": [CLAIM], **asked})
+    made = plan(
+        model(accelerators={"classes": ["gpu"], "perReplica": 2}, status=status), classes=[offered], nodes=nodes
+    )
+    assert made.plan
+    assert made.plan.device == by
+    container, claims = engine(made), pod(made).get("resourceClaims")
+    templates = [each for each in made.objects if each["kind"] == "ResourceClaimTemplate"]
+    if by == GPU:
+        assert (container["resources"], claims, templates) == (
+            {"requests": {GPU: "2"}, "limits": {GPU: "2"}}, None, [],
+        )  # fmt: skip
+        return
+    assert container["resources"] == {"claims": [{"name": "devices"}]}
+    (template,) = templates
+    assert claims == [{"name": "devices", "resourceClaimTemplateName": template["metadata"]["name"]}]
+    (request,) = template["spec"]["spec"]["devices"]["requests"]
+    assert request["exactly"] == {"deviceClassName": CLAIM, "allocationMode": "ExactCount", "count": 2}
+    assert "only the scheduler knows" in made.notes[-1]
+
+
+def test_a_template_of_claims_is_named_for_what_it_asks_for() -> None:
+    """Its content can never change, and pods of before still need the one of before."""
+
+    def name(devices: int, by: str = CLAIM) -> str:
+        asked = model(accelerators={"classes": ["gpu"], "perReplica": devices})
+        made = plan(asked, classes=[gpus(resources=[], deviceClasses=[by])])
+        found: str = child(made, "ResourceClaimTemplate")["metadata"]["name"]
+        return found
+
+    assert name(2) == name(2)
+    assert len({name(2), name(4), name(2, "other.example")}) == 3
+
+
 @pytest.mark.parametrize(
     ("spec", "devices", "tensor", "pipeline"),
     [

@@ -42,13 +42,16 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Option:
+class Option:
+    """One combination that fits."""
+
     variant: Variant
     accelerator: AcceleratorClass
     sizing: Sizing
 
     @property
     def key(self) -> tuple[str, str]:
+        """Its class and variant: what a measurement is about."""
         return self.accelerator.metadata.name, self.variant.model.name
 
     def __str__(self) -> str:
@@ -76,16 +79,31 @@ def choose(variants: Sequence[Variant], offers: Sequence[Offer], wish: Wish) -> 
     """The best combination of a variant and a class, both in order of preference; or why there is none."""
     if not variants or not offers:
         return Problem(Reason.NO_ACCELERATOR, "there is no variant or no accelerator class to plan for; name some")
+    options, refused = options_of(variants, offers, wish.request)
+    return best(options, refused, variants, wish)
+
+
+def options_of(
+    variants: Sequence[Variant], offers: Sequence[Offer], request: Request
+) -> tuple[tuple[Option, ...], tuple[Problem, ...]]:
+    """Every combination that fits, in order of preference, and why the others do not."""
     refused: list[Problem] = []
-    options: list[_Option] = []
+    options: list[Option] = []
     for offer in offers:
         for variant in variants:
             try:
-                sizing = fit(variant.model, offer.accelerator, offer.serving, wish.request)
+                sizing = fit(variant.model, offer.accelerator, offer.serving, request)
             except UnsizableError as error:
                 refused.append(error.problem)
             else:
-                options.append(_Option(variant=variant, accelerator=offer.accelerator, sizing=sizing))
+                options.append(Option(variant=variant, accelerator=offer.accelerator, sizing=sizing))
+    return tuple(options), tuple(refused)
+
+
+def best(
+    options: Sequence[Option], refused: Sequence[Problem], variants: Sequence[Variant], wish: Wish
+) -> Choice | Problem:
+    """The option that the objective ranks first; without options, why there is none."""
     if not options:
         return _none(refused)
     try:
@@ -95,13 +113,13 @@ def choose(variants: Sequence[Variant], offers: Sequence[Offer], wish: Wish) -> 
     return Choice(variant=chosen.variant.model.name, sizing=chosen.sizing, reason=reason, refused=tuple(refused))
 
 
-def _balanced(options: Sequence[_Option], _: Sequence[Variant], wish: Wish) -> tuple[_Option, str]:
+def _balanced(options: Sequence[Option], _: Sequence[Variant], wish: Wish) -> tuple[Option, str]:
     first, request = options[0], wish.request
     devices = "the fewest devices" if request.devices is None and request.spread is None else "the devices asked for"
     return first, f"{first} is the first in order of preference that fits, on {devices} ({wish.objective})"
 
 
-def _latency(options: Sequence[_Option], _: Sequence[Variant], wish: Wish) -> tuple[_Option, str]:
+def _latency(options: Sequence[Option], _: Sequence[Variant], wish: Wish) -> tuple[Option, str]:
     ranked = [(seconds, option) for option in options if (seconds := _seconds(option)) is not None]
     if not ranked:
         raise _missing(options, "spec.bandwidth", wish.objective)
@@ -113,7 +131,7 @@ def _latency(options: Sequence[_Option], _: Sequence[Variant], wish: Wish) -> tu
     )
 
 
-def _energy(options: Sequence[_Option], variants: Sequence[Variant], wish: Wish) -> tuple[_Option, str]:
+def _energy(options: Sequence[Option], variants: Sequence[Variant], wish: Wish) -> tuple[Option, str]:
     good, told = _good_enough(options, variants)
     # Measured and nominal figures cannot be compared: the first know of batches, the second of one sequence.
     if all(option.key in wish.joules for option in good):
@@ -133,7 +151,7 @@ def _energy(options: Sequence[_Option], variants: Sequence[Variant], wish: Wish)
 _RANKINGS = {"Balanced": _balanced, "Latency": _latency, "Energy": _energy}
 
 
-def _good_enough(options: Sequence[_Option], variants: Sequence[Variant]) -> tuple[Sequence[_Option], str]:
+def _good_enough(options: Sequence[Option], variants: Sequence[Variant]) -> tuple[Sequence[Option], str]:
     """The options whose variant has at least 0.9 of the best declared quality; with one variant, all of them."""
     if len(variants) == 1:
         return options, "that fit (Energy)"
@@ -155,7 +173,7 @@ def _good_enough(options: Sequence[_Option], variants: Sequence[Variant]) -> tup
     return good, f"that fit and have {float(GOOD_ENOUGH)} of the best declared quality {float(best):g} (Energy)"
 
 
-def _seconds(option: _Option) -> Fraction | None:
+def _seconds(option: Option) -> Fraction | None:
     """The least time of one token: what a device reads, by how fast it reads. None: nobody gave the bandwidth."""
     bandwidth = option.accelerator.spec.bandwidth
     if bandwidth is None or not amount(bandwidth):
@@ -163,18 +181,18 @@ def _seconds(option: _Option) -> Fraction | None:
     return Fraction(option.sizing.read_bytes) / Fraction(amount(bandwidth))
 
 
-def _joules(option: _Option) -> Fraction | None:
+def _joules(option: Option) -> Fraction | None:
     """Nominal: the devices that work on one token draw their TDP while they read. None: a figure is missing."""
     seconds, watts = _seconds(option), option.accelerator.spec.thermal_design_power
     return None if seconds is None or not watts else seconds * watts * option.sizing.spread.tensor
 
 
-def _left_out(options: Sequence[_Option], figure: str) -> str:
+def _left_out(options: Sequence[Option], figure: str) -> str:
     names = sorted({option.sizing.accelerator for option in options})
     return f"; not ranked, for their class gives no {figure}: {', '.join(names)}" if names else ""
 
 
-def _missing(options: Sequence[_Option], fields: str, objective: Objective) -> UnsizableError:
+def _missing(options: Sequence[Option], fields: str, objective: Objective) -> UnsizableError:
     names = ", ".join(sorted({option.sizing.accelerator for option in options}))
     return UnsizableError(
         Reason.MISSING_FIGURE,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, get_args
 
 from bailiwick.residency.verdict import Reason
 from bailiwick.workload.sizing.parameters import Parts, embedding_parameters, layer_parameters
@@ -25,6 +25,34 @@ _EXPERTS = re.compile(r"(?:^|[._])experts?\.")
 _TOLERATED = 0.1
 """How far files may be from their configuration. Norms, biases and scales are not counted and stay far below."""
 _FLOATS = frozenset({"F32", "F16", "BF16"})
+
+
+Part = Literal["layers", "experts", "embedding", "head", "beside"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Bytes on disk of the tensors of one part and type: of matrices, and of ``others`` such as norms and biases.
+
+    Of ``layers`` and ``experts``, each of the layers from ``first`` to ``last`` has as many; elsewhere both are 0.
+    """
+
+    part: Part
+    first: int = 0
+    last: int = 0
+    dtype: str
+    matrices: int
+    others: int
+
+    @property
+    def bytes(self) -> int:
+        """Of all its layers together."""
+        return (self.matrices + self.others) * (self.last - self.first + 1)
+
+    def continued_by(self, after: Group) -> bool:
+        """Whether ``after`` is the next layer, and alike."""
+        return replace(self, first=after.first, last=after.last) == after and self.last + 1 == after.first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +79,18 @@ def weigh(
     architecture: Architecture, tensors: Sequence[Tensor] | None = None, *, asked_quantization: str | None = None
 ) -> Weights:
     """What the model weighs. Without ``tensors`` the configuration must tell it. Raises UnsizableError."""
-    how = stored(architecture, asked=asked_quantization, known=tensors is not None)
-    if tensors is not None:
-        return _from_headers(architecture, tensors, how)
+    return weigh_groups(
+        architecture, None if tensors is None else group(tensors), asked_quantization=asked_quantization
+    )
+
+
+def weigh_groups(
+    architecture: Architecture, groups: Sequence[Group] | None, *, asked_quantization: str | None = None
+) -> Weights:
+    """The same from what `group` made of the tensors."""
+    how = stored(architecture, asked=asked_quantization, known=groups is not None)
+    if groups is not None:
+        return _from_groups(architecture, groups, how)
     if architecture.wrapped:
         raise UnsizableError(
             Reason.MISSING_FIGURE,
@@ -70,29 +107,56 @@ def weigh(
     )
 
 
-def _from_headers(architecture: Architecture, tensors: Sequence[Tensor], how: Stored) -> Weights:
-    count = len(architecture.layers)
-    plain, experts = [0] * count, [0] * count
-    embedding = head = beside = 0
-    by_type: dict[str, int] = {}
+def group(tensors: Sequence[Tensor]) -> tuple[Group, ...]:
+    """Bytes on disk by part and type; layers that are alike stand together. As much as sizing needs, and no names."""
+    sums: dict[tuple[Part, int, str], list[int]] = {}
     for tensor in tensors:
-        by_type[tensor.dtype] = by_type.get(tensor.dtype, 0) + tensor.bytes
-        held = _held(tensor, architecture, how)
-        if match := _LAYER.match(tensor.name):
-            index = int(match[1])
-            if index < count:  # those beyond predict further tokens, and are not loaded
-                (experts if _EXPERTS.search(tensor.name) and "shared" not in tensor.name else plain)[index] += held
-        elif _EMBEDDING.fullmatch(tensor.name):
-            embedding += held
-        elif _HEAD.fullmatch(tensor.name):
-            head += 0 if architecture.tied else held
+        part, layer = _part(tensor.name)
+        held = sums.setdefault((part, layer, tensor.dtype), [0, 0])
+        held[0 if len(tensor.shape) > 1 else 1] += tensor.bytes
+    found: list[Group] = []
+    for (part, layer, dtype), (matrices, others) in sorted(
+        sums.items(), key=lambda each: (each[0][0], *each[0][2:], each[0][1])
+    ):
+        last = found[-1] if found else None
+        here = Group(part=part, first=layer, last=layer, dtype=dtype, matrices=matrices, others=others)
+        if last and last.continued_by(here):
+            found[-1] = replace(last, last=layer)
         else:
-            beside += held
+            found.append(here)
+    return tuple(found)
+
+
+def _part(name: str) -> tuple[Part, int]:
+    """Where a tensor belongs; the layer is 0 outside of layers."""
+    if match := _LAYER.match(name):
+        return ("experts" if _EXPERTS.search(name) and "shared" not in name else "layers"), int(match[1])
+    if _EMBEDDING.fullmatch(name):
+        return "embedding", 0
+    return ("head" if _HEAD.fullmatch(name) else "beside"), 0
+
+
+def _from_groups(architecture: Architecture, groups: Sequence[Group], how: Stored) -> Weights:
+    count = len(architecture.layers)
+    by_layer = {"layers": [0] * count, "experts": [0] * count}
+    once = {"embedding": 0, "head": 0, "beside": 0}
+    by_type: dict[str, int] = {}
+    for each in groups:
+        by_type[each.dtype] = by_type.get(each.dtype, 0) + each.bytes
+        held = _held(each, architecture, how)
+        if each.part in once:
+            once[each.part] += held
+            continue
+        for index in range(each.first, min(each.last + 1, count)):  # those beyond predict further tokens: not loaded
+            by_layer[each.part][index] += held
     weights = Weights(
-        layers=tuple(_divided(architecture, index, plain[index], experts[index]) for index in range(count)),
-        embedding=embedding,
-        head=head,
-        beside=beside,
+        layers=tuple(
+            _divided(architecture, index, by_layer["layers"][index], by_layer["experts"][index])
+            for index in range(count)
+        ),
+        embedding=once["embedding"],
+        head=0 if architecture.tied else once["head"],
+        beside=once["beside"],
         exact=True,
         by_type=dict(sorted(by_type.items())),
     )
@@ -100,19 +164,26 @@ def _from_headers(architecture: Architecture, tensors: Sequence[Tensor], how: St
     return weights
 
 
-def _held(tensor: Tensor, architecture: Architecture, how: Stored) -> int:
+def _held(group: Group, architecture: Architecture, how: Stored) -> int:
     """Bytes in memory of what lies on disk: plain numbers are turned into the type that is computed in."""
     if how.method is not None and not how.online:
-        return tensor.bytes
-    if tensor.dtype not in _FLOATS:
+        return group.matrices + group.others
+    if group.dtype not in _FLOATS:
         raise UnsizableError(
             Reason.UNKNOWN_QUANTIZATION,
-            f"tensor {tensor.name[:80]} is of type {tensor.dtype}, and config.json has no quantization_config; give "
+            f"tensors of {group.part} are of type {group.dtype}, and config.json has no quantization_config; give "
             f"the configuration that the quantized model was published with",
         )
-    numbers = tensor.bytes * 8 // BITS[tensor.dtype]
-    matrix = len(tensor.shape) > 1 and _LAYER.match(tensor.name)
-    return int(numbers * how.byte_of(matrix=bool(matrix), number_bytes=architecture.number_bytes))
+    in_layers = group.part in ("layers", "experts")
+    return sum(
+        int(
+            held
+            * 8
+            // BITS[group.dtype]
+            * how.byte_of(matrix=matrix and in_layers, number_bytes=architecture.number_bytes)
+        )
+        for held, matrix in ((group.matrices, True), (group.others, False))
+    )
 
 
 def _divided(architecture: Architecture, index: int, plain: int, experts: int) -> Parts:

@@ -14,7 +14,7 @@ from bailiwick.api.acceleratorclass import AcceleratorClass
 from bailiwick.api.quantities import amount
 from bailiwick.workload.eligibility import Need
 from bailiwick.workload.engines import ENGINES
-from tests.unit.workload.given import model, plan
+from tests.unit.workload.given import engine, model, plan
 
 CHART = Path(__file__).parents[4] / "charts/bailiwick"
 FILES = sorted((CHART / "acceleratorclasses").glob("*.yaml"))
@@ -114,6 +114,22 @@ def test_a_model_on_it_becomes_this_deployment(case: str) -> None:
         output.parent.mkdir(exist_ok=True)
         output.write_text(yaml.safe_dump(json.loads(json.dumps(deployment)), sort_keys=False, width=120))
     assert deployment == yaml.safe_load(output.read_text())
+
+
+@pytest.mark.parametrize(
+    "raw", [raw for raw in SERVED if "deviceClasses" in raw["spec"]], ids=lambda raw: raw["metadata"]["name"]
+)
+def test_its_devices_can_be_claimed_instead(raw: dict[str, Any]) -> None:
+    name, spec = raw["metadata"]["name"], {**raw["spec"], "requestBy": ["Claim"]}
+    made = plan(
+        model(accelerators={"classes": [name], "perReplica": 1}), classes=[AcceleratorClass.read({**raw, "spec": spec})]
+    )
+    (template,) = (each for each in made.objects if each["kind"] == "ResourceClaimTemplate")
+    (request,) = template["spec"]["spec"]["devices"]["requests"]
+    assert request["exactly"]["deviceClassName"] == raw["spec"]["deviceClasses"][0]
+    container = engine(made)
+    assert container["resources"]["claims"] == [{"name": "devices"}]
+    assert not set(container["resources"].get("limits", {})) & set(raw["spec"]["resources"])
 
 
 def test_there_are_no_deployments_of_classes_that_are_gone() -> None:
