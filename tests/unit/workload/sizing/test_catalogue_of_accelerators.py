@@ -116,14 +116,12 @@ def test_a_model_on_it_becomes_this_deployment(case: str) -> None:
     assert deployment == yaml.safe_load(output.read_text())
 
 
-@pytest.mark.parametrize(
-    "raw", [raw for raw in SERVED if "deviceClasses" in raw["spec"]], ids=lambda raw: raw["metadata"]["name"]
-)
-def test_its_devices_can_be_claimed_instead(raw: dict[str, Any]) -> None:
-    name, spec = raw["metadata"]["name"], {**raw["spec"], "requestBy": ["Claim"]}
-    made = plan(
-        model(accelerators={"classes": [name], "perReplica": 1}), classes=[AcceleratorClass.read({**raw, "spec": spec})]
-    )
+@pytest.mark.parametrize("case", [case for case, (raw, _) in SERVED.items() if "deviceClasses" in raw["spec"]])
+def test_its_devices_can_be_claimed_instead(case: str) -> None:
+    raw, name_of_engine = SERVED[case]
+    spec = {**raw["spec"], "requestBy": ["Claim"]}
+    asked = model(engine={"name": name_of_engine}, accelerators={"classes": [raw["metadata"]["name"]], "perReplica": 1})
+    made = plan(asked, classes=[AcceleratorClass.read({**raw, "spec": spec})])
     (template,) = (each for each in made.objects if each["kind"] == "ResourceClaimTemplate")
     (request,) = template["spec"]["spec"]["devices"]["requests"]
     assert request["exactly"]["deviceClassName"] == raw["spec"]["deviceClasses"][0]
