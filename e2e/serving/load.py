@@ -42,6 +42,7 @@ def go_on():
             with lock:
                 whole += failure is None
                 failures.update([failure] if failure else [])
+            stopped.wait(0.2)  # the machine has to start engines meanwhile
 
 signal.signal(signal.SIGTERM, lambda *_: stopped.set())
 clients = [threading.Thread(target=go_on) for _ in range(int(os.environ["CLIENTS"]))]
@@ -70,7 +71,7 @@ class Load:
     namespace: str
     name: str = "load"
 
-    def start(self, *, endpoint: str, model: str, image: str, node: str, clients: int = 6) -> None:
+    def start(self, *, endpoint: str, model: str, image: str, node: str, clients: int = 4) -> None:
         """Begin on a node that stays; returns when the first answers have come."""
         variables = {
             "ENDPOINT": endpoint, "MODEL": model, "CLIENTS": str(clients), "HEADERS": "{}",

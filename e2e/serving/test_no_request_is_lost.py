@@ -38,7 +38,7 @@ def pods(kubectl: Kubectl) -> dict[str, str]:
 
 
 def gone(kubectl: Kubectl, names: set[str]) -> None:
-    wait_until(lambda: not names & set(pods(kubectl)), what="the former pods are gone", seconds=240)
+    wait_until(lambda: not names & set(pods(kubectl)), what="the former pods are gone", seconds=400)
 
 
 def lost(load: Load, kubectl: Kubectl) -> Mapping[str, int]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 from contextlib import suppress
 
 import openai
 import pytest
 
-from tests.gate.conftest import Gate, Reply, Request, StartGate, read_reply
+from bailiwick.workload.layout import PRE_STOP_SECONDS
+from tests.gate.conftest import CONFIGURATION, Gate, Reply, Request, StartGate, read_reply
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -262,6 +264,34 @@ async def test_a_client_that_does_not_read_is_let_go(start_gate: StartGate) -> N
     writer.write(b"POST /v1/completions HTTP/1.1\r\nhost: m\r\ncontent-length: 2\r\n\r\n{}")
     await asyncio.wait_for(let_go.wait(), 5)
     writer.close()
+
+
+async def test_a_gate_that_drains_sends_its_clients_elsewhere(start_gate: StartGate) -> None:
+    gate = await start_gate()
+    reader, writer = await asyncio.open_connection(gate.address, 8080)
+    for closes in (False, True):
+        writer.write(b"GET /v1/models HTTP/1.1\r\nhost: m\r\n\r\n")
+        reply = await asyncio.wait_for(read_reply(reader), 5)
+        assert reply.status == 200
+        assert (reply.headers.get("connection") == "close") is closes
+        assert (await gate.ask("GET", "/gate/drain", port=8081)).status == 200
+    assert await asyncio.wait_for(reader.read(), 5) == b"", "the gate ends the connection itself"
+    writer.close()
+    assert (await gate.ask("GET", "/v1/models")).status == 200, "who has not heard of it yet is still served"
+
+
+async def test_a_connection_without_requests_ends_before_the_engine_does(start_gate: StartGate) -> None:
+    gate = await start_gate(GATE_KEEP_ALIVE="300ms")
+    reader, writer = await asyncio.open_connection(gate.address, 8080)
+    writer.write(b"GET /v1/models HTTP/1.1\r\nhost: m\r\n\r\n")
+    await asyncio.wait_for(read_reply(reader), 5)
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+
+
+async def test_idle_connections_end_while_the_engine_goes_on() -> None:
+    (said,) = re.findall(r"presetenv GATE_KEEP_ALIVE (\d+)s", CONFIGURATION.read_text())
+    assert int(said) < PRE_STOP_SECONDS
 
 
 async def test_without_an_engine_the_gate_says_what_to_do(start_gate: StartGate) -> None:

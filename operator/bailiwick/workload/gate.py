@@ -38,6 +38,9 @@ def gate(placing: Placing) -> Manifest:
         "securityContext": RESTRICTED,
         "startupProbe": {**health, "periodSeconds": 1, "failureThreshold": 60},
         "livenessProbe": {**health, "periodSeconds": 10},
+        # Hooks of all containers run at once, when the pod is to end: the engine goes on for a while, and meanwhile
+        # every client is sent to open a connection elsewhere.
+        "lifecycle": {"preStop": {"httpGet": {"path": "/gate/drain", "port": PROBE_PORT}}},
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
     }
 
