@@ -122,8 +122,16 @@ def test_adapters_are_loaded_at_start_and_change_nothing_until_a_request_asks() 
         {"name": "b.c", "source": IMAGE, "file": "lora-f16.gguf"},
     ]
     got = read(engine(served(small(adapters=adapters)))["args"])
-    assert got["--lora"] == ("/adapters/letters/adapter.gguf,/adapters/b.c/lora-f16.gguf",)
-    assert got["--lora-init-without-apply"] == ()
+    assert got["--lora-scaled"] == ("/adapters/letters/adapter.gguf:0,/adapters/b.c/lora-f16.gguf:0",)
+    assert not {"--lora", "--lora-init-without-apply"} & got.keys()
+
+
+def test_with_adapters_nothing_computed_is_kept_whatever_the_class_says() -> None:
+    adapters = [{"name": "letters", "source": IMAGE}]
+    got = read(engine(served(small(adapters=adapters), arguments=["--cache-prompt", "--cache-ram", "64"]))["args"])
+    assert (got["--cache-prompt"], got["-cram"]) == (("off",), ("0",))
+    asked = small(adapters=adapters, engine={"name": "llama.cpp", "arguments": ["--cache-reuse", "8"]})
+    assert "does not tell apart" in served(asked).verdict.message
 
 
 def test_a_models_tuning_goes_behind_its_classs() -> None:

@@ -111,6 +111,14 @@ def refusal(model: SovereignModel) -> Verdict | None:
             f"spec.context.maxLength times maxSequences is {context.max_length * (context.max_sequences or SEQUENCES)} "
             f"tokens, and llama.cpp counts to {_MOST_TOKENS}; lower one of them",
         )
+    cached = next((each for each in model.spec.engine.arguments if each.startswith("--cache")), None)
+    if cached and model.spec.adapters:
+        # What a request computed with an adapter would be taken for what it is without, and the next one answers so.
+        return refuse(
+            Reason.UNSUPPORTED_FEATURE,
+            f"{cached!r} in spec.engine.arguments keeps what requests computed, and llama.cpp does not tell apart what "
+            f"was computed with one of spec.adapters; leave it or the adapters out",
+        )
     if found := _stray(model.spec.engine.arguments):
         return refuse(Reason.FORBIDDEN_ARGUMENT, f"{found.argument!r} in spec.engine.arguments {found.why}")
     return None
@@ -150,6 +158,7 @@ def arguments(placing: Placing) -> Sequence[str]:
         *_adapters(model),
         *placing.need.serving.arguments,
         *model.spec.engine.arguments,
+        *(("--no-cache-prompt", "--cache-ram", "0") if model.spec.adapters else ()),
     ]
 
 
@@ -174,10 +183,13 @@ def _limits(model: SovereignModel) -> Iterator[str]:
 
 
 def _adapters(model: SovereignModel) -> Iterator[str]:
-    """Adapters are loaded at start and change nothing until a request names them by number."""
-    files = [f"{ADAPTER_PATH}/{adapter.name}/{adapter.file or ADAPTER_FILE}" for adapter in model.spec.adapters]
+    """Adapters are loaded at start and change nothing until a request names them by number.
+
+    That takes a scale of nothing: with --lora-init-without-apply they change every request that names none.
+    """
+    files = [f"{ADAPTER_PATH}/{adapter.name}/{adapter.file or ADAPTER_FILE}:0" for adapter in model.spec.adapters]
     if files:
-        yield from ("--lora", ",".join(files), "--lora-init-without-apply")
+        yield from ("--lora-scaled", ",".join(files))
 
 
 def _stray(arguments: Sequence[str]) -> Objection | None:
