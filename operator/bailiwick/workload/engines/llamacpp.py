@@ -34,7 +34,7 @@ _OPENS = """
     agent api-key api-key-file api-prefix cors-credentials cors-headers cors-methods cors-origins host
     mcp-servers-config mcp-servers-json media-path models-autoload models-dir models-max models-preset path port
     props reuse-port slot-save-path slots ssl-cert-file ssl-key-file tools tools-runtime ui ui-config ui-config-file
-    ui-mcp-proxy webui webui-config webui-config-file webui-mcp-proxy
+    ui-mcp-proxy video-ffmpeg-dir webui webui-config webui-config-file webui-mcp-proxy
 """
 _CALLS_OUT = """
     docker-repo embd-gemma-default fim-qwen-1.5b-default fim-qwen-14b-spec fim-qwen-30b-default fim-qwen-3b-default
@@ -45,7 +45,7 @@ _OURS = """
     alias cache-type-k cache-type-v ctx-size kv-unified kv-unified-per-slot lora lora-init-without-apply lora-scaled
     metrics model no-kv-unified offline parallel
 """
-_TELLS = "log-file log-prompts-dir log-verbose log-verbosity verbose verbosity"
+_TELLS = "log-file log-prompts-dir log-verbose log-verbosity lookup-cache-dynamic verbose verbosity"
 _ENDS = "cache-list completion-bash help list-devices usage version"
 FORBIDDEN: Mapping[str, str] = {
     option: why
@@ -53,7 +53,7 @@ FORBIDDEN: Mapping[str, str] = {
         (_OPENS, "it opens the engine, which only the gate may face, or gives it tools; leave it out"),
         (_CALLS_OUT, "it makes the engine call out, and nothing leaves its pod; leave it out"),
         (_OURS, "Bailiwick sets it from the model; leave it out"),
-        (_TELLS, "it writes prompts or answers to a log; leave it out"),
+        (_TELLS, "it writes prompts or answers to a log or a file; leave it out"),
         (_ENDS, "the engine tells something and ends; leave it out"),
     )
     for option in options.split()
