@@ -29,6 +29,7 @@ from bailiwick.workload.eligibility import Eligibility
 from bailiwick.workload.plan import Settings, plan_workload
 from e2e.cluster import debian_root, gguf_files, llama_files
 from e2e.cluster.prerequisites import Prerequisite, require
+from e2e.engines.adapter import write_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,9 +58,10 @@ class Running:
     """Seconds until the gate said that it is ready."""
 
 
-def container(folder: Path, scratch: Path, port: int) -> tuple[list[str], dict[str, str]]:
+def container(folder: Path, adapters: Path, scratch: Path, port: int) -> tuple[list[str], dict[str, str]]:
     """What a pod tells the engine for the sample, with the places of this machine in it."""
     (model,) = yaml.safe_load_all(SAMPLE.read_text())
+    model["spec"]["adapters"] = [{"name": "noise", "source": {"oci": {"image": "registry.example/noise:1"}}}]
     (on,) = yaml.safe_load_all(CLASS.read_text())
     policy = {"metadata": {"name": "p"}, "spec": {"namespaceSelector": {}, "place": {"allow": ["DE"]}}}
     made = plan_workload(
@@ -71,12 +73,12 @@ def container(folder: Path, scratch: Path, port: int) -> tuple[list[str], dict[s
     )
     (deployment,) = (each for each in made.objects if each["kind"] == "Deployment")
     (engine,) = deployment["spec"]["template"]["spec"]["containers"]
-    here = {"/model": str(folder), "/tmp": str(scratch), "8000": str(port)}  # noqa: S108 - the container's
+    here = {"/model": folder, "/adapters": adapters, "/tmp": scratch, "8000": port}  # noqa: S108 - the container's
 
     def place(text: str) -> str:
         first, slash, rest = text[1:].partition("/") if text.startswith("/") else (text, "", "")
         name = f"/{first}" if text.startswith("/") else first
-        return here.get(name, name) + slash + rest
+        return str(here.get(name, name)) + slash + rest
 
     arguments = [place(each) for each in engine["args"]]
     return arguments, {each["name"]: place(each.get("value", "")) for each in engine["env"]}
@@ -92,9 +94,11 @@ def free_port() -> int:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     require((Prerequisite("strace", "strace", "the test watches whom the engine speaks to"),))
     folder, program = gguf_files.gguf_files(), llama_files.llama_files() / llama_files.PROGRAM
-    scratch, told = tmp_path_factory.mktemp("scratch"), tmp_path_factory.mktemp("told")
+    scratch, told, adapters = (tmp_path_factory.mktemp(name) for name in ("scratch", "told", "adapters"))
+    (adapters / "noise").mkdir()
+    write_adapter(adapters / "noise" / "adapter.gguf")
     port = free_port()
-    arguments, environment = container(folder, scratch, port)
+    arguments, environment = container(folder, adapters, scratch, port)
     watched = ["strace", "-f", "--seccomp-bpf", "-e", "trace=%network,execve", "-o", str(told / "calls")]
     haproxy = debian_root.program(debian_root.root_of("gate"), "usr/sbin/haproxy")
     configuration = ["-db", "-f", str(ROOT / "images/gate/haproxy.cfg")]
@@ -162,6 +166,18 @@ def test_it_streams_an_answer_through_the_gate(running: Running) -> None:
     assert sum(1 for text in texts if text) > 3, "token by token"
     assert "Paris" in "".join(texts)
     assert json.loads(pieces[0])["model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def test_an_adapter_changes_what_asks_for_it_and_nothing_else(running: Running) -> None:
+    def said(**more: Any) -> str:
+        status, body = answer("POST", "/v1/chat/completions", question(QUESTION, stream=False) | more)
+        assert status == 200, body
+        text: str = json.loads(body)["choices"][0]["message"]["content"]
+        return text
+
+    assert "Paris" in said()
+    assert "Paris" not in said(lora=[{"id": 0, "scale": 1.0}])
+    assert "Paris" in said()
 
 
 def test_it_is_called_what_clients_ask_for(running: Running) -> None:

@@ -19,7 +19,8 @@ HERE = Path(__file__).parent
 CORPUS = [manifest for file in sorted((HERE / "corpus").glob("*.yaml")) for manifest in documents(file)]
 BUILT = [
     manifest
-    for file in sorted((HERE.parent / "golden/workload").glob("**/*.yaml"))
+    for folder in ("workload", "accelerators")
+    for file in sorted((HERE.parent / "golden" / folder).glob("**/*.yaml"))
     for manifest in documents(file)
     if manifest.get("kind") == "Deployment"
 ]

@@ -122,8 +122,16 @@ def test_adapters_are_loaded_at_start_and_change_nothing_until_a_request_asks() 
         {"name": "b.c", "source": IMAGE, "file": "lora-f16.gguf"},
     ]
     got = read(engine(served(small(adapters=adapters)))["args"])
-    assert got["--lora"] == ("/adapters/letters/adapter.gguf,/adapters/b.c/lora-f16.gguf",)
-    assert got["--lora-init-without-apply"] == ()
+    assert got["--lora-scaled"] == ("/adapters/letters/adapter.gguf:0,/adapters/b.c/lora-f16.gguf:0",)
+    assert not {"--lora", "--lora-init-without-apply"} & got.keys()
+
+
+def test_with_adapters_nothing_computed_is_kept_whatever_the_class_says() -> None:
+    adapters = [{"name": "letters", "source": IMAGE}]
+    got = read(engine(served(small(adapters=adapters), arguments=["--cache-prompt", "--cache-ram", "64"]))["args"])
+    assert (got["--cache-prompt"], got["-cram"]) == (("off",), ("0",))
+    asked = small(adapters=adapters, engine={"name": "llama.cpp", "arguments": ["--cache-reuse", "8"]})
+    assert "does not tell apart" in served(asked).verdict.message
 
 
 def test_a_models_tuning_goes_behind_its_classs() -> None:
@@ -202,8 +210,33 @@ def test_devices_are_those_of_the_pod() -> None:
     assert container["args"] == engine(served(small()))["args"], "it takes all that it finds"
 
 
-def test_every_option_of_the_engine_was_considered() -> None:
+FOR_CLASSES = set(
+    """
+    chat-template-file control-vector control-vector-layer-range control-vector-scaled cpu-mask cpu-mask-batch
+    cpu-range cpu-range-batch cpu-strict cpu-strict-batch defrag-thold device dry-sequence-breaker escape fit fit-ctx
+    fit-target grammar grammar-file ignore-eos image-max-tokens image-min-tokens json-schema json-schema-file lazy-mode
+    load-mode log-colors log-disable log-jsonl log-prefix log-timestamps logit-bias lookup-cache-static main-gpu mmproj
+    mmproj-auto mmproj-device mmproj-offload mtmd-batch-max-tokens n-cpu-ffn no-host numa override-kv override-tensor
+    perf poll poll-batch prio prio-batch reverse-prompt sampler-seq sleep-idle-seconds split-mode spm-infill tags
+    tensor-split timeout video-fps video-timestamp-interval
+    """.split()  # noqa: SIM905
+)
+"""What a platform team may give its devices, and a model may not; and all that is about drafts, from local files."""
+
+
+def test_every_option_of_the_engine_was_considered_in_all_its_spellings() -> None:
     """A table that a new release outgrows shows here, once its options are written into llamacpp-options.txt."""
+    for kind, *spellings in OPTIONS:
+        names = {each.removeprefix("--") for each in spellings if each.startswith("--")}
+        positive = {each for each in names if kind != "bool" or not each.startswith("no-")}
+        closed = positive & FORBIDDEN.keys()
+        assert closed in (set(), positive), f"one spelling of {spellings} is refused, and another is not"
+        tuning = positive & LLAMA_CPP_TUNING
+        drafts = {each for each in positive if each.startswith(("spec-", "draft"))}
+        assert closed or tuning or drafts or positive & FOR_CLASSES, f"nobody thought of {spellings}"
+
+
+def test_what_a_model_may_give_is_read_as_it_is_meant() -> None:
     assert NAMES.keys() >= LLAMA_CPP_TUNING
     assert NAMES.keys() >= FORBIDDEN.keys()
     assert not LLAMA_CPP_TUNING & FORBIDDEN.keys()

@@ -34,7 +34,7 @@ _OPENS = """
     agent api-key api-key-file api-prefix cors-credentials cors-headers cors-methods cors-origins host
     mcp-servers-config mcp-servers-json media-path models-autoload models-dir models-max models-preset path port
     props reuse-port slot-save-path slots ssl-cert-file ssl-key-file tools tools-runtime ui ui-config ui-config-file
-    ui-mcp-proxy webui webui-config webui-config-file webui-mcp-proxy
+    ui-mcp-proxy video-ffmpeg-dir webui webui-config webui-config-file webui-mcp-proxy
 """
 _CALLS_OUT = """
     docker-repo embd-gemma-default fim-qwen-1.5b-default fim-qwen-14b-spec fim-qwen-30b-default fim-qwen-3b-default
@@ -45,7 +45,7 @@ _OURS = """
     alias cache-type-k cache-type-v ctx-size kv-unified kv-unified-per-slot lora lora-init-without-apply lora-scaled
     metrics model no-kv-unified offline parallel
 """
-_TELLS = "log-file log-prompts-dir log-verbose log-verbosity verbose verbosity"
+_TELLS = "log-file log-prompts-dir log-verbose log-verbosity lookup-cache-dynamic verbose verbosity"
 _ENDS = "cache-list completion-bash help list-devices usage version"
 FORBIDDEN: Mapping[str, str] = {
     option: why
@@ -53,7 +53,7 @@ FORBIDDEN: Mapping[str, str] = {
         (_OPENS, "it opens the engine, which only the gate may face, or gives it tools; leave it out"),
         (_CALLS_OUT, "it makes the engine call out, and nothing leaves its pod; leave it out"),
         (_OURS, "Bailiwick sets it from the model; leave it out"),
-        (_TELLS, "it writes prompts or answers to a log; leave it out"),
+        (_TELLS, "it writes prompts or answers to a log or a file; leave it out"),
         (_ENDS, "the engine tells something and ends; leave it out"),
     )
     for option in options.split()
@@ -111,6 +111,14 @@ def refusal(model: SovereignModel) -> Verdict | None:
             f"spec.context.maxLength times maxSequences is {context.max_length * (context.max_sequences or SEQUENCES)} "
             f"tokens, and llama.cpp counts to {_MOST_TOKENS}; lower one of them",
         )
+    cached = next((each for each in model.spec.engine.arguments if each.startswith("--cache")), None)
+    if cached and model.spec.adapters:
+        # What a request computed with an adapter would be taken for what it is without, and the next one answers so.
+        return refuse(
+            Reason.UNSUPPORTED_FEATURE,
+            f"{cached!r} in spec.engine.arguments keeps what requests computed, and llama.cpp does not tell apart what "
+            f"was computed with one of spec.adapters; leave it or the adapters out",
+        )
     if found := _stray(model.spec.engine.arguments):
         return refuse(Reason.FORBIDDEN_ARGUMENT, f"{found.argument!r} in spec.engine.arguments {found.why}")
     return None
@@ -150,6 +158,7 @@ def arguments(placing: Placing) -> Sequence[str]:
         *_adapters(model),
         *placing.need.serving.arguments,
         *model.spec.engine.arguments,
+        *(("--no-cache-prompt", "--cache-ram", "0") if model.spec.adapters else ()),
     ]
 
 
@@ -174,10 +183,13 @@ def _limits(model: SovereignModel) -> Iterator[str]:
 
 
 def _adapters(model: SovereignModel) -> Iterator[str]:
-    """Adapters are loaded at start and change nothing until a request names them by number."""
-    files = [f"{ADAPTER_PATH}/{adapter.name}/{adapter.file or ADAPTER_FILE}" for adapter in model.spec.adapters]
+    """Adapters are loaded at start and change nothing until a request names them by number.
+
+    That takes a scale of nothing: with --lora-init-without-apply they change every request that names none.
+    """
+    files = [f"{ADAPTER_PATH}/{adapter.name}/{adapter.file or ADAPTER_FILE}:0" for adapter in model.spec.adapters]
     if files:
-        yield from ("--lora", ",".join(files), "--lora-init-without-apply")
+        yield from ("--lora-scaled", ",".join(files))
 
 
 def _stray(arguments: Sequence[str]) -> Objection | None:
