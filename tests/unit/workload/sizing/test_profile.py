@@ -100,6 +100,7 @@ def with_group(**changes: Any) -> dict[str, Any]:
         ("{", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
         (" " * (LONGEST + 1), "is longer than"),
+        ("", "is empty, or in a ConfigMap of more than"),
         ([], "version 1"),
         ({**GOOD, "version": 2}, "version 1"),
         ({**GOOD, "config": []}, "has no config"),
@@ -125,7 +126,7 @@ def test_what_no_command_wrote_is_refused_with_a_remedy(told: Any, says: str) ->
 
 
 def test_what_no_config_map_can_hold_is_not_written() -> None:
-    with pytest.raises(UnsizableError, match="a ConfigMap must stay below"):
+    with pytest.raises(UnsizableError, match="the operator reads 131072 at most"):
         write_profile(Profile(config={**LLAMA_8B, "notes": "x" * LONGEST}))
 
 
