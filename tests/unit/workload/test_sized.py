@@ -194,6 +194,10 @@ def test_a_class_that_has_a_node_is_better_than_one_that_has_none() -> None:
     asked = {"accelerators": {"classes": ["fast", "frugal"]}}
     assert sized(SMALL, classes=[fast, frugal], nodes=[there], **asked).plan.accelerator_class == "frugal"
     assert sized(SMALL, classes=[fast, frugal], nodes=[], **asked).plan.accelerator_class == "fast"
+    cordoned = node("b", gpu="8", labels={"kind": "fast"}, cordoned=True)
+    assert sized(SMALL, classes=[fast, frugal], nodes=[there, cordoned], **asked).plan.accelerator_class == "frugal"
+    asked = {"accelerators": {"classes": ["frugal", "fast"]}}
+    assert sized(SMALL, classes=[fast, frugal], nodes=[cordoned], **asked).plan.accelerator_class == "fast"
 
 
 def test_a_node_with_too_few_devices_is_none() -> None:

@@ -64,6 +64,15 @@ def test_weights_are_the_same_as_by_the_files(dtype: str, quantization: str | No
     assert read.weights.exact
 
 
+def test_quantization_while_loading_spares_what_is_no_matrix() -> None:
+    profile = read_profile(write_profile(Profile(config=LLAMA_8B, groups=group(tensors(LLAMA_8B)))))
+    plain, halved = (profile.model("m", quantization=how).weights for how in (None, "fp8"))
+    norms = 4096 * 2
+    for before, after in zip(plain.layers, halved.layers, strict=True):
+        assert after.total - norms == (before.total - norms) // 2
+    assert (halved.embedding, halved.head) == (plain.embedding, plain.head)
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_a_configuration_alone_is_a_profile_too(name: str) -> None:
     config = changed(PUBLIC[name], id2label={"0": "LABEL_0"})
