@@ -10,6 +10,7 @@ from bailiwick.cluster.store import Store
 from bailiwick.residency import quarantine
 from bailiwick.residency.audit import read_pod, runs
 from bailiwick.workload.sizing.profile import LABEL as PROFILE_LABEL
+from bailiwick.workload.sizing.profile import LONGEST as LONGEST_PROFILE
 
 MANAGED = "app.kubernetes.io/managed-by=bailiwick"
 """Label selector of everything that the operator makes in namespaces."""
@@ -104,6 +105,14 @@ def _ours(resource: Resource) -> Store:
     return Store(resource, trim=trim.whole)
 
 
+def _profile(manifest: Raw) -> Raw:
+    """Anybody may write such a ConfigMap: one that can hold no profile takes no room of ours."""
+    kept = trim.data(manifest)
+    if sum(map(len, kept["data"].values())) > LONGEST_PROFILE:
+        kept["data"] = dict.fromkeys(kept["data"], "")
+    return kept
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
     """Everything that the loops may know."""
@@ -123,7 +132,7 @@ class Stores:
             indices={BY_NAMESPACE: _namespace_of, BY_PROFILE: _profile_of},
         )
     )
-    profiles: Store = field(default_factory=lambda: Store(resources.CONFIG_MAPS, trim=trim.data))
+    profiles: Store = field(default_factory=lambda: Store(resources.CONFIG_MAPS, trim=_profile))
     nodes: Store = field(default_factory=lambda: Store(resources.NODES, trim=trim.node))
     namespaces: Store = field(default_factory=lambda: Store(resources.NAMESPACES, trim=trim.labelled))
     deployments: Store = field(

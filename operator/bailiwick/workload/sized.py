@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bailiwick.api.acceleratorclass import EngineName
@@ -210,17 +211,14 @@ def _choose(asked: _Asked) -> Sized | _Refused:
             )
         )
     name, request = model.spec.model.name, request_of(model)
-    try:
-        variant = Variant(model=read_profile(asked.profile).model(name, quantization=request.quantization))
-    except UnsizableError as error:
-        return _Refused(problem=error.problem)
-    tried = [_try(asked, offer, variant, request) for offer in asked.offers]
+    tried = [_try(asked, offer, asked.profile, request) for offer in asked.offers]
     refused = [each for each in tried if isinstance(each, _Refused)]
     possible = [each for each in tried if isinstance(each, _Possible)]
     candidates = [each for each in possible if each.found.nodes] or [each for each in possible if each.found.capable]
     wish = Wish(request=request, objective=model.spec.objective, joules=measured(asked.offers, [name]))
     problems = tuple(each.problem for each in refused)
-    chosen = best([each.option for each in candidates or possible], problems, (variant,), wish)
+    options = [each.option for each in candidates or possible]
+    chosen = best(options, problems, [each.variant for each in options[:1]], wish)
     if isinstance(chosen, Problem):
         doubted = None if possible else next((each.problem for each in refused if not each.surely), None)
         return _Refused(
@@ -246,15 +244,50 @@ class _Possible:
     found: Eligibility
 
 
-def _try(asked: _Asked, offer: Offer, variant: Variant, request: Request) -> _Possible | _Refused:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """What the size on one class follows from. Text and class are known by their digest and content."""
+
+    digest: str
+    name: str
+    request: Request
+    content: str
+    text: str = field(compare=False)
+    offer: Offer = field(compare=False)
+
+
+@lru_cache(maxsize=256)
+def _answer(question: _Question) -> Option | Problem:
+    """Kept, for the same is asked whenever a node changes, and it takes up to 0.2 s."""
+    request = question.request
+    try:
+        model = read_profile(question.text).model(question.name, quantization=request.quantization)
+    except UnsizableError as error:
+        return error.problem
+    options, refused = options_of((Variant(model=model),), (question.offer,), request)
+    return options[0] if options else refused[0]
+
+
+def _try(asked: _Asked, offer: Offer, profile: str, request: Request) -> _Possible | _Refused:
     """One class: how a replica is spread there, and which nodes have the devices."""
-    options, refused = options_of((variant,), (offer,), request)
-    problem = refused[0] if refused else _too_wide(options[0].sizing)
-    if problem is None:
-        need, found = _best_need(asked, offer, options[0].sizing.devices)
-        return _Possible(option=options[0], need=need, found=found)
+    kind = offer.accelerator
+    answer = _answer(
+        _Question(
+            digest=digest(profile),
+            name=asked.model.spec.model.name,
+            request=request,
+            content=f"{kind.metadata.name} {offer.serving.name} {kind.spec.model_dump_json()}",
+            text=profile,
+            offer=offer,
+        )
+    )
+    problem = answer if isinstance(answer, Problem) else _too_wide(answer.sizing)
+    if isinstance(answer, Option) and problem is None:
+        need, found = _best_need(asked, offer, answer.sizing.devices)
+        return _Possible(option=answer, need=need, found=found)
+    assert problem is not None  # noqa: S101 - one of both
     # What was sized and is too wide is as sure as what does not fit.
-    surely = not refused or problem.reason in _CANNOT_BE
+    surely = isinstance(answer, Option) or problem.reason in _CANNOT_BE
     return _Refused(
         problem=problem, impossible=frozenset({offer.accelerator.metadata.name} if surely else ()), surely=surely
     )

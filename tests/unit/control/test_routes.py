@@ -151,6 +151,19 @@ def test_a_profile_concerns_the_models_that_name_it(happens: str) -> None:
     assert queue.added == {(MODEL, ("clinic", "chat"))}
 
 
+def test_a_config_map_that_is_too_large_for_a_profile_takes_no_room() -> None:
+    stores = Stores()
+    for name, length in (("small", 1000), ("large", 70_000)):
+        data = dict.fromkeys(("a", "b"), "x" * length)
+        stores.profiles.apply_event("ADDED", {**manifest(name, "clinic"), "data": data})
+    small, large = (stores.profiles.get(("clinic", name)) for name in ("small", "large"))
+    assert small
+    assert large
+    assert small["data"] == {"a": "x" * 1000, "b": "x" * 1000}
+    assert large["data"] == {"a": "", "b": ""}
+    assert stores.profiles.size < 4000
+
+
 def test_no_config_maps_but_profiles_are_asked_for() -> None:
     stores = Stores()
     assert stores.selector(stores.profiles) == "bailiwick.dev/profile=true"

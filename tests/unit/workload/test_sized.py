@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bailiwick.workload.sized import _answer
 from bailiwick.workload.sizing.profile import Profile, digest, write_profile
 from tests.unit.workload.given import GPU, IMAGE, accelerator, child, engine, gpus, model, node, plan
 from tests.unit.workload.sizing.given import LLAMA_8B, PUBLIC, changed
@@ -193,6 +194,10 @@ def test_a_class_that_has_a_node_is_better_than_one_that_has_none() -> None:
     asked = {"accelerators": {"classes": ["fast", "frugal"]}}
     assert sized(SMALL, classes=[fast, frugal], nodes=[there], **asked).plan.accelerator_class == "frugal"
     assert sized(SMALL, classes=[fast, frugal], nodes=[], **asked).plan.accelerator_class == "fast"
+    cordoned = node("b", gpu="8", labels={"kind": "fast"}, cordoned=True)
+    assert sized(SMALL, classes=[fast, frugal], nodes=[there, cordoned], **asked).plan.accelerator_class == "frugal"
+    asked = {"accelerators": {"classes": ["frugal", "fast"]}}
+    assert sized(SMALL, classes=[fast, frugal], nodes=[cordoned], **asked).plan.accelerator_class == "fast"
 
 
 def test_a_node_with_too_few_devices_is_none() -> None:
@@ -275,6 +280,18 @@ def test_the_basis_does_not_follow_from_what_is_as_by_default() -> None:
     assert sized(SMALL, **said).plan.basis == plain
     # As written by the release that first planned: whoever changes this moves models that run.
     assert plain == "sha256:a68f0b56cfe746e21afd1a3e7c22effab9559f23f3e49e05fbd5236ae68f66a6"
+
+
+def test_the_same_question_is_answered_once() -> None:
+    """Whenever a node changes, every model that could not be sized asks again."""
+    classes = [gpus(**{**FIGURES, "memory": "17G"})]
+    before = _answer.cache_info()
+    first, again = (sized(LARGE, classes=classes, nodes=nodes) for nodes in ([], [node(gpu="8")]))
+    asked = _answer.cache_info()
+    assert first.verdict == again.verdict
+    assert (asked.misses - before.misses, asked.hits - before.hits) == (1, 1)
+    sized(LARGE, classes=[gpus(**{**FIGURES, "memory": "18G"})])
+    assert _answer.cache_info().misses == asked.misses + 1
 
 
 # Properties

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 LABEL = "bailiwick.dev/profile"
 """Label of the ConfigMaps that the operator reads, with the value `true`: it asks the API server for no others."""
-LONGEST = 1 << 20
-"""Bytes: what a ConfigMap can hold."""
+LONGEST = 1 << 17
+"""Bytes. Most are a few kilobytes; long lists of what a quantization spares make some larger. More than this the
+operator does not keep of anybody's ConfigMap."""
 _VERSION = 1
 _LAYERED = frozenset({"layers", "experts"})
 _MOST_GROUPS = 100_000
@@ -71,8 +72,8 @@ def write_profile(profile: Profile) -> str:
     if profile.groups is not None:
         told["weights"] = [_written(group) for group in profile.groups]
     text = "{\n" + ",\n".join(f"{json.dumps(key)}: {_lines(value)}" for key, value in told.items()) + "\n}\n"
-    if len(text.encode()) > LONGEST // 2:
-        raise _malformed(f"would have {len(text.encode())} bytes, and a ConfigMap must stay below {LONGEST // 2}")
+    if len(text) > LONGEST:  # ASCII
+        raise _malformed(f"would have {len(text)} bytes, and the operator reads {LONGEST} at most")
     return text
 
 
@@ -80,6 +81,8 @@ def read_profile(text: str) -> Profile:
     """Raises UnsizableError for anything that `write_profile` cannot have written: people may edit ConfigMaps."""
     if len(text) > LONGEST:
         raise _malformed(f"is longer than {LONGEST} characters")
+    if not text:
+        raise _malformed(f"is empty, or in a ConfigMap of more than {LONGEST} characters")
     try:
         told = json.loads(text)
     except (ValueError, RecursionError):

@@ -64,6 +64,15 @@ def test_weights_are_the_same_as_by_the_files(dtype: str, quantization: str | No
     assert read.weights.exact
 
 
+def test_quantization_while_loading_spares_what_is_no_matrix() -> None:
+    profile = read_profile(write_profile(Profile(config=LLAMA_8B, groups=group(tensors(LLAMA_8B)))))
+    plain, halved = (profile.model("m", quantization=how).weights for how in (None, "fp8"))
+    norms = 4096 * 2
+    for before, after in zip(plain.layers, halved.layers, strict=True):
+        assert after.total - norms == (before.total - norms) // 2
+    assert (halved.embedding, halved.head) == (plain.embedding, plain.head)
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_a_configuration_alone_is_a_profile_too(name: str) -> None:
     config = changed(PUBLIC[name], id2label={"0": "LABEL_0"})
@@ -100,6 +109,7 @@ def with_group(**changes: Any) -> dict[str, Any]:
         ("{", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
         (" " * (LONGEST + 1), "is longer than"),
+        ("", "is empty, or in a ConfigMap of more than"),
         ([], "version 1"),
         ({**GOOD, "version": 2}, "version 1"),
         ({**GOOD, "config": []}, "has no config"),
@@ -125,7 +135,7 @@ def test_what_no_command_wrote_is_refused_with_a_remedy(told: Any, says: str) ->
 
 
 def test_what_no_config_map_can_hold_is_not_written() -> None:
-    with pytest.raises(UnsizableError, match="a ConfigMap must stay below"):
+    with pytest.raises(UnsizableError, match="the operator reads 131072 at most"):
         write_profile(Profile(config={**LLAMA_8B, "notes": "x" * LONGEST}))
 
 
