@@ -13,7 +13,8 @@ from pathlib import Path  # noqa: TC003  (pytest reads annotations of fixtures)
 import pytest
 import pytest_asyncio
 
-from e2e.cluster.debian_root import IMAGES, program, root_of
+from e2e.cluster.debian_root import IMAGES, program, python, root_of
+from e2e.cluster.places import ROOT
 from e2e.cluster.steps import ClusterError
 
 CONFIGURATION = IMAGES / "gate" / "haproxy.cfg"
@@ -148,10 +149,17 @@ async def gate_in(root: Path, folder: Path, environment: dict[str, str]) -> Asyn
     # The ports of the configuration are fixed; an address of its own keeps a gate apart from others.
     address = f"127.{1 + os.getpid() // 256 % 254}.{os.getpid() % 256}.{next(NUMBERS)}"
     log = folder / "log"
-    settings = {"PATH": os.environ["PATH"], "GATE_ADDRESS": address, "ENGINE_PORT": str(engine.port), **environment}
+    settings = {
+        "PATH": os.environ["PATH"],
+        "GATE_ADDRESS": address,
+        "GATE_CONFIGURATION": str(CONFIGURATION),
+        "GATE_HAPROXY": str(haproxy(root, folder)),
+        "ENGINE_PORT": str(engine.port),
+        **environment,
+    }
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
-            *program(root, "usr/sbin/haproxy"), "-db", "-f", str(CONFIGURATION),
+            *python(root, ROOT / "operator"), "-m", "gatekeeper",
             env=settings, stdout=out, stderr=out, start_new_session=True,
         )  # fmt: skip
     try:
@@ -163,6 +171,15 @@ async def gate_in(root: Path, folder: Path, environment: dict[str, str]) -> Asyn
         await process.wait()
         server.close()
         await server.wait_closed()
+
+
+def haproxy(root: Path, folder: Path) -> Path:
+    """A program that is the image's HAProxy, run by the image's own loader."""
+    path = folder / "haproxy"
+    loader, *rest = program(root, "usr/sbin/haproxy")
+    path.write_text(f'#!/bin/sh\nexec {loader} --argv0 "$0" {" ".join(rest)} "$@"\n')
+    path.chmod(0o755)
+    return path
 
 
 async def _listening(process: asyncio.subprocess.Process, address: str, log: Path) -> None:
