@@ -79,10 +79,12 @@ def _members(document: str, value: bytes) -> Iterator[Mapping[str, Any]]:
 def _key(raw: Mapping[str, Any]) -> Key:
     if {"d", "k", "p", "q"} & raw.keys():
         raise _Unusable("it holds a secret part, and only public keys belong here")
-    if raw.get("use", "sig") != "sig" or "verify" not in raw.get("key_ops", ["verify"]):
+    operations = raw.get("key_ops", ["verify"])
+    if raw.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         raise _Unusable("it is not for signatures")
     kid = raw.get("kid", "")
-    if not isinstance(kid, str):
+    # JSON can write half of a surrogate pair, which no header of a token can be compared with.
+    if not isinstance(kid, str) or any("\ud800" <= letter <= "\udfff" for letter in kid):
         raise _Unusable("its kid is not a string")
     if raw.get("kty") == "RSA":
         return _rsa(kid, raw)

@@ -41,16 +41,20 @@ class Proxy:
     def serve(self, environment: Mapping[str, str], files: Sequence[str]) -> None:
         """Start the process, or let a new one take over its listeners. Raises Broken; then nothing has changed."""
         command = [*self._program, *(word for file in (self._configuration, *files) for word in ("-f", file))]
-        checked = subprocess.run(  # noqa: PLW1509, PLW1510 - there is one thread; its output is the message
-            [*command, "-c"], env=dict(environment), capture_output=True, text=True, preexec_fn=_listen
+        checked = subprocess.run(  # its output is the message
+            [*command, "-c"],
+            env=dict(environment),
+            capture_output=True,
+            check=False,
+            text=True,
+            preexec_fn=_listen,
         )
         if checked.returncode:
             raise Broken(_complaint(checked.stderr))
         before = self._current
         take_over = ["-x", str(self._socket), "-sf", str(before.pid)] if before and before.poll() is None else []
-        started = subprocess.Popen(  # noqa: PLW1509 - there is one thread
-            [*command, "-db", *take_over], env=dict(environment), preexec_fn=_listen
-        )
+        arguments = [*command, "-db", *take_over]
+        started = subprocess.Popen(arguments, env=dict(environment), preexec_fn=_listen)  # noqa: PLW1509 - one thread
         if not self._answers(started):
             started.kill()
             started.wait()
