@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from e2e.cluster.debian_root import IMAGES, program, python, root_of
-from e2e.cluster.places import ROOT
+from e2e.gate import process
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -118,13 +117,13 @@ async def first_token(address: Address, model: str) -> float:
 async def paced() -> AsyncIterator[Address]:
     """The small server, in a process of its own."""
     command = (sys.executable, "-m", "e2e.bench.gate", "--serve", "0")
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
-        assert process.stdout is not None
-        yield "127.0.0.1", int(await process.stdout.readline())
+        assert server.stdout is not None
+        yield "127.0.0.1", int(await server.stdout.readline())
     finally:
-        process.terminate()
-        await process.wait()
+        server.terminate()
+        await server.wait()
 
 
 async def serve(port: int) -> None:
@@ -151,49 +150,19 @@ async def serve(port: int) -> None:
 
 @asynccontextmanager
 async def gate(engine_port: int) -> AsyncIterator[None]:
-    """The image's gatekeeper and HAProxy, with an API key and limits."""
-    root = root_of("gate")
+    """A gate with an API key and limits."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "keys").mkdir()
         (folder / "keys" / "bench").write_text(KEY)
-        loader, *rest = program(root, "usr/sbin/haproxy")
-        haproxy = folder / "haproxy"
-        haproxy.write_text(f'#!/bin/sh\nexec {loader} --argv0 "$0" {" ".join(rest)} "$@"\n')
-        haproxy.chmod(0o755)
         environment = {
-            "PATH": os.environ["PATH"],
-            "GATE_ADDRESS": GATE[0],
             "GATE_API_KEYS": str(folder / "keys"),
-            "GATE_CONFIGURATION": str(IMAGES / "gate" / "haproxy.cfg"),
             "GATE_CONCURRENT_REQUESTS": "100000",
-            "GATE_HAPROXY": str(haproxy),
             "GATE_REQUESTS_PER_MINUTE": "1000000",
             "GATE_RUN": str(folder / "run"),
-            "ENGINE_PORT": str(engine_port),
         }
-        with (folder / "log").open("wb") as log:
-            command = (*python(root, ROOT / "operator"), "-m", "gatekeeper")
-            process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=log, stderr=log)
-            try:
-                await listening(process, folder / "log")
-                yield
-            finally:
-                process.terminate()
-                await process.wait()
-
-
-async def listening(process: asyncio.subprocess.Process, log: Path) -> None:
-    """Wait until the gate takes connections."""
-    while process.returncode is None:
-        try:
-            _, writer = await asyncio.open_connection(*GATE)
-        except ConnectionError:
-            await asyncio.sleep(0.05)
-        else:
-            writer.close()
-            return
-    raise SystemExit(f"the gate ended: {log.read_text()}")  # noqa: ASYNC240 - nothing else runs then
+        async with process.running(folder, GATE[0], engine_port, environment):
+            yield
 
 
 if __name__ == "__main__":

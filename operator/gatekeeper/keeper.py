@@ -33,7 +33,6 @@ _SECRETS = {
     "GATE_TLS": "with the certificate",
     "GATE_CLIENT_CA": "with the CA of client certificates",
 }
-_AUTHENTICATING = {"GATE_API_KEYS", "GATE_TOKEN_KEYS"}
 
 
 def main() -> int:
@@ -68,7 +67,6 @@ class Keeper:
         self._generation = 0
         self._environment = {
             **environment,
-            **({"GATE_AUTHENTICATED": "yes"} if _AUTHENTICATING & self._folders.keys() else {}),
             "GATE_RUN": str(run),
             "GATE_SALT": base64.b64encode(salt).decode(),
             # A replaced HAProxy has as long as any answer may take.
@@ -126,12 +124,14 @@ class Keeper:
         return lines
 
     def _renew(self, name: str) -> None:
-        secret = f"the Secret {_SECRETS[name]}"
+        secret, before = f"the Secret {_SECRETS[name]}", self._environment.get("GATE_TOKENS")
         try:
             if name == "GATE_TOKEN_KEYS":
                 self._write_tokens(self._seen[name])
             self._serve()
         except (Broken, OSError) as reason:
+            if before:
+                self._environment["GATE_TOKENS"] = before
             _say(f"{secret} changed, and what was before stays in force: {reason}")
         else:
             _say(f"{secret} changed, and is in force")
@@ -145,18 +145,24 @@ class Keeper:
         if "GATE_CLIENT_CA" in self._folders:
             required(self._seen["GATE_CLIENT_CA"], "ca.crt", _SECRETS["GATE_CLIENT_CA"])
         self._proxy.serve(self._environment, files)
+        for folder in self._run.glob("tokens-*"):
+            if str(folder) != self._environment.get("GATE_TOKENS"):
+                _remove(folder)
 
     def _write_tokens(self, told: Contents) -> None:
         """What HAProxy needs to verify tokens: public keys, where to find each, and whom tokens are for.
 
         Raises Broken; then the keys of before are still those that HAProxy is started with.
         """
+        if not self._environment.get("GATE_TOKEN_ISSUER"):
+            raise Broken("GATE_TOKEN_ISSUER is missing: expected the iss of tokens")
         keys, left_out = jwks.keys(told)
         for reason in left_out:
             _say(reason)
         # In a folder of its own: HAProxy reads it once, and what serves now must be able to start again.
         self._generation += 1
         folder = self._run / f"tokens-{self._generation}"
+        _remove(folder)  # of a gate that ran here before: the folder outlives a container
         folder.mkdir()
         for number, key in enumerate(keys):
             _write(folder / f"{number}.pem", key.pem.splitlines())
@@ -179,6 +185,13 @@ def _audiences(environment: dict[str, str]) -> list[str]:
     if not isinstance(told, list) or not told or not all(isinstance(each, str) and each for each in told):
         raise Broken("GATE_TOKEN_AUDIENCES is wrong: expected a JSON list of names, with one at least")
     return told
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
 
 
 def _told_to_stop() -> bool:

@@ -51,6 +51,11 @@ class Proxy:
         )
         if checked.returncode:
             raise Broken(_complaint(checked.stderr))
+        # HAProxy goes on without a public key that it cannot read, and says that it found none.
+        if "file not found" in checked.stderr:
+            raise Broken(
+                "a key of the token issuer cannot be read: its numbers are no key, or its point is on no curve"
+            )
         before = self._current
         take_over = ["-x", str(self._socket), "-sf", str(before.pid)] if before and before.poll() is None else []
         arguments = [*command, "-db", *take_over]

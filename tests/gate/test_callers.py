@@ -32,7 +32,7 @@ async def shows(gate: Gate, credential: str) -> Reply:
     return await gate.ask("POST", "/v1/completions", b"{}", authorization=f"Bearer {credential}")
 
 
-async def until(says: Callable[[], Awaitable[bool]], seconds: float = 15.0) -> None:
+async def until(says: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not await says():
         assert time.monotonic() < end, "it never came to be so"
@@ -198,16 +198,16 @@ async def test_a_key_rotation_fails_none_of_50_streams(guarded: Gate, keys: Moun
         writer.write(b"data: [DONE]\n\n")
 
     async def stream(key: str) -> list[str | None]:
-        async with openai.AsyncOpenAI(base_url=f"http://{guarded.address}:8080/v1", api_key=key, max_retries=0) as own:
-            chunks = await own.chat.completions.create(
-                model="m", messages=[{"role": "user", "content": "count"}], stream=True
-            )
-            return [chunk.choices[0].delta.content async for chunk in chunks]
+        chunks = await client.with_options(api_key=key).chat.completions.create(
+            model="m", messages=[{"role": "user", "content": "count"}], stream=True
+        )
+        return [chunk.choices[0].delta.content async for chunk in chunks]
 
     guarded.engine.answer = answer
+    client = openai.AsyncOpenAI(base_url=f"http://{guarded.address}:8080/v1", api_key="none", max_retries=0)
     streams = [asyncio.ensure_future(stream(ALICE)) for _ in range(50)]
     for _ in streams:
-        await asyncio.wait_for(begun.acquire(), 10)
+        await asyncio.wait_for(begun.acquire(), 60)
     keys.hold(alice=CAROL)
     guarded.engine.answer = hello
     await until(lambda: _is(guarded, CAROL, 200))
@@ -215,9 +215,10 @@ async def test_a_key_rotation_fails_none_of_50_streams(guarded: Gate, keys: Moun
     guarded.engine.answer = answer
     streams += [asyncio.ensure_future(stream(CAROL)) for _ in range(50)]
     for _ in range(50):
-        await asyncio.wait_for(begun.acquire(), 10)
+        await asyncio.wait_for(begun.acquire(), 60)
     go_on.set()
     assert await asyncio.gather(*streams) == [["one", "two"]] * 100
+    await client.close()
 
 
 async def say(writer: asyncio.StreamWriter, word: str) -> None:
@@ -407,10 +408,14 @@ async def test_token_keys_rotate_while_streams_go_on(
 
         streams = [asyncio.ensure_future(stream()) for _ in range(50)]
         for _ in streams:
-            await asyncio.wait_for(begun.acquire(), 10)
+            await asyncio.wait_for(begun.acquire(), 60)
         trusting.engine.answer = hello
         issuer.hold(jwks_json="{")
         await until_said(trusting, "jwks.json of the token issuer's Secret is not JSON")
+        assert (await shows(trusting, old)).status == 200
+        off_the_curve = jwk(signers["new"], "new") | {"x": url(bytes(32))}
+        issuer.hold(jwks_json=jwks(off_the_curve))
+        await until_said(trusting, "its point is on no curve")
         assert (await shows(trusting, old)).status == 200
         issuer.hold(jwks_json=jwks(jwk(signers["new"], "new")))
         await until(lambda: _is(trusting, token(signers["new"], "new", claims()), 200))
@@ -433,3 +438,22 @@ async def test_the_openai_client_understands_that_a_token_has_expired(
         with pytest.raises(openai.AuthenticationError) as refused:
             await client.models.list()
     assert (refused.value.code, "expired" in refused.value.message) == ("expired_token", True)
+
+
+async def test_a_gate_that_starts_again_finds_what_it_left_and_is_not_in_its_own_way(
+    start_gate: StartGate, tmp_path: Path, signers: dict[str, PrivateKey]
+) -> None:
+    issuer = Mount(tmp_path / "issuer").hold(jwks_json=jwks(jwk(signers["ec"], "ec"), jwk(signers["rsa"], "rsa")))
+    settings = {
+        "GATE_API_KEYS": str(Mount(tmp_path / "keys").hold(alice=ALICE)), "GATE_TOKEN_KEYS": str(issuer),
+        "GATE_TOKEN_ISSUER": ISSUER, "GATE_TOKEN_AUDIENCES": f'["{AUDIENCE}"]', "GATE_RUN": str(tmp_path / "run"),
+    }  # fmt: skip
+    first = await start_gate(**settings)
+    first.process.kill()
+    await first.process.wait()
+    issuer.hold(jwks_json=jwks(jwk(signers["ec"], "ec")))
+    second = await start_gate(**settings)
+    assert (await shows(second, ALICE)).status == 200
+    assert (await shows(second, token(signers["ec"], "ec", claims()))).status == 200
+    assert (await shows(second, token(signers["rsa"], "rsa", claims()))).status == 401
+    assert len(list((tmp_path / "run").glob("tokens-*"))) == 1

@@ -102,7 +102,7 @@ async def test_a_new_certificate_is_served_while_streams_go_on(gate: Gate, serve
     gate.engine.answer = answer
     streams = [asyncio.ensure_future(ask(gate, context(tmp_path))) for _ in range(50)]
     for _ in streams:
-        await asyncio.wait_for(begun.acquire(), 20)
+        await asyncio.wait_for(begun.acquire(), 60)
     gate.engine.answer = hello
     served.hold_all({**serving(certificate("model", AUTHORITY)), "tls.key": certificate("x").key_pem})
     await until_said(gate, "the Secret with the certificate changed, and what was before stays in force")
