@@ -30,6 +30,10 @@ async def test_a_caller_may_send_so_many_requests_a_minute_and_others_are_not_it
     assert "5 requests" in str(error(reply)["message"])
     assert (await shows(gate, BOB)).status == 200
     assert len(gate.engine.requests) == 6
+    for _ in range(5):  # what is refused does not count
+        head = f"POST /v1/completions HTTP/1.1\r\nhost: m\r\nauthorization: Bearer {BOB}\r\n"
+        assert (await gate.send(f"{head}content-length: 99999999999\r\n\r\n".encode())).status == 413
+    assert (await shows(gate, BOB)).status == 200
     assert (await shows(gate, "wrong" * 8)).status == 401
 
 
