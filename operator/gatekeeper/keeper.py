@@ -69,8 +69,8 @@ class Keeper:
             **environment,
             "GATE_RUN": str(run),
             "GATE_SALT": base64.b64encode(salt).decode(),
-            # A replaced HAProxy has as long as any answer may take.
-            "GATE_STOP_TIMEOUT": environment.get("GATE_ANSWER_TIMEOUT", "1h"),
+            # A replaced HAProxy finishes what it has begun. When the gate ends, we see to it that it does.
+            "GATE_STOP_TIMEOUT": "24h",
         }
 
     def start(self) -> None:

@@ -16,16 +16,24 @@ class Broken(Exception):  # noqa: N818 - what it says, the Secret is
 
 
 def contents(folder: Path) -> Contents:
-    """The values by key; empty where there is no Secret. The kubelet's own entries begin with two dots."""
-    # The kubelet swaps a whole Secret at once, by a link. What it removes between two reads is seen at the next look.
-    found: Contents = {}
-    try:
-        for path in sorted(folder.iterdir()):
-            if not path.name.startswith("..") and path.is_file():
-                found[path.name] = path.read_bytes()
-    except FileNotFoundError:
-        return {}
-    return found
+    """The values by key, all of one version of the Secret; empty where there is none."""
+    # The kubelet swaps a whole Secret by the link `..data`, and then removes what it led to before.
+    while True:
+        version = _version(folder)
+        try:
+            files = [path for path in sorted(version.iterdir()) if path.is_file() and not path.name.startswith("..")]
+            found = {path.name: path.read_bytes() for path in files}
+        except FileNotFoundError:
+            if not folder.exists():
+                return {}
+        else:
+            if version == _version(folder):
+                return found
+
+
+def _version(folder: Path) -> Path:
+    data = folder / "..data"
+    return data.resolve() if data.exists() else folder
 
 
 def required(told: Mapping[str, bytes], name: str, secret: str) -> bytes:
