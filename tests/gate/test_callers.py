@@ -6,6 +6,8 @@ import asyncio
 import base64
 import hmac
 import json
+import os
+import signal
 import time
 from pathlib import Path  # noqa: TC003  (pytest reads annotations of fixtures)
 from typing import TYPE_CHECKING, Any
@@ -449,7 +451,7 @@ async def test_a_gate_that_starts_again_finds_what_it_left_and_is_not_in_its_own
         "GATE_TOKEN_ISSUER": ISSUER, "GATE_TOKEN_AUDIENCES": f'["{AUDIENCE}"]', "GATE_RUN": str(tmp_path / "run"),
     }  # fmt: skip
     first = await start_gate(**settings)
-    first.process.kill()
+    os.killpg(first.process.pid, signal.SIGKILL)  # as all of a container ends with its first process
     await first.process.wait()
     issuer.hold(jwks_json=jwks(jwk(signers["ec"], "ec")))
     second = await start_gate(**settings)
