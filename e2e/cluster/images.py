@@ -21,6 +21,7 @@ from e2e.cluster import (
     containerfile,
     debian_root,
     engine_files,
+    gate_files,
     gguf_files,
     llama_files,
     model_files,
@@ -71,6 +72,7 @@ class Image:
 
 _PACKAGES = Part(operator_files.packages_key, operator_files.packages)
 _PACKAGE = Part(operator_files.package_key, operator_files.package)
+_GATEKEEPER = Part(gate_files.package_key, gate_files.package)
 _ENGINE = Part(engine_files.engine_key, engine_files.engine_files)
 _LLAMA = Part(llama_files.llama_key, llama_files.llama_files)
 _MODEL = Part(model_files.model_key, model_files.model_files)
@@ -80,7 +82,7 @@ ALL: dict[str, Image] = {
     image.name: image
     for image in (
         Image("operator", (("packages", _PACKAGES), ("bailiwick", _PACKAGE))),
-        Image("gate"),
+        Image("gate", (("gatekeeper", _GATEKEEPER),)),
         Image("vllm-cpu", (("engine", _ENGINE),), large=True),
         Image("llama-cpp", (("server", _LLAMA),), large=True),
         Image("smollm2-135m-instruct", (("model", _MODEL),), large=True),

@@ -13,10 +13,10 @@ from pathlib import Path  # noqa: TC003  (pytest reads annotations of fixtures)
 import pytest
 import pytest_asyncio
 
-from e2e.cluster.debian_root import IMAGES, program, root_of
+from e2e.cluster.debian_root import root_of
 from e2e.cluster.steps import ClusterError
+from e2e.gate.process import running
 
-CONFIGURATION = IMAGES / "gate" / "haproxy.cfg"
 PATIENCE = 10.0
 NUMBERS = count(1)
 
@@ -122,7 +122,7 @@ async def start_gate(root: Path, tmp_path_factory: pytest.TempPathFactory) -> As
     async with AsyncExitStack() as running:
 
         async def start(**environment: str) -> Gate:
-            return await running.enter_async_context(gate_in(root, tmp_path_factory.mktemp("gate"), environment))
+            return await running.enter_async_context(gate_in(tmp_path_factory.mktemp("gate"), environment))
 
         yield start
 
@@ -141,43 +141,15 @@ def gate(gate_of_module: Gate) -> Gate:
 
 
 @asynccontextmanager
-async def gate_in(root: Path, folder: Path, environment: dict[str, str]) -> AsyncIterator[Gate]:
+async def gate_in(folder: Path, environment: dict[str, str]) -> AsyncIterator[Gate]:
     engine = Engine()
     server = await asyncio.start_server(engine.serve, "127.0.0.1", 0)
     engine.port = server.sockets[0].getsockname()[1]
     # The ports of the configuration are fixed; an address of its own keeps a gate apart from others.
     address = f"127.{1 + os.getpid() // 256 % 254}.{os.getpid() % 256}.{next(NUMBERS)}"
-    log = folder / "log"
-    settings = {"PATH": os.environ["PATH"], "GATE_ADDRESS": address, "ENGINE_PORT": str(engine.port), **environment}
-    with log.open("wb") as out:
-        process = await asyncio.create_subprocess_exec(
-            *program(root, "usr/sbin/haproxy"), "-db", "-f", str(CONFIGURATION),
-            env=settings, stdout=out, stderr=out, start_new_session=True,
-        )  # fmt: skip
     try:
-        await _listening(process, address, log)
-        yield Gate(address, engine, log, process)
+        async with running(folder, address, engine.port, environment) as process:
+            yield Gate(address, engine, folder / "log", process)
     finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
         server.close()
         await server.wait_closed()
-
-
-async def _listening(process: asyncio.subprocess.Process, address: str, log: Path) -> None:
-    for _ in range(100):
-        assert process.returncode is None, said(log)
-        try:
-            _, writer = await asyncio.open_connection(address, 8081)
-        except ConnectionError:
-            await asyncio.sleep(0.05)
-        else:
-            writer.close()
-            await writer.wait_closed()
-            return
-    pytest.fail(f"the gate does not listen: {said(log)}")
-
-
-def said(log: Path) -> str:
-    return log.read_text()

@@ -122,7 +122,7 @@ class TokenIssuer(Part):
         min_length=1, max_length=16, description="Accepted aud claims."
     )
     keys_secret: ObjectName = Field(
-        description="Secret with the issuer's keys (JWKS), so that tokens are checked offline."
+        description="Secret whose values are the issuer's public keys (JWKS), so that tokens are checked offline."
     )
 
 
@@ -130,7 +130,9 @@ class Authentication(Part):
     """Who may ask."""
 
     api_keys_secret: ObjectName | None = Field(
-        default=None, description="Secret whose values are API keys, one per caller."
+        default=None,
+        description="Secret whose keys are names of callers and whose values are their API keys, of 20 to 512 visible "
+        "ASCII characters.",
     )
     token_issuer: TokenIssuer | None = Field(default=None, description="Issuer of accepted tokens.")
     rules = (
@@ -147,7 +149,40 @@ class Tls(Part):
 
     secret: ObjectName = Field(description="Secret of type kubernetes.io/tls.")
     client_ca_secret: ObjectName | None = Field(
-        default=None, description="Secret with the CA of accepted client certificates."
+        default=None, description="Secret whose ca.crt is the CA of client certificates. Clients must then show one."
+    )
+
+
+class Limits(Part):
+    """What one request, and one caller, may take of one replica: each replica counts for itself."""
+
+    requests_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Requests of one caller within a minute. Absent: no limit. A caller is the owner of an API key, "
+        "the subject of a token or of a client certificate, else a source address.",
+    )
+    concurrent: int | None = Field(
+        default=None, ge=1, le=100_000, description="Requests of one caller at the same time. Absent: no limit."
+    )
+    connections: int = Field(
+        default=1024, ge=1, le=2000, description="Connections of all clients; more wait to be accepted."
+    )
+    max_body_bytes: int = Field(
+        default=33_554_432, ge=1024, le=1_073_741_824, description="Largest body of a request, in bytes."
+    )
+    max_header_bytes: int = Field(
+        default=16_384, ge=1024, le=49_152, description="Largest headers of a request, in bytes."
+    )
+    request_seconds: int = Field(
+        default=10, ge=1, le=600, description="Time for a request's headers, and again for its body, to arrive."
+    )
+    idle_seconds: int = Field(
+        default=60, ge=1, le=3600, description="Time after which a client that does not read its answer is let go."
+    )
+    answer_seconds: int = Field(
+        default=3600, ge=1, le=86_400, description="Time after which an engine that says nothing is given up."
     )
 
 
@@ -168,6 +203,7 @@ class Serving(Part):
         default=None, description="Who may ask. Absent: whoever the network lets."
     )
     tls: Tls | None = Field(default=None, description="Encryption. Absent: plain HTTP inside the cluster.")
+    limits: Limits | None = Field(default=None, description="What callers may take. Absent: sizes and times as usual.")
     gateway: GatewayReference | None = Field(default=None, description="Way in from outside. Absent: none.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bailiwick.workload import guard
 from bailiwick.workload.containers import LOGS_TELL, RESTRICTED
 from bailiwick.workload.layout import CLIENT_PORT, PROBE_PORT
 
@@ -27,21 +28,25 @@ def seal(placing: Placing) -> Manifest:
 def gate(placing: Placing) -> Manifest:
     """A sidecar that starts before the engine and ends after it."""
     health = {"httpGet": {"path": "/gate/health", "port": PROBE_PORT}}
-    about_engine = _about(placing.engine.MANNERS)
+    environment = [*_about(placing.engine.MANNERS), *guard.environment(placing.model)]
+    mounts = guard.mounts(placing.model)
+    # When keys of tokens or certificates rotate, a new HAProxy stands beside the one before for a while.
+    memory = "512Mi" if mounts else "256Mi"
     return {
         "name": "gate",
         "image": placing.gate_image,
         "restartPolicy": "Always",
-        **({"env": about_engine} if about_engine else {}),
         **LOGS_TELL,
         "ports": [{"name": "http", "containerPort": CLIENT_PORT}, {"name": "probes", "containerPort": PROBE_PORT}],
+        **({"env": environment} if environment else {}),
+        **({"volumeMounts": mounts} if mounts else {}),
         "securityContext": RESTRICTED,
         "startupProbe": {**health, "periodSeconds": 1, "failureThreshold": 60},
         "livenessProbe": {**health, "periodSeconds": 10},
         # Hooks of all containers run at once, when the pod is to end: the engine goes on for a while, and meanwhile
         # every client is sent to open a connection elsewhere.
         "lifecycle": {"preStop": {"httpGet": {"path": "/gate/drain", "port": PROBE_PORT}}},
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": memory}},
     }
 
 

@@ -11,6 +11,11 @@ MODEL_PATH = "/model"
 ADAPTER_PATH = "/adapters"
 SCRATCH_PATH = "/tmp"  # noqa: S108 - the pod's own emptyDir
 
+SECRETS_PATH = "/secrets"
+"""Of the gate: Secrets that a model names, each in a folder of its own."""
+GATE_RUN_PATH = "/run/gate"
+"""Of the gate: what it makes of them, in memory."""
+
 START_SECONDS = 3600
 """A terabyte from storage that gives 300 MB/s takes that long. A broken engine exits by itself, much earlier."""
 PRE_STOP_SECONDS = 10

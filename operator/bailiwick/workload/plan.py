@@ -162,7 +162,7 @@ def _unenforced(model: SovereignModel) -> Verdict | None:
             "SovereignModel, which has the scale subresource",
         )
     serving = model.spec.serving
-    asked = next((name for name in ("authentication", "tls", "gateway") if getattr(serving, name)), None)
+    asked = next((name for name in ("gateway",) if getattr(serving, name)), None)
     if asked is None:
         return None
     return refuse(

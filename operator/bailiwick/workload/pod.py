@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bailiwick.residency.territories import RESIDENT, label_of
-from bailiwick.workload import sources
+from bailiwick.workload import guard, sources
 from bailiwick.workload.containers import LOGS_TELL, RESTRICTED
 from bailiwick.workload.gate import gate, seal
 from bailiwick.workload.layout import (
@@ -57,6 +57,7 @@ def _pod(placing: Placing) -> Manifest:
         "containers": [_engine(placing)],
         "volumes": [
             *sources.volumes(model),
+            *guard.volumes(model),
             {"name": "scratch", "emptyDir": {}},
             *_shared_memory(placing),
         ],

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 
 def service(placing: Placing) -> Manifest:
-    """The address clients use: port 80 of the gate, never the engine.
+    """The address clients use: port 80 of the gate, or 443 with TLS, never the engine.
 
     Not the metrics either: they tell what callers do, and Prometheus reads every pod by itself, not one of many behind
     an address.
     """
     model = placing.model
+    name, port = ("https", 443) if model.spec.serving.tls else ("http", 80)
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -26,11 +27,12 @@ def service(placing: Placing) -> Manifest:
         "spec": {
             "type": "ClusterIP",
             "selector": selector(model),
-            "ports": [{"name": "http", "port": 80, "targetPort": CLIENT_PORT, "protocol": "TCP"}],
+            "ports": [{"name": name, "port": port, "targetPort": CLIENT_PORT, "protocol": "TCP"}],
         },
     }
 
 
 def endpoint(model: SovereignModel) -> str:
     """The base URL for OpenAI clients inside the cluster."""
-    return f"http://{model.metadata.name}.{model.metadata.namespace}.svc/v1"
+    scheme = "https" if model.spec.serving.tls else "http"
+    return f"{scheme}://{model.metadata.name}.{model.metadata.namespace}.svc/v1"

@@ -29,6 +29,7 @@ _WAITING = {
     "RunContainerError": "see the events of the pod",
 }
 """What a container can wait for in vain, and the remedy."""
+_GATE_SAYS = "the gate does not start: "
 _REFUSALS = {
     "PodSecurity": "take a source of weights that this level admits, or serve from a namespace that admits it",
     "exceeded quota": "raise the quota of the namespace, or ask for less",
@@ -158,6 +159,8 @@ def _ended(pod: str, container: str, ended: Raw) -> Trouble:
     words = f"exit code {ended.get('exitCode')}"
     if last := _last_words(ended.get("message") or ""):
         words += f", last words: {last}"
+    if container == "gate" and last.startswith(_GATE_SAYS):
+        return Trouble("GateNotStarted", f"{where} lets nobody in: {last.removeprefix(_GATE_SAYS)}")
     if container == "seal":
         return Trouble(
             "NotSealed",

@@ -128,7 +128,12 @@ REFERRING: list[tuple[Manifest, str]] = [
     ({"model": {"profile": {"configMap": "taken"}}}, "ConfigMap"),
     ({"model": {"signature": {"authority": "a", "configMap": "taken"}}}, "ConfigMap"),
     ({"serving": {"tls": {"secret": "taken"}}}, "Secret"),
+    ({"serving": {"tls": {"secret": "taken", "clientCASecret": "taken"}}}, "Secret"),
     ({"serving": {"authentication": {"apiKeysSecret": "taken"}}}, "Secret"),
+    (
+        {"serving": {"authentication": {"tokenIssuer": {"issuer": "i", "audiences": ["a"], "keysSecret": "taken"}}}},
+        "Secret",
+    ),
 ]
 
 

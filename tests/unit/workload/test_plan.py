@@ -38,8 +38,6 @@ HUB = {"huggingFace": {"repository": "a/b", "revision": "0" * 40}}
         ({"model": {"name": "a", "source": IMAGE, "file": "a.gguf"}}, "InvalidModel", "vLLM reads its folder"),
         ({"parallelism": {"data": 2}}, "UnsupportedFeature", "raise spec.replicas"),
         ({"autoscaling": {"maxReplicas": 2}}, "UnsupportedFeature", "spec.autoscaling is not done by"),
-        ({"serving": {"authentication": {"apiKeysSecret": "k"}}}, "UnsupportedFeature", "serving.authentication is"),
-        ({"serving": {"tls": {"secret": "tls"}}}, "UnsupportedFeature", "serving.tls is not enforced"),
         ({"serving": {"gateway": {"name": "edge"}}}, "UnsupportedFeature", "serving.gateway is not enforced"),
         ({"engine": {"arguments": ["evil/model"]}}, "ForbiddenArgument", "'evil/model' in spec.engine.arguments is a"),
         ({"engine": {"arguments": ["--seed", "1", "2"]}}, "ForbiddenArgument", "'2' in spec.engine.arguments is a"),

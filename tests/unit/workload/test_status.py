@@ -189,6 +189,11 @@ TROUBLES: dict[str, tuple[dict[str, Any], str | None, str]] = {
         "did not answer within 3600 s",
     ),
     "not sealed": (again("seal", exitCode=1, message="egress is open"), "NotSealed", "run a NetworkPolicy engine"),
+    "no Secret for the gate": (
+        again("gate", exitCode=1, message="{}\nthe gate does not start: the Secret is missing; create it\n"),
+        "GateNotStarted", "lets nobody in: the Secret is missing; create it",
+    ),
+    "a gate that crashed": (again("gate", exitCode=139), "CrashLoopBackOff", "ended (exit code 139); read its log"),
     "never pulled": (waiting("ErrImageNeverPull", "absent"), "ErrImageNeverPull", "load the image into the node"),
     "a wrong name": (waiting("InvalidImageName"), "InvalidImageName", "correct the name"),
     "starting": (waiting("ContainerCreating"), None, ""),

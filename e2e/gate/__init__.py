@@ -1,0 +1,1 @@
+"""The gate before a real engine, as plain processes."""
