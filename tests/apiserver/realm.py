@@ -72,6 +72,7 @@ class OperatorProcess:
             **os.environ,
             "KUBECONFIG": str(kubeconfig),
             "BAILIWICK_GATE_IMAGE": f"registry.example/gate@{DIGEST}",
+            "BAILIWICK_WEIGHTS_IMAGE": f"registry.example/weights@{DIGEST}",
             "BAILIWICK_PORT": str(self.port),
             "POD_NAME": name,
             "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}",

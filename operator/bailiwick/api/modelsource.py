@@ -148,7 +148,9 @@ class Model(Part):
         named("^[A-Za-z0-9][-A-Za-z0-9._/:]*$", "must be a name such as organisation/model"),
     ] = Field(description="The name that clients ask for, such as skt/A.X-K1.")
     source: Source = Field(description="Where the weights come from.")
-    digest: Digest | None = Field(default=None, description="SHA-256 of the manifest of files.")
+    digest: Digest | None = Field(
+        default=None, description="SHA-256 of the manifest of files, as `bailiwick weights digest` writes it."
+    )
     manifest: Manifest | None = Field(default=None, description="The files and their digests.")
     signature: ModelSignature | None = Field(default=None, description="Signature over the files.")
     licence: str | None = Field(default=None, max_length=64, description="SPDX identifier of the model's licence.")
@@ -172,3 +174,4 @@ class Adapter(Part):
     ] = Field(description="The name that clients ask for.")
     source: Source = Field(description="Where its files come from.")
     digest: Digest | None = Field(default=None, description="SHA-256 of the manifest of files.")
+    signature: ModelSignature | None = Field(default=None, description="Signature over the files.")

@@ -58,6 +58,7 @@ class ModelLoop:
             classes=self._world.classes(),
             eligible=self._world.eligible,
             settings=self._settings,
+            authorities=self._world.authorities(),
         )
         failure = await self._make(plan)
         limits = self._world.limits(model, policies)

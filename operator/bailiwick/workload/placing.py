@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bailiwick.api.authority import Authority
     from bailiwick.api.sovereignmodel import Parallelism, SovereignModel
     from bailiwick.residency.verdict import Verdict
     from bailiwick.workload.eligibility import Need
@@ -41,6 +42,9 @@ class Placing:
     engine: Engine
     engine_image: str
     gate_image: str
+    weights_image: str
+    authorities: Mapping[str, Authority]
+    """By name, those of the cluster: whose keys may have signed weights."""
     monitoring_namespace: str | None
     only_nodes: tuple[str, ...] | None
     """The nodes that the model's own residency leaves, where it has one; else labels say it all."""

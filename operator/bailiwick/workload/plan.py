@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bailiwick.api.modelstatus import Plan
 from bailiwick.api.sovereignmodel import Parallelism
+from bailiwick.residency.models import judge
 from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse
-from bailiwick.workload import sources
+from bailiwick.workload import sources, verification
 from bailiwick.workload.deployment import deployment
 from bailiwick.workload.eligibility import Eligibility, Need
 from bailiwick.workload.engines import ENGINES
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from bailiwick.api.acceleratorclass import AcceleratorClass
+    from bailiwick.api.authority import Authority
     from bailiwick.api.sovereignmodel import SovereignModel
     from bailiwick.residency.policies import CompiledPolicy
     from bailiwick.workload.naming import Manifest
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 MOST_NAMED_NODES = 500
 """Nodes that a pod template names one by one, where the model has a residency of its own: about 50 KB of it."""
+
+NO_AUTHORITIES: Mapping[str, Authority] = MappingProxyType({})
 
 _BUILDERS = (
     # The border around a pod is there before the pod.
@@ -46,6 +51,8 @@ class Settings:
     """What the installation decides for all models."""
 
     gate_image: str
+    weights_image: str
+    """What verifies weights: named apart from the operator's own image, so that an upgrade restarts no model."""
     monitoring_namespace: str | None = None
     """Where Prometheus runs; None: nobody scrapes engines."""
     serves_ungoverned: bool = False
@@ -63,13 +70,14 @@ class WorkloadPlan:
     objects: tuple[Manifest, ...] = ()
 
 
-def plan_workload(
+def plan_workload(  # noqa: PLR0913 - all that a plan follows from
     model: SovereignModel,
     *,
     policies: Sequence[CompiledPolicy],
     classes: Mapping[str, AcceleratorClass],
     eligible: Eligible,
     settings: Settings,
+    authorities: Mapping[str, Authority] = NO_AUTHORITIES,
 ) -> WorkloadPlan:
     """Decide. ``eligible`` tells which nodes could take a replica; it is asked for one need at a time.
 
@@ -77,7 +85,7 @@ def plan_workload(
     """
     names = tuple(policy.name for policy in policies)
     needs = tuple(_needs(model, classes))
-    refusal = _refusal(model, policies, settings) or (None if needs else _no_class(model, classes))
+    refusal = _refusal(model, policies, settings, authorities) or (None if needs else _no_class(model, classes))
     if refusal:
         return WorkloadPlan(verdict=refusal, policies=names)
     engine = ENGINES[model.spec.engine.name]
@@ -93,6 +101,8 @@ def plan_workload(
         engine=engine,
         engine_image=model.spec.engine.image or need.serving.image,
         gate_image=settings.gate_image,
+        weights_image=settings.weights_image,
+        authorities=authorities,
         monitoring_namespace=settings.monitoring_namespace,
         only_nodes=_named(found) if model.spec.residency else None,
     )
@@ -105,7 +115,12 @@ def plan_workload(
     )
 
 
-def _refusal(model: SovereignModel, policies: Sequence[CompiledPolicy], settings: Settings) -> Verdict | None:
+def _refusal(
+    model: SovereignModel,
+    policies: Sequence[CompiledPolicy],
+    settings: Settings,
+    authorities: Mapping[str, Authority],
+) -> Verdict | None:
     """What cannot be served at all, whatever the cluster has."""
     if not policies and not settings.serves_ungoverned:
         return refuse(
@@ -119,7 +134,14 @@ def _refusal(model: SovereignModel, policies: Sequence[CompiledPolicy], settings
         return refuse(
             Reason.UNSUPPORTED_ENGINE, f"engine {name} is not served by this release; set spec.engine.name to: {known}"
         )
-    return sources.refusal(model) or ENGINES[name].refusal(model) or _devices_disagree(model) or _unenforced(model)
+    return (
+        judge(model, policies)
+        or sources.refusal(model)
+        or verification.refusal(model, authorities)
+        or ENGINES[name].refusal(model)
+        or _devices_disagree(model)
+        or _unenforced(model)
+    )
 
 
 def _unenforced(model: SovereignModel) -> Verdict | None:

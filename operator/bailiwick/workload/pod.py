@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bailiwick.residency.territories import RESIDENT, label_of
-from bailiwick.workload import sources
+from bailiwick.workload import sources, verification
 from bailiwick.workload.containers import LOGS_TELL, RESTRICTED
 from bailiwick.workload.gate import gate, seal
 from bailiwick.workload.layout import GRACE_SECONDS, PRE_STOP_SECONDS, PROBE_PORT, SCRATCH_PATH, START_SECONDS
@@ -45,10 +45,11 @@ def _pod(placing: Placing) -> Manifest:
             "runAsGroup": _USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "initContainers": [seal(placing), gate(placing)],
+        "initContainers": [seal(placing), *verification.containers(placing), gate(placing)],
         "containers": [_engine(placing)],
         "volumes": [
             *sources.volumes(model),
+            *verification.volumes(model),
             {"name": "scratch", "emptyDir": {}},
             # The 64 MiB that a container has by itself are too few for the engine's processes to talk to each other.
             {

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Manifest = dict[str, Any]
 
+MODEL = "model"
+"""Volume of the model's own weights."""
+
 
 def refusal(model: SovereignModel) -> Verdict | None:
     """Why a source cannot be mounted, and what to do; None when all can."""
@@ -45,21 +48,16 @@ def pull_secrets(model: SovereignModel) -> list[Manifest]:
     return [{"name": name} for name in sorted(names)]
 
 
-def unverified(model: SovereignModel) -> str:
-    """What of the weights nobody checks in this release, as the middle of a sentence; empty when all is checked."""
-    missing = [
-        *(where for where, source in _sources(model) if not (source.oci and "@sha256:" in source.oci.image)),
-        *(f"spec.model.{name}" for name in ("digest", "manifest", "signature") if getattr(model.spec.model, name)),
-        *(f"spec.adapters[{adapter.name}].digest" for adapter in model.spec.adapters if adapter.digest),
-    ]
-    return ", ".join(missing)
+def adapter_volume(number: int) -> str:
+    """Volume of an adapter. Adapters have names that a volume could not have."""
+    return f"adapter-{number}"
 
 
 def _mounted(model: SovereignModel) -> Iterator[tuple[str, str, Source]]:
-    """Name of the volume, path in the engine, source. Adapters have names that a volume could not have."""
-    yield "model", MODEL_PATH, model.spec.model.source
+    """Name of the volume, path in the engine, source."""
+    yield MODEL, MODEL_PATH, model.spec.model.source
     for number, adapter in enumerate(model.spec.adapters):
-        yield f"adapter-{number}", f"{ADAPTER_PATH}/{adapter.name}", adapter.source
+        yield adapter_volume(number), f"{ADAPTER_PATH}/{adapter.name}", adapter.source
 
 
 def _sources(model: SovereignModel) -> Iterator[tuple[str, Source]]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from bailiwick.api.conditions import Stated, false, settle, true, unknown
 from bailiwick.residency.facts import Fact
 from bailiwick.residency.verdict import Reason
-from bailiwick.workload import sources
 from bailiwick.workload.naming import selector
 from bailiwick.workload.service import endpoint
 from bailiwick.workload.troubles import is_ready, living, running, stages_of, trouble_of
+from bailiwick.workload.verified import verified
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,7 +88,7 @@ def _conditions(model: SovereignModel, plan: WorkloadPlan, seen: Seen) -> tuple[
     aspects = (
         _planned(plan),
         _placed(plan, seen),
-        _verified(model),
+        verified(model, seen.pods),
         _available(seen),
         _resident(plan, seen),
     )
@@ -130,13 +130,6 @@ def _scheduling(pod: Raw) -> str:
     return next((each.get("message", "") for each in conditions if each.get("type") == "PodScheduled"), "")
 
 
-def _verified(model: SovereignModel) -> Stated:
-    """An image by digest is checked by the container runtime when it is pulled. Nothing else is checked yet."""
-    if missing := sources.unverified(model):
-        return unknown("Verified", "NotVerified", f"nobody checked {missing}; use oci sources by digest")
-    return true("Verified", "DigestPinned", "all weights are image volumes that are named by their digests")
-
-
 def _available(seen: Seen) -> Stated:
     """As many replicas answer as were asked for, be they of this generation or the one before."""
     deployment = seen.deployment
@@ -174,7 +167,7 @@ def _resident(plan: WorkloadPlan, seen: Seen) -> Stated:
 def _ready(aspects: Sequence[Stated], seen: Seen) -> Stated:
     """The first aspect that is not as it should be, or that all is well and as the spec says now."""
     by_type = {each.type: each for each in aspects}
-    for kind in ("Planned", "Resident"):
+    for kind in ("Planned", "Resident", "Verified"):
         if by_type[kind].status == "False":
             return false("Ready", by_type[kind].reason, by_type[kind].message)
     if seen.failure:

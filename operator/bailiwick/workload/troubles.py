@@ -6,6 +6,7 @@ status is not written anew at every turn.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,11 @@ _REFUSALS = {
 """Words of admission that hold no remedy of their own, and the remedy."""
 
 
+VERIFY = "verify"
+"""Name of the container that verifies weights, or what stands before the dash of it."""
+_REFUSAL = re.compile(r"([A-Z][A-Za-z]+): (.+)")
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """A reason for programs and a sentence for people."""
@@ -49,7 +55,7 @@ def trouble_of(deployment: Raw, pods: Sequence[Raw]) -> Trouble | None:
         return _refused(failure)
     for pod in sorted(living(pods), key=lambda pod: str(pod["metadata"]["name"])):
         if not is_ready(pod):
-            for container in _containers(pod):
+            for container in containers_of(pod):
                 if found := _trouble_with(pod["metadata"]["name"], container):
                     return found
     progressing = conditions.get("Progressing", {})
@@ -86,18 +92,28 @@ def is_ready(pod: Raw) -> bool:
     return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
 
 
+def refusal_in(ended: Raw) -> Trouble | None:
+    """What `bailiwick weights` said last, where it refused; None where it ended otherwise."""
+    lines = (ended.get("message") or "").strip().splitlines()
+    found = _REFUSAL.fullmatch(lines[-1].strip()) if lines and ended.get("exitCode") == 1 else None
+    return Trouble(found[1], _short(found[2], _LONGEST_MESSAGE)) if found else None
+
+
 def _stage_of(pod: Raw) -> str:
     if not pod.get("spec", {}).get("nodeName"):
         return "waiting for a node"
-    states = {container["name"]: container.get("state", {}) for container in _containers(pod)}
+    states = {container["name"]: container.get("state", {}) for container in containers_of(pod)}
     if "running" in states.get("engine", {}):
         return "loading the model"
     if "running" in states.get("seal", {}):
         return "being sealed off"
+    if any("running" in state for name, state in states.items() if name.partition("-")[0] == VERIFY):
+        return "verifying the weights"
     return "getting images and volumes"
 
 
-def _containers(pod: Raw) -> Iterator[Raw]:
+def containers_of(pod: Raw) -> Iterator[Raw]:
+    """The states of all its containers, in the order in which they start."""
     status = pod.get("status") or {}
     yield from status.get("initContainerStatuses", ())
     yield from status.get("containerStatuses", ())
@@ -138,6 +154,8 @@ def _ended(pod: str, container: str, ended: Raw) -> Trouble:
     words = f"exit code {ended.get('exitCode')}"
     if last := _last_words(ended.get("message") or ""):
         words += f", last words: {last}"
+    if container.partition("-")[0] == VERIFY and (refused := refusal_in(ended)):
+        return Trouble(refused.reason, f"{where} refuses the weights: {refused.message}")
     if container == "seal":
         return Trouble(
             "NotSealed",

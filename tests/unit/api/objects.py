@@ -145,7 +145,12 @@ SOVEREIGN_MODEL: Manifest = {
         "autoscaling": {"minReplicas": 1, "maxReplicas": 4, "waitingRequests": 8},
         "residency": {"place": PLACE_RULE, "control": RULE, "origin": ORIGIN_RULE},
         "adapters": [
-            {"name": "legal", "source": {"persistentVolumeClaim": {"claimName": "legal", "path": ""}}, "digest": DIGEST}
+            {
+                "name": "legal",
+                "source": {"persistentVolumeClaim": {"claimName": "legal", "path": ""}},
+                "digest": DIGEST,
+                "signature": {"authority": "model-authority", "configMap": "legal"},
+            }
         ],
         "serving": {
             "authentication": {
@@ -292,7 +297,12 @@ TERRITORY: Manifest = {
         "waived": {"worker-ch": "failover"},
         "nodeSelector": {"bailiwick.dev.node-restriction.kubernetes.io/health": "resident"},
         "namespaceLabels": ["data"],
-        "models": {"sources": ["oci://registry.example/"], "requireDigest": True},
+        "models": {
+            "sources": ["oci://registry.example/"],
+            "requireDigest": True,
+            "signedBy": ["model-authority"],
+            "licences": ["Apache-2.0"],
+        },
         "images": {"registries": ["registry.example/"], "requireDigest": True},
         "storage": {"classes": ["frankfurt"]},
         "schedulers": ["default-scheduler"],
