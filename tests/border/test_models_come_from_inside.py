@@ -219,7 +219,12 @@ def test_a_model_whose_policy_turned_against_it_can_still_go(ground: Ground) -> 
 @pytest.fixture(scope="module")
 def signed(ground: Ground) -> Governed:
     """A policy that wants the signature of one of two authorities, and one of two licences."""
-    rule = {"sources": ALLOWED, "signedBy": ["laboratory", "ministry"], "licences": ["Apache-2.0", "MIT"]}
+    rule = {
+        "sources": ALLOWED,
+        "requireDigest": False,
+        "signedBy": ["laboratory", "ministry"],
+        "licences": ["Apache-2.0", "MIT"],
+    }
     governed = ground.govern(models=rule)
     allowed = model(governed.namespace, oci(PINNED), signature={"authority": "ministry"}, licence="MIT")
     eventually(lambda: ground.editor.create(allowed, dry_run=True), what="models are judged", seconds=10)
@@ -249,7 +254,7 @@ def test_a_model_that_no_named_authority_signed_is_refused(
     ground: Ground, signed: Governed, of: dict[str, Any], adapter: dict[str, Any] | None, unsigned: str
 ) -> None:
     adapters = None if adapter is None else [{"name": "legal", "source": oci(PINNED), **adapter}]
-    with refused(MODELS, "SignatureRequired") as refusal:
+    with refused(MODELS, "SignatureRequired", f"{MODELS}.{signed.policy}") as refusal:
         asked = model(signed.namespace, oci(PINNED), licence="MIT", adapters=adapters, **of)
         ground.editor.create(asked, dry_run=True)
     assert f"signed by one of laboratory, ministry, but {unsigned} names none of them" in refusal.message
@@ -259,6 +264,6 @@ def test_a_model_that_no_named_authority_signed_is_refused(
 def test_a_model_of_another_licence_is_refused(
     ground: Ground, signed: Governed, licence: dict[str, Any], seen: str
 ) -> None:
-    with refused(MODELS, "LicenceNotAllowed") as refusal:
+    with refused(MODELS, "LicenceNotAllowed", f"{MODELS}.{signed.policy}") as refusal:
         ground.editor.create(model(signed.namespace, oci(PINNED), signature=SIGNATURE, **licence), dry_run=True)
     assert f"allows the licences Apache-2.0, MIT, but spec.model.licence is {seen}" in refusal.message

@@ -1,4 +1,6 @@
-"""`bailiwick weights verify|manifest|digest`: what a folder of weights holds. Needs files, and no cluster or network.
+"""`bailiwick weights verify|import|manifest|digest`: what a folder of weights holds, and how it comes there.
+
+Needs files and no cluster; only `import` opens connections, to the source that it is given.
 
 Exit codes: 0 when all is as it must be, 1 when it is not, 2 when something given cannot be used. The last line of
 standard error is ``Reason: message``; an operator of any release reads it, so the form of it stays.
@@ -28,21 +30,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     verifying = actions.add_parser("verify", help="say whether a folder holds what it must")
     verifying.set_defaults(action=_verify)
-    verifying.add_argument("--weights", choices=WEIGHTS, default=WEIGHTS[0], help="kind of the files with the weights")
-    verifying.add_argument("--digest", help="sha256:..., of the manifest that `bailiwick weights manifest` writes")
-    verifying.add_argument("--manifest", type=Path, help="file in the format of sha256sum")
-    verifying.add_argument("--signature", type=Path, help="file with a signature of OpenSSF Model Signing")
-    verifying.add_argument(
-        "--key", dest="keys", type=Key.read, action="append", default=[], metavar="BASE64[@TIME]",
-        help="a public key that may have signed, without its PEM frame, and until when it counts; may be repeated",
-    )  # fmt: skip
+    _add_import(actions.add_parser("import", help="fetch a folder from a bucket or hub, and verify it"))
+    for each in actions.choices.values():
+        _add_expected(each)
+    verifying.add_argument("folder", type=Path, metavar="FOLDER")
     for name, action, about in (
         ("manifest", _manifest, "write the manifest of a folder to standard output"),
         ("digest", _digest, "write the digest of a folder, for spec.model.digest"),
     ):
-        actions.add_parser(name, help=about).set_defaults(action=action)
-    for each in actions.choices.values():
-        each.add_argument("folder", type=Path, metavar="FOLDER")
+        parser_of = actions.add_parser(name, help=about)
+        parser_of.set_defaults(action=action)
+        parser_of.add_argument("folder", type=Path, metavar="FOLDER")
+
+
+def _add_expected(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", choices=WEIGHTS, default=WEIGHTS[0], help="kind of the files with the weights")
+    parser.add_argument("--digest", help="sha256:..., of the manifest that `bailiwick weights manifest` writes")
+    parser.add_argument("--manifest", type=Path, help="file in the format of sha256sum")
+    parser.add_argument("--signature", type=Path, help="file with a signature of OpenSSF Model Signing")
+    parser.add_argument(
+        "--key", dest="keys", type=Key.read, action="append", default=[], metavar="BASE64[@TIME]",
+        help="a public key that may have signed, without its PEM frame, and until when it counts; may be repeated",
+    )  # fmt: skip
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action=_import)
+    parser.add_argument("--endpoint", required=True, help="URL of the storage or hub")
+    parser.add_argument("--bucket", help="of S3-compatible storage")
+    parser.add_argument("--prefix", default="", help="folder in the bucket")
+    parser.add_argument("--region", default="", help="that requests are signed for")
+    parser.add_argument("--repository", help="of a hub: organisation/name")
+    parser.add_argument("--revision", help="its commit")
+    parser.add_argument(
+        "--credentials", type=Path, help="folder with the files accessKeyId and secretAccessKey, or token"
+    )
+    parser.add_argument("--into", type=Path, required=True, help="folder that the result is put into")
+    parser.add_argument("--name", required=True, help="name of the result there")
+    parser.add_argument(
+        "--share", type=int, choices=range(1, 101), default=100, metavar="PERCENT",
+        help="stop when so much of all bytes is there; less than 100 leaves the rest, and the result, to another run",
+    )  # fmt: skip
+    parser.add_argument("--progress", type=Path, help="file for how far it is, as JSON")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -55,15 +84,28 @@ def main(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _verify(arguments: argparse.Namespace) -> None:
-    expected = Expected(
+def _expected(arguments: argparse.Namespace) -> Expected:
+    return Expected(
         weights=arguments.weights,
         digest=arguments.digest,
         manifest=arguments.manifest,
         signature=arguments.signature,
         keys=tuple(arguments.keys),
     )
-    found = verify(arguments.folder, expected, datetime.now(UTC))
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    # Only an import speaks HTTP, and verifying should not wait for its libraries.
+    from bailiwick.weights.fetching import fetch  # noqa: PLC0415
+
+    told = fetch(arguments, _expected(arguments))
+    if arguments.progress:
+        arguments.progress.write_text(told)
+    sys.stdout.write(f"{told}\n")
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    found = verify(arguments.folder, _expected(arguments), datetime.now(UTC))
     sys.stdout.write(f"{found.files} files, {found.digest or 'of allowed kinds; nothing says what they must hold'}\n")
 
 
