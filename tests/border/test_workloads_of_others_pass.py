@@ -21,7 +21,7 @@ BUILT = [
     manifest
     for file in sorted((HERE.parent / "golden/workload").glob("**/*.yaml"))
     for manifest in documents(file)
-    if manifest.get("kind") == "Deployment"
+    if manifest.get("kind") in {"Deployment", "Job"}
 ]
 # As the DaemonSet controller adds them (pkg/controller/daemon/util/daemonset_util.go, AddOrUpdateDaemonPodTolerations).
 _PRESSURES = ("disk-pressure", "memory-pressure", "pid-pressure", "unschedulable")

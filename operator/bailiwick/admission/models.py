@@ -14,6 +14,7 @@ from bailiwick.residency.policies import compile_residency
 from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse
 from bailiwick.workload.eligibility import eligibility
 from bailiwick.workload.plan import Settings, plan_workload
+from bailiwick.workload.sources import into
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,6 +99,8 @@ def references(model: SovereignModel) -> Iterator[tuple[str, str]]:
 def _of_source(source: Source) -> Iterator[tuple[str, str]]:
     if source.persistent_volume_claim:
         yield "persistentvolumeclaims", source.persistent_volume_claim.claim_name
+    if kept := into(source):
+        yield "persistentvolumeclaims", kept.claim_name
     if source.oci:
         yield from (("secrets", name) for name in source.oci.pull_secrets)
     if source.s3 and source.s3.credentials_secret:

@@ -69,6 +69,9 @@ class S3Source(Part):
     credentials_secret: ObjectName | None = Field(
         default=None, description="Secret with accessKeyId and secretAccessKey. Absent: anonymous."
     )
+    into: ClaimSource | None = Field(
+        default=None, description="The claim that keeps the imported files. Needed: an engine never fetches."
+    )
 
 
 class HuggingFaceSource(Part):
@@ -86,6 +89,9 @@ class HuggingFaceSource(Part):
     ] = Field(description="Commit: 40 hexadecimal digits.")
     endpoint: HttpUrl | None = Field(default=None, description="URL of a mirror of the hub. Absent: huggingface.co.")
     token_secret: ObjectName | None = Field(default=None, description="Secret with the key token, for gated models.")
+    into: ClaimSource | None = Field(
+        default=None, description="The claim that keeps the imported files. Needed: an engine never fetches."
+    )
 
 
 class HostPathSource(Part):

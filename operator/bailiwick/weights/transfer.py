@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import json
 import shutil
 import time
@@ -81,19 +82,24 @@ class Import:
     async def run(self, share: int = 100) -> Progress:
         """Fetch until ``share`` percent of all bytes are there; with 100, verify and give the folder its name."""
         begun = time.monotonic()
-        if self._final.is_dir():
-            shutil.rmtree(self._partial, ignore_errors=True)
-            size = sum(path.stat().st_size for path in self._final.rglob("*") if path.is_file())
-            return Progress(size, size, 0.0, 0, complete=True)
         try:
-            return await self._run(share, begun)
+            self._files.mkdir(parents=True, exist_ok=True)
+            with (self._partial / "lock").open("w") as lock:
+                # One that is being ended may still write for some seconds, and another model may import the same.
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                return self._done() if self._final.is_dir() else await self._run(share, begun)
         except OSError as error:
             if isinstance(error, aiohttp.ClientError) or error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
             raise WeightsError("NoSpace", f"the volume is full ({error.strerror}); enlarge the claim") from error
 
+    def _done(self) -> Progress:
+        shutil.rmtree(self._partial)
+        size = sum(path.stat().st_size for path in self._final.rglob("*") if path.is_file())
+        return Progress(size, size, 0.0, 0, complete=True)
+
     async def _run(self, share: int, begun: float) -> Progress:
-        self._files.mkdir(parents=True, exist_ok=True)
+        self._files.mkdir(parents=True, exist_ok=True)  # who held the lock before may have taken it away
         async with aiohttp.ClientSession(timeout=_TIMEOUT, auto_decompress=False) as session:
             entries = await self._entries(session)
             self._forget_what_changed(entries)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from bailiwick.api.authority import Authority
     from bailiwick.api.sovereignmodel import Parallelism, SovereignModel
+    from bailiwick.residency.egress import Destination
     from bailiwick.residency.verdict import Verdict
     from bailiwick.workload.eligibility import Need
 
@@ -45,6 +46,8 @@ class Placing:
     weights_image: str
     authorities: Mapping[str, Authority]
     """By name, those of the cluster: whose keys may have signed weights."""
+    egress: tuple[Destination, ...] | None
+    """What all policies open together; None where none closes the namespace."""
     monitoring_namespace: str | None
     only_nodes: tuple[str, ...] | None
     """The nodes that the model's own residency leaves, where it has one; else labels say it all."""

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from bailiwick.api.modelstatus import Plan
 from bailiwick.api.sovereignmodel import Parallelism
+from bailiwick.residency.egress import opened
 from bailiwick.residency.models import judge
 from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse
-from bailiwick.workload import sources, verification
+from bailiwick.workload import importing, sources, verification
 from bailiwick.workload.deployment import deployment
 from bailiwick.workload.eligibility import Eligibility, Need
 from bailiwick.workload.engines import ENGINES
+from bailiwick.workload.imported import Awaited
 from bailiwick.workload.networkpolicy import network_policy
 from bailiwick.workload.placing import Placing
 from bailiwick.workload.poddisruptionbudget import pod_disruption_budget
@@ -21,7 +23,7 @@ from bailiwick.workload.service import service
 from bailiwick.workload.serviceaccount import service_account
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from bailiwick.api.acceleratorclass import AcceleratorClass
     from bailiwick.api.authority import Authority
@@ -36,9 +38,11 @@ MOST_NAMED_NODES = 500
 
 NO_AUTHORITIES: Mapping[str, Authority] = MappingProxyType({})
 
+_FIRST = frozenset({"NetworkPolicy", "ServiceAccount", "Job"})
 _BUILDERS = (
     # The border around a pod is there before the pod.
     network_policy,
+    importing.network_policy,
     service_account,
     pod_disruption_budget,
     service,
@@ -68,6 +72,13 @@ class WorkloadPlan:
     plan: Plan | None = None
     eligibility: Eligibility = field(default_factory=Eligibility)
     objects: tuple[Manifest, ...] = ()
+    awaited: tuple[Awaited, ...] = ()
+
+    def due(self, done: Collection[str]) -> tuple[Manifest, ...]:
+        """The objects whose time has come: while Jobs are not done, they and what they need."""
+        if all(each.job in done for each in self.awaited):
+            return self.objects
+        return tuple(each for each in self.objects if each["kind"] in _FIRST)
 
 
 def plan_workload(  # noqa: PLR0913 - all that a plan follows from
@@ -103,15 +114,19 @@ def plan_workload(  # noqa: PLR0913 - all that a plan follows from
         gate_image=settings.gate_image,
         weights_image=settings.weights_image,
         authorities=authorities,
+        egress=opened(policies),
         monitoring_namespace=settings.monitoring_namespace,
         only_nodes=_named(found) if model.spec.residency else None,
     )
+    jobs = importing.jobs(placing)
+    built = [made for build in _BUILDERS if (made := build(placing))]
     return WorkloadPlan(
         verdict=ALLOWED,
         policies=names,
         plan=_told(placing),
         eligibility=found,
-        objects=tuple(build(placing) for build in _BUILDERS),
+        objects=(*built, *(job for _, job in jobs)),
+        awaited=tuple(Awaited(f"{item.where}.source", job["metadata"]["name"]) for item, job in jobs),
     )
 
 

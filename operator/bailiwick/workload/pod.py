@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bailiwick.workload.naming import Manifest
     from bailiwick.workload.placing import Placing
 
-_USER = 65532
+USER = 65532
 _NOWHERE = [{"key": "bailiwick.dev/nowhere", "operator": operator} for operator in ("Exists", "DoesNotExist")]
 
 
@@ -41,8 +41,8 @@ def _pod(placing: Placing) -> Manifest:
         "nodeSelector": _node_selector(placing),
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
+            "runAsUser": USER,
+            "runAsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "initContainers": [seal(placing), *verification.containers(placing), gate(placing)],
@@ -61,11 +61,21 @@ def _pod(placing: Placing) -> Manifest:
     optional = {
         "affinity": _affinity(placing),
         "imagePullSecrets": sources.pull_secrets(model),
-        "tolerations": [_written(each) for each in accelerator.tolerations],
+        "tolerations": _tolerations(placing),
         "schedulerName": accelerator.scheduler_name,
         "runtimeClassName": accelerator.runtime_class_name,
     }
     return spec | {key: value for key, value in optional.items() if value}
+
+
+def where(placing: Placing) -> Manifest:
+    """What keeps a pod of the model's inside, and where its class wants it."""
+    optional = {"affinity": _affinity(placing), "tolerations": _tolerations(placing)}
+    return {"nodeSelector": _node_selector(placing), **{key: value for key, value in optional.items() if value}}
+
+
+def _tolerations(placing: Placing) -> list[Manifest]:
+    return [_written(each) for each in placing.need.accelerator.spec.tolerations]
 
 
 def _node_selector(placing: Placing) -> Mapping[str, str]:

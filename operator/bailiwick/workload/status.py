@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bailiwick.api.conditions import Stated, false, settle, true, unknown
 from bailiwick.residency.facts import Fact
 from bailiwick.residency.verdict import Reason
+from bailiwick.workload.imported import imported, progress
 from bailiwick.workload.naming import selector
 from bailiwick.workload.service import endpoint
 from bailiwick.workload.troubles import is_ready, living, running, stages_of, trouble_of
@@ -41,6 +42,9 @@ class Seen:
     facts: Mapping[str, NodeFacts]
     outside: Mapping[str, Verdict]
     failure: str | None
+    jobs: Sequence[Raw] = ()
+    importers: Sequence[Raw] = ()
+    """Pods of Jobs that import weights."""
 
 
 def summarise(model: SovereignModel, plan: WorkloadPlan, seen: Seen, *, now: datetime) -> Raw:
@@ -66,6 +70,8 @@ def summarise(model: SovereignModel, plan: WorkloadPlan, seen: Seen, *, now: dat
         "readyReplicas": told.get("readyReplicas", 0),
         "selector": ",".join(f"{key}={value}" for key, value in selector(model).items()),
     }
+    if told_of := progress(plan.awaited, seen.importers):
+        status["imports"] = told_of
     if plan.plan:
         status["plan"] = plan.plan.model_dump(mode="json", by_alias=True, exclude_none=True)
         status["endpoint"] = endpoint(model)
@@ -85,8 +91,10 @@ def summarise_unreadable(manifest: Raw, problem: str, *, now: datetime) -> Raw:
 
 
 def _conditions(model: SovereignModel, plan: WorkloadPlan, seen: Seen) -> tuple[Stated, ...]:
+    fetched = imported(plan.awaited, seen.jobs, seen.importers)
     aspects = (
         _planned(plan),
+        *((fetched,) if fetched else ()),
         _placed(plan, seen),
         verified(model, seen.pods),
         _available(seen),
@@ -172,8 +180,8 @@ def _ready(aspects: Sequence[Stated], seen: Seen) -> Stated:
             return false("Ready", by_type[kind].reason, by_type[kind].message)
     if seen.failure:
         return false("Ready", "NotWritten", f"an object could not be written: {seen.failure}")
-    for kind in ("Placed", "Available"):
-        if by_type[kind].status == "False":
+    for kind in ("Imported", "Placed", "Available"):
+        if kind in by_type and by_type[kind].status == "False":
             return false("Ready", by_type[kind].reason, by_type[kind].message)
     available = by_type["Available"]
     if seen.deployment is None:

@@ -56,7 +56,7 @@ def trouble_of(deployment: Raw, pods: Sequence[Raw]) -> Trouble | None:
     for pod in sorted(living(pods), key=lambda pod: str(pod["metadata"]["name"])):
         if not is_ready(pod):
             for container in containers_of(pod):
-                if found := _trouble_with(pod["metadata"]["name"], container):
+                if found := trouble_with(pod["metadata"]["name"], container):
                     return found
     progressing = conditions.get("Progressing", {})
     if progressing.get("reason") == "ProgressDeadlineExceeded":
@@ -126,7 +126,8 @@ def _refused(failure: Raw) -> Trouble:
     return Trouble(failure.get("reason", "FailedCreate"), f"{told}; {remedy}" if remedy else told)
 
 
-def _trouble_with(pod: str, container: Raw) -> Trouble | None:
+def trouble_with(pod: str, container: Raw) -> Trouble | None:
+    """What one container waits for in vain, or how it ended; None where it does neither."""
     waiting = container.get("state", {}).get("waiting", {})
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
     where = f"container {container['name']} of pod {pod}"

@@ -110,6 +110,11 @@ def unknown_content(model: SovereignModel) -> str:
     return ", ".join(f"{item.where}.source" for item in needed(model) if not item.told)
 
 
+def kind_of(model: SovereignModel) -> str:
+    """The kind of weights that the model's engine reads."""
+    return _WEIGHTS.get(model.spec.engine.name, "safetensors")
+
+
 def containers(placing: Placing) -> list[Manifest]:
     """One init container for each folder; none where the container runtime checks everything."""
     mounts = {mount["name"]: mount for mount in sources.mounts(placing.model)}
@@ -150,7 +155,7 @@ def _container(placing: Placing, item: Item, mount: Manifest) -> Manifest:
 
 
 def _arguments(placing: Placing, item: Item, folder: str) -> Iterator[str]:
-    yield f"--weights={_WEIGHTS.get(placing.model.spec.engine.name, 'safetensors')}"
+    yield f"--weights={kind_of(placing.model)}"
     if item.digest:
         yield f"--digest={item.digest}"
     if item.manifest:

@@ -111,12 +111,14 @@ SOURCES: Mapping[str, Manifest] = {
         "prefix": "m/",
         "region": "eu-central",
         "credentialsSecret": "storage",
+        "into": {"claimName": "weights", "path": "imported"},
     },
     "huggingFace": {
         "repository": "organisation/model",
         "revision": "0123456789abcdef0123456789abcdef01234567",
         "endpoint": "https://hub.example",
         "tokenSecret": "hub",
+        "into": {"claimName": "weights", "path": "imported"},
     },
     "hostPath": {"path": "/srv/models/m"},
 }
@@ -188,6 +190,15 @@ SOVEREIGN_MODEL: Manifest = {
         ],
         "jurisdictions": ["DE-BY"],
         "endpoint": "http://assistant.clinic.svc/v1",
+        "imports": [
+            {
+                "source": "spec.model.source",
+                "bytes": 1000,
+                "ofBytes": 2000,
+                "bytesPerSecond": 100,
+                "remainingSeconds": 10,
+            }
+        ],
         "replicas": 2,
         "readyReplicas": 1,
         "selector": "bailiwick.dev/model=assistant",
