@@ -54,7 +54,7 @@ DIGEST = "sha256:" + "0" * 64
 WEIGHTS = f"registry.example/models/tiny@{DIGEST}"
 ENGINE = f"registry.example/vllm@{DIGEST}"
 CONTROLLERS = (
-    "deployment-controller,replicaset-controller,garbage-collector-controller,namespace-controller,"
+    "deployment-controller,replicaset-controller,job-controller,garbage-collector-controller,namespace-controller,"
     "serviceaccount-controller"
 )
 
