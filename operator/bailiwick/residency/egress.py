@@ -70,10 +70,9 @@ def network_policies(namespace: str, policies: Iterable[CompiledPolicy]) -> tupl
 
     ``policies`` are all that govern it. In modes Audit and Warn they close nothing.
     """
-    asked = [policy.spec.network for policy in policies if policy.mode is Mode.ENFORCE and policy.spec.network]
-    if not asked:
+    open_to = opened(policies)
+    if open_to is None:
         return ()
-    open_to = common(tuple(network.egress for network in asked))
     return (
         _network_policy(CLOSED, namespace, {}, []),
         _network_policy(
