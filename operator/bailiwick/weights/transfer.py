@@ -10,11 +10,12 @@ import asyncio
 import errno
 import fcntl
 import json
+import os
 import shutil
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import aiohttp
 
@@ -83,15 +84,23 @@ class Import:
         """Fetch until ``share`` percent of all bytes are there; with 100, verify and give the folder its name."""
         begun = time.monotonic()
         try:
-            self._files.mkdir(parents=True, exist_ok=True)
-            with (self._partial / "lock").open("w") as lock:
-                # One that is being ended may still write for some seconds, and another model may import the same.
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with self._locked():
                 return self._done() if self._final.is_dir() else await self._run(share, begun)
         except OSError as error:
-            if isinstance(error, aiohttp.ClientError) or error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-                raise
-            raise WeightsError("NoSpace", f"the volume is full ({error.strerror}); enlarge the claim") from error
+            raise _of_the_volume(error) from error
+
+    def _locked(self) -> IO[str]:
+        """Alone: an import that is being ended may write for some seconds more, and another may fetch the same."""
+        while True:
+            self._files.mkdir(parents=True, exist_ok=True)
+            try:
+                lock = (self._partial / "lock").open("w")
+            except FileNotFoundError:
+                continue  # who finished took the folder away in between
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock.fileno()).st_nlink:
+                return lock
+            lock.close()
 
     def _done(self) -> Progress:
         shutil.rmtree(self._partial)
@@ -99,7 +108,6 @@ class Import:
         return Progress(size, size, 0.0, 0, complete=True)
 
     async def _run(self, share: int, begun: float) -> Progress:
-        self._files.mkdir(parents=True, exist_ok=True)  # who held the lock before may have taken it away
         async with aiohttp.ClientSession(timeout=_TIMEOUT, auto_decompress=False) as session:
             entries = await self._entries(session)
             self._forget_what_changed(entries)
@@ -227,6 +235,19 @@ class Import:
             raise
         self._files.rename(self._final)
         shutil.rmtree(self._partial)
+
+
+def _of_the_volume(error: OSError) -> Exception:
+    """What a volume that cannot be written means; anything else stays what it is."""
+    if not isinstance(error, aiohttp.ClientError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return WeightsError("NoSpace", f"the volume is full ({error.strerror}); enlarge the claim")
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return WeightsError(
+            "ClaimNotWritable",
+            f"{error.filename} cannot be written ({error.strerror}); take a claim whose class honours fsGroup, or let "
+            f"user and group 65532 write to the folder",
+        )
+    return error
 
 
 def _forget(part: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import random
 import struct
 from datetime import UTC, datetime
@@ -199,3 +201,37 @@ async def test_a_path_that_leaves_is_refused(hub: HubServer, tmp_path: Path) -> 
     hub.files = {**FILES, "../../x.json": b"{}"}
     assert (await refusal(importing(hub, tmp_path))).reason == "ForbiddenFile"
     assert not hub.asked
+
+
+async def test_a_volume_that_fills_up_meanwhile_is_told(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bailiwick.weights.transfer._make", full)
+    refused = await refusal(importing(hub, tmp_path))
+    assert refused.reason == "NoSpace"
+    assert "No space left on device" in refused.message
+
+
+async def test_a_volume_that_cannot_be_written_is_told(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/import")
+
+    monkeypatch.setattr("bailiwick.weights.transfer._make", closed)
+    refused = await refusal(importing(hub, tmp_path))
+    assert refused.reason == "ClaimNotWritable"
+    assert "/import cannot be written" in refused.message
+
+
+async def test_two_imports_of_the_same_do_not_mix(hub: HubServer, tmp_path: Path) -> None:
+    """The lock is of the open file, so a second import in another thread waits for the first."""
+    one = asyncio.to_thread(asyncio.run, importing(hub, tmp_path).run())
+    other = asyncio.to_thread(asyncio.run, importing(hub, tmp_path).run())
+    found = await asyncio.gather(one, other)
+    assert sorted(each.fetched for each in found) == [0, sum(map(len, SERVED.values()))]
+    assert held(tmp_path) == SERVED
+    assert names(tmp_path) == ["tiny"]
