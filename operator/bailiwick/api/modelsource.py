@@ -67,7 +67,7 @@ class S3Source(Part):
     prefix: str = Field(default="", max_length=1024, description="Prefix of the objects.")
     region: str = Field(default="", max_length=64, description="Region that requests are signed for.")
     credentials_secret: ObjectName | None = Field(
-        default=None, description="Secret with accessKeyId and secretAccessKey. Absent: anonymous."
+        default=None, description="Secret with accessKeyId, secretAccessKey, or ca.crt to trust. Absent: anonymous."
     )
     into: ClaimSource | None = Field(
         default=None, description="The claim that keeps the imported files. Needed: an engine never fetches."
@@ -88,7 +88,7 @@ class HuggingFaceSource(Part):
         named("^[0-9a-f]{40}$", "must be a commit: 40 lower-case hexadecimal digits; a branch can change under you"),
     ] = Field(description="Commit: 40 hexadecimal digits.")
     endpoint: HttpUrl | None = Field(default=None, description="URL of a mirror of the hub. Absent: huggingface.co.")
-    token_secret: ObjectName | None = Field(default=None, description="Secret with the key token, for gated models.")
+    token_secret: ObjectName | None = Field(default=None, description="Secret with the key token, or ca.crt to trust.")
     into: ClaimSource | None = Field(
         default=None, description="The claim that keeps the imported files. Needed: an engine never fetches."
     )

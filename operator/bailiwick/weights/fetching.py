@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+import certifi
 
 from bailiwick.weights.problems import WeightsError
 from bailiwick.weights.remote import Bucket, Hub
@@ -18,15 +21,32 @@ if TYPE_CHECKING:
     from bailiwick.weights.remote import Remote
     from bailiwick.weights.verification import Expected
 
+_AUTHORITIES = "ca.crt"
+
 
 def fetch(arguments: argparse.Namespace, expected: Expected) -> str:
     """Run it; how far it is then, as JSON on one line. Raises WeightsError."""
     importing = Import(
-        _remote(arguments), arguments.into, arguments.name, expected=expected, now=lambda: datetime.now(UTC)
-    )
+        _remote(arguments), arguments.into, arguments.name, expected=expected, now=lambda: datetime.now(UTC),
+        trust=trust(arguments.credentials),
+    )  # fmt: skip
     found = asyncio.run(importing.run(arguments.share))
     speed = round(found.fetched / found.seconds) if found.seconds else 0
     return json.dumps({"bytes": found.bytes, "of": found.of, "bytesPerSecond": speed})
+
+
+def trust(credentials: Path | None) -> ssl.SSLContext:
+    """Whose certificates count: public authorities, and those of ``ca.crt`` beside the credentials."""
+    # The image has no authorities of a system's.
+    context = ssl.create_default_context(cafile=certifi.where())
+    if credentials and (credentials / _AUTHORITIES).is_file():
+        try:
+            context.load_verify_locations(cafile=credentials / _AUTHORITIES)
+        except (ssl.SSLError, OSError) as error:
+            raise WeightsError(
+                "CredentialsMissing", f"{_AUTHORITIES} of the Secret holds no certificates in PEM ({error}); correct it"
+            ) from error
+    return context
 
 
 def _remote(arguments: argparse.Namespace) -> Remote:
@@ -56,6 +76,8 @@ def _secret(where: Path | None, key: str) -> str | None:
     try:
         return (where / key).read_text().strip()
     except (OSError, ValueError):
+        if (where / _AUTHORITIES).is_file():
+            return None  # a Secret that says only whom to trust
         raise WeightsError(
             "CredentialsMissing", f"the Secret that the source names is not there, or has no key {key}; create it"
         ) from None

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
     from pathlib import Path
+    from ssl import SSLContext
 
 _ALL = 100
 _WAITS = (1.0, 2.0, 4.0, 8.0)
@@ -68,6 +69,7 @@ class Import:
         *,
         expected: Expected,
         now: Callable[[], datetime],
+        trust: SSLContext,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._remote = remote
@@ -77,6 +79,7 @@ class Import:
         self._files = self._partial / "files"
         self._expected = expected
         self._now = now
+        self._trust = trust
         self._sleep = sleep
         self._fetched = 0
 
@@ -108,7 +111,8 @@ class Import:
         return Progress(size, size, 0.0, 0, complete=True)
 
     async def _run(self, share: int, begun: float) -> Progress:
-        async with aiohttp.ClientSession(timeout=_TIMEOUT, auto_decompress=False) as session:
+        connector = aiohttp.TCPConnector(ssl=self._trust)
+        async with aiohttp.ClientSession(timeout=_TIMEOUT, auto_decompress=False, connector=connector) as session:
             entries = await self._entries(session)
             self._forget_what_changed(entries)
             total = sum(entry.size for entry in entries)

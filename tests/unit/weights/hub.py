@@ -13,6 +13,7 @@ from aiohttp import web
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from ssl import SSLContext
 
 REPOSITORY, REVISION = "skt/tiny", "a" * 40
 LARGE = 64
@@ -32,7 +33,7 @@ class HubServer:
     asked: list[tuple[str, str | None, str | None]] = field(default_factory=list)
     endpoint: str = ""
 
-    async def start(self) -> web.AppRunner:
+    async def start(self, tls: SSLContext | None = None) -> web.AppRunner:
         """Listen on a free port."""
         app = web.Application()
         app.router.add_get("/api/models/{repository:.+}/tree/{revision}", self._tree)
@@ -40,10 +41,10 @@ class HubServer:
         app.router.add_get("/{repository:[^/]+/[^/]+}/resolve/{revision}/{path:.+}", self._resolve)
         runner = web.AppRunner(app)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
         host, port = runner.addresses[0][:2]
-        self.endpoint = f"http://{host}:{port}"
+        self.endpoint = f"http{'s' if tls else ''}://{host}:{port}"
         return runner
 
     def _refused(self, request: web.Request) -> web.Response | None:

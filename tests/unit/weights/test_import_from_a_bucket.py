@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from bailiwick.weights import sigv4
+from bailiwick.weights.fetching import trust
 from bailiwick.weights.problems import WeightsError
 from bailiwick.weights.remote import Bucket
 from bailiwick.weights.transfer import Import
@@ -99,7 +100,7 @@ async def no_wait(_: float) -> None:
 def importing(storage: Storage, root: Path, *, prefix: str = "llama/8b", **more: Any) -> Import:
     given: dict[str, Any] = {"bucket": "weights", "access_key": ACCESS, "secret_key": SECRET, **more}
     remote = Bucket(endpoint=storage.endpoint, prefix=prefix, **given)
-    return Import(remote, root, "tiny", expected=Expected(), now=lambda: NOW, sleep=no_wait)
+    return Import(remote, root, "tiny", expected=Expected(), now=lambda: NOW, trust=trust(None), sleep=no_wait)
 
 
 def held(root: Path) -> dict[str, bytes]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
+import ssl
 import struct
+import subprocess
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bailiwick.weights import folder, manifest
+from bailiwick.weights.fetching import trust
 from bailiwick.weights.problems import WeightsError
 from bailiwick.weights.remote import Hub
 from bailiwick.weights.transfer import Import, Progress
@@ -49,10 +52,24 @@ async def no_wait(_: float) -> None:
 
 
 def importing(
-    hub: HubServer, root: Path, *, revision: str = REVISION, token: str | None = None, **expected: Any
+    hub: HubServer,
+    root: Path,
+    *,
+    revision: str = REVISION,
+    token: str | None = None,
+    given_trust: ssl.SSLContext | None = None,
+    **expected: Any,
 ) -> Import:
     remote = Hub(endpoint=hub.endpoint, repository=REPOSITORY, revision=revision, token=token)
-    return Import(remote, root, "tiny", expected=Expected(**expected), now=lambda: NOW, sleep=no_wait)
+    return Import(
+        remote,
+        root,
+        "tiny",
+        expected=Expected(**expected),
+        now=lambda: NOW,
+        trust=given_trust or trust(None),
+        sleep=no_wait,
+    )
 
 
 async def refusal(work: Import) -> WeightsError:
@@ -235,3 +252,32 @@ async def test_two_imports_of_the_same_do_not_mix(hub: HubServer, tmp_path: Path
     assert sorted(each.fetched for each in found) == [0, sum(map(len, SERVED.values()))]
     assert held(tmp_path) == SERVED
     assert names(tmp_path) == ["tiny"]
+
+
+async def test_a_certificate_counts_when_the_secret_says_so(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    key, certificate = str(tmp_path / "key.pem"), str(secret / "ca.crt")
+    made = ("openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-days", "1", "-subj", "/CN=hub")
+    subprocess.run(  # noqa: ASYNC221 - it takes some milliseconds
+        [*made, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    serving.load_cert_chain(certificate, key)
+    server = HubServer(FILES)
+    runner = await server.start(serving)
+    try:
+        refused = await refusal(importing(server, tmp_path / "a"))
+        assert refused.reason == "SourceUnreachable"
+        assert "certificate verify failed" in refused.message
+        await importing(server, tmp_path / "b", given_trust=trust(secret)).run()
+        assert held(tmp_path / "b") == SERVED
+    finally:
+        await runner.cleanup()
+
+
+def test_what_is_no_certificate_is_told(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("hello")
+    with pytest.raises(WeightsError, match=r"CredentialsMissing: ca\.crt of the Secret holds no certificates"):
+        trust(tmp_path)
