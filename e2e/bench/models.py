@@ -239,6 +239,7 @@ def running(kubeconfig: Path) -> Iterator[Process]:
         **os.environ,
         "KUBECONFIG": str(kubeconfig),
         "BAILIWICK_GATE_IMAGE": "registry.example/gate:1",
+        "BAILIWICK_WEIGHTS_IMAGE": "registry.example/weights:1",
         "BAILIWICK_PORT": str(port),
     }
     with tempfile.TemporaryDirectory() as folder:

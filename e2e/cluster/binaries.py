@@ -83,6 +83,7 @@ def _network(name: str, kind: str) -> Program:
 _ROUTER = "github.com/cloudnativelabs/kube-router/v2"
 _RUNC = "github.com/opencontainers/runc"
 _HELM = "helm.sh/helm/v4"
+_VERSITY = "github.com/versity/versitygw"
 _OURS = "./"  # a package of the group's own folder
 
 PROGRAMS: dict[str, Program] = {
@@ -104,6 +105,7 @@ PROGRAMS: dict[str, Program] = {
         Program("helm", "tools", f"{_HELM}/cmd/helm", _HELM, (f"{_HELM}/internal/version.version={{full}}",)),
         Program("kubeconform", "tools", "github.com/yannh/kubeconform/cmd/kubeconform", "github.com/yannh/kubeconform"),
         Program("kwok", "tools", "sigs.k8s.io/kwok/cmd/kwok", "sigs.k8s.io/kwok"),
+        Program("versitygw", "storage", f"{_VERSITY}/cmd/versitygw", _VERSITY),
     )
 }
 

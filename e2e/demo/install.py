@@ -85,6 +85,7 @@ def _helm(kubeconfig: Path, references: dict[str, str]) -> None:
         "image.repository": references["operator"].partition("@")[0],
         "image.digest": references["operator"].partition("@")[2],
         "gate.image": references["gate"],
+        "weights.image": references["operator"],
         "acceleratorClasses.cpu.image": references["vllm-cpu"],
     }
     command = [

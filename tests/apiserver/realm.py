@@ -54,7 +54,7 @@ DIGEST = "sha256:" + "0" * 64
 WEIGHTS = f"registry.example/models/tiny@{DIGEST}"
 ENGINE = f"registry.example/vllm@{DIGEST}"
 CONTROLLERS = (
-    "deployment-controller,replicaset-controller,garbage-collector-controller,namespace-controller,"
+    "deployment-controller,replicaset-controller,job-controller,garbage-collector-controller,namespace-controller,"
     "serviceaccount-controller"
 )
 
@@ -72,6 +72,7 @@ class OperatorProcess:
             **os.environ,
             "KUBECONFIG": str(kubeconfig),
             "BAILIWICK_GATE_IMAGE": f"registry.example/gate@{DIGEST}",
+            "BAILIWICK_WEIGHTS_IMAGE": f"registry.example/weights@{DIGEST}",
             "BAILIWICK_PORT": str(self.port),
             "POD_NAME": name,
             "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}",

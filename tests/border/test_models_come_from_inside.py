@@ -214,3 +214,56 @@ def test_a_model_whose_policy_turned_against_it_can_still_go(ground: Ground) -> 
     ground.editor.delete(API_VERSION, "SovereignModel", "llama", namespace)
     ground.editor.patch(API_VERSION, "SovereignModel", "llama", {"metadata": {"finalizers": None}}, namespace)
     eventually(lambda: ground.admin.find(API_VERSION, "SovereignModel", "llama", namespace) is None, what="it is gone")
+
+
+@pytest.fixture(scope="module")
+def signed(ground: Ground) -> Governed:
+    """A policy that wants the signature of one of two authorities, and one of two licences."""
+    rule = {
+        "sources": ALLOWED,
+        "requireDigest": False,
+        "signedBy": ["laboratory", "ministry"],
+        "licences": ["Apache-2.0", "MIT"],
+    }
+    governed = ground.govern(models=rule)
+    allowed = model(governed.namespace, oci(PINNED), signature={"authority": "ministry"}, licence="MIT")
+    eventually(lambda: ground.editor.create(allowed, dry_run=True), what="models are judged", seconds=10)
+    return governed
+
+
+SIGNATURE = {"authority": "laboratory"}
+
+
+def test_a_signed_model_of_a_listed_licence_is_served(ground: Ground, signed: Governed) -> None:
+    adapters = [{"name": "legal", "source": oci(PINNED), "signature": {"authority": "ministry"}}]
+    asked = model(signed.namespace, oci(PINNED), signature=SIGNATURE, licence="Apache-2.0", adapters=adapters)
+    ground.editor.create(asked, dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("of", "adapter", "unsigned"),
+    [
+        ({}, None, "spec.model"),
+        ({"signature": {"authority": "abroad"}}, None, "spec.model"),
+        ({"signature": SIGNATURE}, {}, "spec.adapters[legal]"),
+        ({"signature": SIGNATURE}, {"signature": {"authority": "abroad"}}, "spec.adapters[legal]"),
+    ],
+    ids=str,
+)
+def test_a_model_that_no_named_authority_signed_is_refused(
+    ground: Ground, signed: Governed, of: dict[str, Any], adapter: dict[str, Any] | None, unsigned: str
+) -> None:
+    adapters = None if adapter is None else [{"name": "legal", "source": oci(PINNED), **adapter}]
+    with refused(MODELS, "SignatureRequired", f"{MODELS}.{signed.policy}") as refusal:
+        asked = model(signed.namespace, oci(PINNED), licence="MIT", adapters=adapters, **of)
+        ground.editor.create(asked, dry_run=True)
+    assert f"signed by one of laboratory, ministry, but {unsigned} names none of them" in refusal.message
+
+
+@pytest.mark.parametrize(("licence", "seen"), [({}, "absent"), ({"licence": "MIT-0"}, "MIT-0")], ids=str)
+def test_a_model_of_another_licence_is_refused(
+    ground: Ground, signed: Governed, licence: dict[str, Any], seen: str
+) -> None:
+    with refused(MODELS, "LicenceNotAllowed", f"{MODELS}.{signed.policy}") as refusal:
+        ground.editor.create(model(signed.namespace, oci(PINNED), signature=SIGNATURE, **licence), dry_run=True)
+    assert f"allows the licences Apache-2.0, MIT, but spec.model.licence is {seen}" in refusal.message

@@ -22,7 +22,7 @@ BUILT = [
     for folder in ("workload", "accelerators")
     for file in sorted((HERE.parent / "golden" / folder).glob("**/*.yaml"))
     for manifest in documents(file)
-    if manifest.get("kind") == "Deployment"
+    if manifest.get("kind") in {"Deployment", "Job"}
 ]
 # As the DaemonSet controller adds them (pkg/controller/daemon/util/daemonset_util.go, AddOrUpdateDaemonPodTolerations).
 _PRESSURES = ("disk-pressure", "memory-pressure", "pid-pressure", "unschedulable")

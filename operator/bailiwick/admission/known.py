@@ -122,6 +122,10 @@ class Known:
         """Every AcceleratorClass by name."""
         return self._read_all(AcceleratorClass, self._classes)
 
+    def authorities(self) -> Mapping[str, Authority]:
+        """Every Authority by name."""
+        return self._read_all(Authority, self._authorities)
+
     def models(self) -> list[SovereignModel]:
         """Every model."""
         return list(self._read_all(SovereignModel, self._models).values())

@@ -14,6 +14,7 @@ from bailiwick.residency.policies import compile_residency
 from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse
 from bailiwick.workload.eligibility import eligibility
 from bailiwick.workload.plan import Settings, plan_workload
+from bailiwick.workload.sources import into
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from bailiwick.residency.policies import CompiledPolicy, Limits
     from bailiwick.workload.eligibility import Eligibility, Need
 
-_SETTINGS = Settings(gate_image="none", serves_ungoverned=True)
+_SETTINGS = Settings(gate_image="none", weights_image="none", serves_ungoverned=True)
 """Whether ungoverned models are served is decided by the in-tree policy; here only the explanation is wanted."""
 _KINDS = {"persistentvolumeclaims": "PersistentVolumeClaim", "secrets": "Secret", "configmaps": "ConfigMap"}
 
@@ -85,8 +86,9 @@ def references(model: SovereignModel) -> Iterator[tuple[str, str]]:
         yield "configmaps", spec.model.manifest.config_map
     if spec.model.profile:
         yield "configmaps", spec.model.profile.config_map
-    if spec.model.signature and spec.model.signature.config_map:
-        yield "configmaps", spec.model.signature.config_map
+    for signature in (spec.model.signature, *(adapter.signature for adapter in spec.adapters)):
+        if signature and signature.config_map:
+            yield "configmaps", signature.config_map
     serving = spec.serving
     secrets = [serving.tls.secret, serving.tls.client_ca_secret] if serving.tls else []
     if serving.authentication:
@@ -99,6 +101,8 @@ def references(model: SovereignModel) -> Iterator[tuple[str, str]]:
 def _of_source(source: Source) -> Iterator[tuple[str, str]]:
     if source.persistent_volume_claim:
         yield "persistentvolumeclaims", source.persistent_volume_claim.claim_name
+    if kept := into(source):
+        yield "persistentvolumeclaims", kept.claim_name
     if source.oci:
         yield from (("secrets", name) for name in source.oci.pull_secrets)
     if source.s3 and source.s3.credentials_secret:
@@ -130,8 +134,9 @@ def _prospects(model: SovereignModel, policies: Sequence[CompiledPolicy], known:
     if absent:
         yield f"there is no AcceleratorClass {', '.join(absent)}; classes of this cluster: {', '.join(sorted(classes))}"
     plan = plan_workload(
-        model, policies=policies, classes=classes, eligible=partial(_eligible, known), settings=_SETTINGS
-    )
+        model, policies=policies, classes=classes, eligible=partial(_eligible, known), settings=_SETTINGS,
+        authorities=known.authorities(),
+    )  # fmt: skip
     if not plan.verdict.allowed:
         yield f"the model would not be served: {plan.verdict}"
     elif not plan.eligibility.nodes:

@@ -23,11 +23,12 @@ _is_public_key = whole(_PEM)
 
 
 class Question(StrEnum):
-    """What a fact is about: the part of a NodeStatement that states it."""
+    """What is vouched for: a fact, by the part of a NodeStatement that states it, or the files of models."""
 
     PLACE = "place"
     CONTROL = "control"
     ORIGIN = "origin"
+    MODELS = "models"
 
 
 class PublicKey(Part):
@@ -61,7 +62,9 @@ class AuthoritySpec(Part):
         min_length=1, max_length=16, description="The keys. Remove one, and nothing that it signed counts any more."
     )
     may_vouch_for: Annotated[tuple[Question, ...], MapSet] = Field(
-        min_length=1, max_length=3, description="The questions whose answers it may sign."
+        min_length=1,
+        max_length=4,
+        description="The questions whose answers it may sign; models: the files of models (OpenSSF Model Signing).",
     )
     jurisdictions: Annotated[tuple[JurisdictionName, ...], MapSet] = Field(
         min_length=1,

@@ -67,7 +67,10 @@ class S3Source(Part):
     prefix: str = Field(default="", max_length=1024, description="Prefix of the objects.")
     region: str = Field(default="", max_length=64, description="Region that requests are signed for.")
     credentials_secret: ObjectName | None = Field(
-        default=None, description="Secret with accessKeyId and secretAccessKey. Absent: anonymous."
+        default=None, description="Secret with accessKeyId, secretAccessKey, or ca.crt to trust. Absent: anonymous."
+    )
+    into: ClaimSource | None = Field(
+        default=None, description="The claim that keeps the imported files. Needed: an engine never fetches."
     )
 
 
@@ -85,7 +88,10 @@ class HuggingFaceSource(Part):
         named("^[0-9a-f]{40}$", "must be a commit: 40 lower-case hexadecimal digits; a branch can change under you"),
     ] = Field(description="Commit: 40 hexadecimal digits.")
     endpoint: HttpUrl | None = Field(default=None, description="URL of a mirror of the hub. Absent: huggingface.co.")
-    token_secret: ObjectName | None = Field(default=None, description="Secret with the key token, for gated models.")
+    token_secret: ObjectName | None = Field(default=None, description="Secret with the key token, or ca.crt to trust.")
+    into: ClaimSource | None = Field(
+        default=None, description="The claim that keeps the imported files. Needed: an engine never fetches."
+    )
 
 
 class HostPathSource(Part):
@@ -171,7 +177,9 @@ class Model(Part):
         default=None,
         description="File of the source that is loaded, for engines that load one (llama.cpp). Absent: model.gguf.",
     )
-    digest: Digest | None = Field(default=None, description="SHA-256 of the manifest of files.")
+    digest: Digest | None = Field(
+        default=None, description="SHA-256 of the manifest of files, as `bailiwick weights digest` writes it."
+    )
     manifest: Manifest | None = Field(default=None, description="The files and their digests.")
     signature: ModelSignature | None = Field(default=None, description="Signature over the files.")
     profile: ProfileReference | None = Field(
@@ -203,3 +211,4 @@ class Adapter(Part):
         description="File of the source that is loaded, for engines that load one (llama.cpp). Absent: adapter.gguf.",
     )
     digest: Digest | None = Field(default=None, description="SHA-256 of the manifest of files.")
+    signature: ModelSignature | None = Field(default=None, description="Signature over the files.")

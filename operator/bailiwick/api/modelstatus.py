@@ -73,6 +73,18 @@ class Placement(Part):
     since: Timestamp | None = Field(default=None, description="Start of the pod.")
 
 
+class ImportProgress(Part):
+    """How far the import of one source is, as it said last; it says so about ten times."""
+
+    source: str = Field(max_length=128, description="The field of the spec: spec.model.source, or an adapter's.")
+    bytes: int = Field(ge=0, description="Bytes that are there.")
+    of_bytes: int = Field(ge=0, description="Bytes of all files.")
+    bytes_per_second: int = Field(ge=0, description="Speed of the last part.")
+    remaining_seconds: int | None = Field(
+        default=None, ge=0, description="What the rest takes at that speed. Absent: not known."
+    )
+
+
 class SovereignModelStatus(Part):
     """What became of the model."""
 
@@ -93,6 +105,9 @@ class SovereignModelStatus(Part):
     )
     endpoint: str | None = Field(
         default=None, max_length=2048, description="URL of the OpenAI-compatible API in the cluster."
+    )
+    imports: Annotated[tuple[ImportProgress, ...], list_map("source")] = Field(
+        default=(), max_length=65, description="How far imports of weights are."
     )
     replicas: int = Field(default=0, ge=0, description="Pods that exist.")
     ready_replicas: int = Field(default=0, ge=0, description="Pods that answer.")

@@ -26,6 +26,10 @@ class TerritoryModels(Part):
 
     sources: _Names = Field(max_length=128, description="Prefixes of allowed sources.")
     require_digest: bool = Field(description="Whether sources must name their content by digest.")
+    signed_by: _Names = Field(
+        default=(), max_length=32, description="Authorities of which one must have signed. Empty: not asked."
+    )
+    licences: _Names = Field(default=(), max_length=128, description="Allowed licences. Empty: not asked.")
 
 
 class TerritoryImages(Part):

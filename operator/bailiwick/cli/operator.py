@@ -76,7 +76,7 @@ class Environment:
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Self:
-        """From environment variables; all have a default except the gate's image."""
+        """From environment variables; all have a default except the images of the gate and of what verifies weights."""
         return cls(
             namespace=variables.get("BAILIWICK_NAMESPACE", "bailiwick-system"),
             pod=variables.get("POD_NAME", f"bailiwick-{os.getpid()}"),
@@ -86,6 +86,7 @@ class Environment:
             webhook=variables.get("BAILIWICK_WEBHOOK") or None,
             settings=Settings(
                 gate_image=variables["BAILIWICK_GATE_IMAGE"],
+                weights_image=variables["BAILIWICK_WEIGHTS_IMAGE"],
                 monitoring_namespace=variables.get("BAILIWICK_MONITORING_NAMESPACE") or None,
                 serves_ungoverned=variables.get("BAILIWICK_UNGOVERNED") == "Allow",
             ),

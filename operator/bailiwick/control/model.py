@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.cluster import resources
 from bailiwick.cluster.errors import ApiError
-from bailiwick.control.stores import BY_MODEL
+from bailiwick.control.stores import BY_IMPORT, BY_MODEL
 from bailiwick.residency.rules import judge_all
+from bailiwick.workload.imported import done
 from bailiwick.workload.plan import plan_workload
 from bailiwick.workload.status import Seen, summarise, summarise_unreadable
 
@@ -59,8 +60,9 @@ class ModelLoop:
             eligible=self._world.eligible,
             settings=self._settings,
             profile=self._world.profile(model),
+            authorities=self._world.authorities(),
         )
-        failure = await self._make(plan)
+        failure = await self._make(key, plan)
         limits = self._world.limits(model, policies)
         status = summarise(model, plan, self._seen(key, manifest, limits, failure), now=now)
         await self._status.write(resources.SOVEREIGN_MODELS, manifest, status)
@@ -69,14 +71,28 @@ class ModelLoop:
         until = plan.eligibility.until
         return max((until - now).total_seconds(), 0.0) if until else None
 
-    async def _make(self, plan: WorkloadPlan) -> ApiError | None:
+    async def _make(self, key: Key, plan: WorkloadPlan) -> ApiError | None:
         """Apply the children in their order. A failure is returned, so that the status tells it before it is raised."""
         try:
-            for manifest in plan.objects:
+            for manifest in plan.due(done(self._jobs(key))):
                 await self._writer.apply(manifest)
+            if plan.verdict.allowed:
+                await self._forget(key, plan)
         except ApiError as error:
             return error
         return None
+
+    async def _forget(self, key: Key, plan: WorkloadPlan) -> None:
+        """Take away Jobs that the plan knows no more: they import what nobody asks for, or where it may not be."""
+        wanted = {each.job for each in plan.awaited}
+        for job in self._jobs(key):
+            name = job["metadata"]["name"]
+            if name not in wanted:
+                await self._writer.delete(resources.JOBS, name, key[0])
+
+    def _jobs(self, key: Key) -> list[Raw]:
+        store = self._world.stores.jobs
+        return [job for each in store.find(BY_MODEL, key) if (job := store.get(each))]
 
     def _seen(self, key: Key, manifest: Raw, limits: Sequence[Limits], failure: ApiError | None) -> Seen:
         stores, facts = self._world.stores, self._world.facts()
@@ -91,4 +107,6 @@ class ModelLoop:
             facts=facts,
             outside={name: verdict for name, verdict in verdicts.items() if not verdict.allowed},
             failure=str(failure) if failure else None,
+            jobs=self._jobs(key),
+            importers=[pod for each in stores.pods.find(BY_IMPORT, key) if (pod := stores.pods.get(each))],
         )

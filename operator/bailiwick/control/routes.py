@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from bailiwick.control.canary import SETTLE_SECONDS
 from bailiwick.control.queue import Priority
-from bailiwick.control.stores import BY_MODEL, BY_PROFILE, PREFIX
+from bailiwick.control.stores import BY_IMPORT, BY_MODEL, BY_PROFILE, PREFIX
 from bailiwick.residency.border import policy_of
 from bailiwick.residency.egress import CLOSED, EGRESS
 from bailiwick.residency.quarantine import NETWORK_POLICY
@@ -130,6 +130,8 @@ class Routes:
 
     def _pod(self, change: Change, priority: Priority) -> None:
         self._child(change, priority)
+        for key in change.values(BY_IMPORT):
+            self._queue.add(MODEL, key, priority=priority)
         self._queue.add(AUDIT, change.key, priority=priority)
 
     def _model(self, change: Change, priority: Priority) -> None:

@@ -9,6 +9,7 @@ from bailiwick.cluster.resources import Resource
 from bailiwick.cluster.store import Store
 from bailiwick.residency import quarantine
 from bailiwick.residency.audit import read_pod, runs
+from bailiwick.workload.importing import IMPORT_LABEL
 from bailiwick.workload.sizing.profile import LABEL as PROFILE_LABEL
 from bailiwick.workload.sizing.profile import LONGEST as LONGEST_PROFILE
 
@@ -18,6 +19,8 @@ MODEL_LABEL = "bailiwick.dev/model"
 PREFIX = "bailiwick-"
 """What every in-tree policy and binding of ours is called."""
 BY_MODEL = "model"
+BY_IMPORT = "import"
+"""Files pods that import weights, by the key of their model."""
 BY_NAMESPACE = "namespace"
 BY_PROFILE = "profile"
 """Files models by the ConfigMap that their profile is in."""
@@ -54,6 +57,13 @@ def _replica_of(manifest: Raw) -> Iterable[Hashable]:
     return _model_of(manifest) if manifest["metadata"].get("labels", {}).get(label) == value else ()
 
 
+def _importer_of(manifest: Raw) -> Iterable[Hashable]:
+    metadata = manifest["metadata"]
+    labels, (label, _, value) = metadata.get("labels", {}), MANAGED.partition("=")
+    name = labels.get(IMPORT_LABEL)
+    return ((metadata["namespace"], name),) if name and labels.get(label) == value else ()
+
+
 def _running_in(manifest: Raw) -> Iterable[Hashable]:
     return (manifest["metadata"]["namespace"],) if runs(manifest) else ()
 
@@ -79,6 +89,7 @@ def _in_quarantine(manifest: Raw) -> Iterable[Hashable]:
 def _all_pods() -> Store:
     indices = {
         BY_MODEL: _replica_of,
+        BY_IMPORT: _importer_of,
         BY_NAMESPACE: _running_in,
         BY_NODE: _running_on,
         BY_GROUP: _group_of,
@@ -138,6 +149,9 @@ class Stores:
     deployments: Store = field(
         default_factory=lambda: Store(resources.DEPLOYMENTS, trim=trim.workload, indices={BY_MODEL: _model_of})
     )
+    jobs: Store = field(
+        default_factory=lambda: Store(resources.JOBS, trim=trim.workload, indices={BY_MODEL: _model_of})
+    )
     services: Store = field(default_factory=lambda: _child(resources.SERVICES))
     service_accounts: Store = field(default_factory=lambda: _child(resources.SERVICE_ACCOUNTS))
     network_policies: Store = field(default_factory=lambda: _child(resources.NETWORK_POLICIES))
@@ -165,6 +179,7 @@ class Stores:
         """Stores of the objects that a model is turned into."""
         return (
             self.deployments,
+            self.jobs,
             self.services,
             self.service_accounts,
             self.network_policies,

@@ -106,6 +106,10 @@ class World:
         """Every AcceleratorClass, by name."""
         return self._classes.at(self.clock())
 
+    def authorities(self) -> Mapping[str, Authority]:
+        """Every Authority, by name."""
+        return self._authorities.at(self.clock()).by_name
+
     def atlas(self) -> Atlas:
         """The named jurisdictions."""
         return Atlas(_read_all(Jurisdiction, self.stores.jurisdictions).values())

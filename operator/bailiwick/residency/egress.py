@@ -30,9 +30,9 @@ EGRESS: Final = "bailiwick-egress"
 
 _ANY: Final = (1, 65535)
 _PROTOCOLS: Final = ("SCTP", "TCP", "UDP")
-# Engines reach nothing at all, and a pod in quarantine reaches nothing any more.
-_NEITHER: Final = ("bailiwick.dev/model", "bailiwick.dev/quarantined")
-_NAME_SERVICE: Final[Manifest] = {
+# Imports have a way of their own, engines reach nothing at all, and a pod in quarantine reaches nothing any more.
+_NEITHER: Final = ("bailiwick.dev/import", "bailiwick.dev/model", "bailiwick.dev/quarantined")
+NAME_SERVICE: Final[Manifest] = {
     "to": [
         {
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
@@ -62,24 +62,44 @@ class Destination:
         return Destination(smaller, self.protocol, (first, last))
 
 
+_EVERYWHERE: Final = tuple(Destination(ip_network(cidr), "TCP", _ANY) for cidr in ("0.0.0.0/0", "::/0"))
+
+
 def network_policies(namespace: str, policies: Iterable[CompiledPolicy]) -> tuple[Manifest, ...]:
     """What the operator applies in one namespace, in this order; nothing where no policy asks about the network.
 
     ``policies`` are all that govern it. In modes Audit and Warn they close nothing.
     """
-    asked = [policy.spec.network for policy in policies if policy.mode is Mode.ENFORCE and policy.spec.network]
-    if not asked:
+    open_to = opened(policies)
+    if open_to is None:
         return ()
-    open_to = common(tuple(network.egress for network in asked))
     return (
         _network_policy(CLOSED, namespace, {}, []),
         _network_policy(
             EGRESS,
             namespace,
             {"matchExpressions": [{"key": label, "operator": "DoesNotExist"} for label in _NEITHER]},
-            [{"to": [{"podSelector": {}}]}, _NAME_SERVICE, *_rules(open_to)],
+            [{"to": [{"podSelector": {}}]}, NAME_SERVICE, *_rules(open_to)],
         ),
     )
+
+
+def opened(policies: Iterable[CompiledPolicy]) -> tuple[Destination, ...] | None:
+    """What all policies of a namespace that close it open together; None where none closes it."""
+    asked = [policy.spec.network for policy in policies if policy.mode is Mode.ENFORCE and policy.spec.network]
+    return common(tuple(network.egress for network in asked)) if asked else None
+
+
+def way_out(open_to: tuple[Destination, ...] | None, host: str, port: int) -> tuple[str, ...]:
+    """The address ranges in which a host may be that is reached by TCP on a port. None of ``open_to``: anywhere."""
+    ways = _EVERYWHERE if open_to is None else open_to
+    found = [each.network for each in ways if each.protocol == "TCP" and each.ports[0] <= port <= each.ports[1]]
+    try:
+        address = ip_network(host)
+    except ValueError:
+        return tuple(str(network) for network in found)
+    inside = any(network.version == address.version and network.overlaps(address) for network in found)
+    return (str(address),) if inside else ()
 
 
 @lru_cache(maxsize=64)

@@ -176,7 +176,12 @@ def _spec(
         namespace_labels=_listed(asked.namespace_selector.keys()),
         schedulers=_listed({DEFAULT_SCHEDULER, *schedulers}),
         models=asked.models
-        and TerritoryModels(sources=_listed(asked.models.sources), require_digest=asked.models.require_digest),
+        and TerritoryModels(
+            sources=_listed(asked.models.sources),
+            require_digest=asked.models.require_digest,
+            signed_by=_listed(asked.models.signed_by),
+            licences=_listed(asked.models.licences),
+        ),
         images=asked.images
         and TerritoryImages(registries=_listed(asked.images.registries), require_digest=asked.images.require_digest),
         storage=asked.storage and TerritoryStorage(classes=_listed(asked.storage.classes)),

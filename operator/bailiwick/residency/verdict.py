@@ -54,6 +54,8 @@ class Reason(StrEnum):
     DRY_RUN_ONLY = "DryRunOnly"
     SOURCE_NOT_ALLOWED = "SourceNotAllowed"
     DIGEST_REQUIRED = "DigestRequired"
+    SIGNATURE_REQUIRED = "SignatureRequired"
+    LICENCE_NOT_ALLOWED = "LicenceNotAllowed"
     IMAGE_NOT_ALLOWED = "ImageNotAllowed"
     FORBIDDEN_TOLERATION = "ForbiddenToleration"
     FORBIDDEN_SCHEDULER = "ForbiddenScheduler"

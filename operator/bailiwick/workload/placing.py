@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bailiwick.api.authority import Authority
     from bailiwick.api.sovereignmodel import Parallelism, SovereignModel
+    from bailiwick.residency.egress import Destination
     from bailiwick.residency.verdict import Verdict
     from bailiwick.workload.eligibility import Need
 
@@ -59,6 +61,11 @@ class Placing:
     engine: Engine
     engine_image: str
     gate_image: str
+    weights_image: str
+    authorities: Mapping[str, Authority]
+    """By name, those of the cluster: whose keys may have signed weights."""
+    egress: tuple[Destination, ...] | None
+    """What all policies open together; None where none closes the namespace."""
     monitoring_namespace: str | None
     only_nodes: tuple[str, ...] | None
     """The nodes that the model's own residency leaves, where it has one; else labels say it all."""

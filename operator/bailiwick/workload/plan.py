@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bailiwick.api.modelstatus import Plan
 from bailiwick.api.sovereignmodel import Parallelism
+from bailiwick.residency.egress import opened
+from bailiwick.residency.models import judge
 from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse
-from bailiwick.workload import sources
+from bailiwick.workload import importing, sources, verification
 from bailiwick.workload.deployment import deployment
 from bailiwick.workload.eligibility import Eligibility, Need
 from bailiwick.workload.engines import ENGINES
+from bailiwick.workload.imported import Awaited
 from bailiwick.workload.networkpolicy import network_policy
 from bailiwick.workload.placing import Placing
 from bailiwick.workload.poddisruptionbudget import pod_disruption_budget
@@ -22,9 +26,10 @@ from bailiwick.workload.sized import Sized, Unsized, size
 from bailiwick.workload.sizing.choice import Offer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from bailiwick.api.acceleratorclass import AcceleratorClass
+    from bailiwick.api.authority import Authority
     from bailiwick.api.sovereignmodel import SovereignModel
     from bailiwick.residency.policies import CompiledPolicy
     from bailiwick.workload.naming import Manifest
@@ -34,9 +39,13 @@ if TYPE_CHECKING:
 MOST_NAMED_NODES = 500
 """Nodes that a pod template names one by one, where the model has a residency of its own: about 50 KB of it."""
 
+NO_AUTHORITIES: Mapping[str, Authority] = MappingProxyType({})
+
+_FIRST = frozenset({"NetworkPolicy", "ServiceAccount", "Job"})
 _BUILDERS = (
     # The border around a pod is there before the pod.
     network_policy,
+    importing.network_policy,
     service_account,
     pod_disruption_budget,
     service,
@@ -54,6 +63,8 @@ class Settings:
     """What the installation decides for all models."""
 
     gate_image: str
+    weights_image: str
+    """What verifies weights: named apart from the operator's own image, so that an upgrade restarts no model."""
     monitoring_namespace: str | None = None
     """Where Prometheus runs; None: nobody scrapes engines."""
     serves_ungoverned: bool = False
@@ -71,9 +82,16 @@ class WorkloadPlan:
     objects: tuple[Manifest, ...] = ()
     notes: tuple[str, ...] = ()
     """What the reader of the plan should know of it."""
+    awaited: tuple[Awaited, ...] = ()
+
+    def due(self, done: Collection[str]) -> tuple[Manifest, ...]:
+        """The objects whose time has come: while Jobs are not done, they and what they need."""
+        if all(each.job in done for each in self.awaited):
+            return self.objects
+        return tuple(each for each in self.objects if each["kind"] in _FIRST)
 
 
-def plan_workload(  # noqa: PLR0913 - by keyword
+def plan_workload(  # noqa: PLR0913 - all that a plan follows from
     model: SovereignModel,
     *,
     policies: Sequence[CompiledPolicy],
@@ -81,6 +99,7 @@ def plan_workload(  # noqa: PLR0913 - by keyword
     eligible: Eligible,
     settings: Settings,
     profile: str | None = None,
+    authorities: Mapping[str, Authority] = NO_AUTHORITIES,
 ) -> WorkloadPlan:
     """Decide. ``eligible`` tells which nodes could take a replica; it is asked for one need at a time.
 
@@ -89,7 +108,7 @@ def plan_workload(  # noqa: PLR0913 - by keyword
     """
     names = tuple(policy.name for policy in policies)
     offers = tuple(_offers(model, classes))
-    refusal = _refusal(model, policies, settings) or (None if offers else _no_class(model, classes))
+    refusal = _refusal(model, policies, settings, authorities) or (None if offers else _no_class(model, classes))
     if refusal:
         return WorkloadPlan(verdict=refusal, policies=names)
     engine = ENGINES[model.spec.engine.name]
@@ -121,20 +140,31 @@ def plan_workload(  # noqa: PLR0913 - by keyword
         engine=engine,
         engine_image=model.spec.engine.image or need.serving.image,
         gate_image=settings.gate_image,
+        weights_image=settings.weights_image,
+        authorities=authorities,
+        egress=opened(policies),
         monitoring_namespace=settings.monitoring_namespace,
         only_nodes=_named(found) if model.spec.residency else None,
     )
+    jobs = importing.jobs(placing)
+    built = [made for build in _BUILDERS if (made := build(placing))]
     return WorkloadPlan(
         verdict=ALLOWED,
         policies=names,
         plan=_told(placing, sized),
         eligibility=found,
-        objects=tuple(built for build in _BUILDERS if (built := build(placing))),
+        objects=(*built, *(job for _, job in jobs)),
+        awaited=tuple(Awaited(f"{item.where}.source", job["metadata"]["name"]) for item, job in jobs),
         notes=(*sized.notes, *([_CLAIMED] if need.device_class else [])),
     )
 
 
-def _refusal(model: SovereignModel, policies: Sequence[CompiledPolicy], settings: Settings) -> Verdict | None:
+def _refusal(
+    model: SovereignModel,
+    policies: Sequence[CompiledPolicy],
+    settings: Settings,
+    authorities: Mapping[str, Authority],
+) -> Verdict | None:
     """What cannot be served at all, whatever the cluster has."""
     if not policies and not settings.serves_ungoverned:
         return refuse(
@@ -150,7 +180,14 @@ def _refusal(model: SovereignModel, policies: Sequence[CompiledPolicy], settings
             f"engine {name} is not served by this release: an endpoint outside the cluster stands where no policy can "
             f"see it, and nothing may leave to reach it; set spec.engine.name to: {known}",
         )
-    return sources.refusal(model) or ENGINES[name].refusal(model) or _devices_disagree(model) or _unenforced(model)
+    return (
+        judge(model, policies)
+        or sources.refusal(model)
+        or verification.refusal(model, authorities)
+        or ENGINES[name].refusal(model)
+        or _devices_disagree(model)
+        or _unenforced(model)
+    )
 
 
 def _unenforced(model: SovereignModel) -> Verdict | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bailiwick.residency.territories import RESIDENT, label_of
-from bailiwick.workload import guard, sources
+from bailiwick.workload import guard, sources, verification
 from bailiwick.workload.containers import LOGS_TELL, RESTRICTED
 from bailiwick.workload.gate import gate, seal
 from bailiwick.workload.layout import (
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bailiwick.workload.naming import Manifest
     from bailiwick.workload.placing import Placing
 
-_USER = 65532
+USER = 65532
 _NOWHERE = [{"key": "bailiwick.dev/nowhere", "operator": operator} for operator in ("Exists", "DoesNotExist")]
 
 
@@ -49,15 +49,16 @@ def _pod(placing: Placing) -> Manifest:
         "nodeSelector": _node_selector(placing),
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
+            "runAsUser": USER,
+            "runAsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "initContainers": [seal(placing), gate(placing)],
+        "initContainers": [seal(placing), *verification.containers(placing), gate(placing)],
         "containers": [_engine(placing)],
         "volumes": [
             *sources.volumes(model),
             *guard.volumes(model),
+            *verification.volumes(model),
             {"name": "scratch", "emptyDir": {}},
             *_shared_memory(placing),
         ],
@@ -66,7 +67,7 @@ def _pod(placing: Placing) -> Manifest:
         "affinity": _affinity(placing),
         "resourceClaims": pod_claims(placing),
         "imagePullSecrets": sources.pull_secrets(model),
-        "tolerations": [_written(each) for each in accelerator.tolerations],
+        "tolerations": _tolerations(placing),
         "schedulerName": accelerator.scheduler_name,
         "runtimeClassName": accelerator.runtime_class_name,
     }
@@ -78,6 +79,16 @@ def _shared_memory(placing: Placing) -> list[Manifest]:
         return []
     size = f"{max(placing.need.devices, 1)}Gi"
     return [{"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": size}}]
+
+
+def where(placing: Placing) -> Manifest:
+    """What keeps a pod of the model's inside, and where its class wants it."""
+    optional = {"affinity": _affinity(placing), "tolerations": _tolerations(placing)}
+    return {"nodeSelector": _node_selector(placing), **{key: value for key, value in optional.items() if value}}
+
+
+def _tolerations(placing: Placing) -> list[Manifest]:
+    return [_written(each) for each in placing.need.accelerator.spec.tolerations]
 
 
 def _node_selector(placing: Placing) -> Mapping[str, str]:

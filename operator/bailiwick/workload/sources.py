@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from bailiwick.residency.verdict import Reason, Verdict, refuse
@@ -10,33 +12,64 @@ from bailiwick.workload.layout import ADAPTER_PATH, MODEL_PATH
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bailiwick.api.modelsource import Source
+    from bailiwick.api.modelsource import ClaimSource, Source
     from bailiwick.api.sovereignmodel import SovereignModel
 
 Manifest = dict[str, Any]
+
+MODEL = "model"
+"""Volume of the model's own weights."""
 
 
 def refusal(model: SovereignModel) -> Verdict | None:
     """Why a source cannot be mounted, and what to do; None when all can."""
     for where, source in _sources(model):
         kind = "s3" if source.s3 else "huggingFace" if source.hugging_face else None
-        if kind:
+        if kind and into(source) is None:
             return refuse(
                 Reason.UNSUPPORTED_SOURCE,
-                f"{where}.{kind} needs an import, and imports arrive with a later release: an engine that serves never "
-                f"fetches; copy the files into a PersistentVolumeClaim or an OCI image, and name that",
+                f"{where}.{kind} needs an import, because an engine that serves never fetches; name the claim of the "
+                f"namespace that keeps the files in {where}.{kind}.into",
             )
     return None
 
 
+def into(source: Source) -> ClaimSource | None:
+    """Where a source is imported to; None for one that is mounted as it is."""
+    fetched = source.s3 or source.hugging_face
+    return fetched.into if fetched else None
+
+
+def fetched(source: Source) -> bool:
+    """Whether it is imported."""
+    return into(source) is not None
+
+
+def kept(source: Source) -> ClaimSource:
+    """Where one that is imported is kept."""
+    claim = into(source)
+    if claim is None:
+        raise ValueError("a source that is mounted as it is was to be imported")
+    return claim
+
+
+def imported(source: Source, digest: str | None) -> str:
+    """The folder of an import in its claim: another one for other content, so that replicas that run keep theirs."""
+    said = source.model_dump(mode="json", by_alias=True, exclude_none=True)
+    for fetched in said.values():
+        for name in ("into", "credentialsSecret", "tokenSecret"):
+            fetched.pop(name, None)
+    return sha256(json.dumps([said, digest], sort_keys=True).encode()).hexdigest()[:16]
+
+
 def volumes(model: SovereignModel) -> list[Manifest]:
     """The volumes of the model and its adapters."""
-    return [{"name": name, **_volume(source)} for name, _, source in _mounted(model)]
+    return [{"name": name, **_volume(source)} for name, _, source, _ in _mounted(model)]
 
 
 def mounts(model: SovereignModel) -> list[Manifest]:
     """Where the engine finds them."""
-    return [_mount(name, path, source) for name, path, source in _mounted(model)]
+    return [_mount(*mounted) for mounted in _mounted(model)]
 
 
 def pull_secrets(model: SovereignModel) -> list[Manifest]:
@@ -45,21 +78,16 @@ def pull_secrets(model: SovereignModel) -> list[Manifest]:
     return [{"name": name} for name in sorted(names)]
 
 
-def unverified(model: SovereignModel) -> str:
-    """What of the weights nobody checks in this release, as the middle of a sentence; empty when all is checked."""
-    missing = [
-        *(where for where, source in _sources(model) if not (source.oci and "@sha256:" in source.oci.image)),
-        *(f"spec.model.{name}" for name in ("digest", "manifest", "signature") if getattr(model.spec.model, name)),
-        *(f"spec.adapters[{adapter.name}].digest" for adapter in model.spec.adapters if adapter.digest),
-    ]
-    return ", ".join(missing)
+def adapter_volume(number: int) -> str:
+    """Volume of an adapter. Adapters have names that a volume could not have."""
+    return f"adapter-{number}"
 
 
-def _mounted(model: SovereignModel) -> Iterator[tuple[str, str, Source]]:
-    """Name of the volume, path in the engine, source. Adapters have names that a volume could not have."""
-    yield "model", MODEL_PATH, model.spec.model.source
+def _mounted(model: SovereignModel) -> Iterator[tuple[str, str, Source, str | None]]:
+    """Name of the volume, path in the engine, source, digest."""
+    yield MODEL, MODEL_PATH, model.spec.model.source, model.spec.model.digest
     for number, adapter in enumerate(model.spec.adapters):
-        yield f"adapter-{number}", f"{ADAPTER_PATH}/{adapter.name}", adapter.source
+        yield adapter_volume(number), f"{ADAPTER_PATH}/{adapter.name}", adapter.source, adapter.digest
 
 
 def _sources(model: SovereignModel) -> Iterator[tuple[str, Source]]:
@@ -71,8 +99,8 @@ def _sources(model: SovereignModel) -> Iterator[tuple[str, Source]]:
 def _volume(source: Source) -> Manifest:
     if source.oci:
         return {"image": {"reference": source.oci.image, "pullPolicy": source.oci.pull_policy}}
-    if source.persistent_volume_claim:
-        return {"persistentVolumeClaim": {"claimName": source.persistent_volume_claim.claim_name, "readOnly": True}}
+    if claim := source.persistent_volume_claim or into(source):
+        return {"persistentVolumeClaim": {"claimName": claim.claim_name, "readOnly": True}}
     if source.host_path:
         # In the pod itself, so that the namespace's own Pod Security level judges it. Behind a PersistentVolume of
         # ours it would pass, and whoever may write a model could read any folder of a node.
@@ -80,7 +108,10 @@ def _volume(source: Source) -> Manifest:
     raise ValueError("a source that cannot be mounted was planned")
 
 
-def _mount(name: str, path: str, source: Source) -> Manifest:
+def _mount(name: str, path: str, source: Source, digest: str | None) -> Manifest:
     mount: Manifest = {"name": name, "mountPath": path, "readOnly": True}
+    if fetched(source):
+        folder = f"{kept(source).path.strip('/')}/{imported(source, digest)}"
+        return {**mount, "subPath": folder.lstrip("/")}
     claim = source.persistent_volume_claim
     return {**mount, "subPath": claim.path} if claim and claim.path else mount

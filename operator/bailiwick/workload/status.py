@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from bailiwick.api.conditions import Stated, false, settle, true, unknown
 from bailiwick.residency.facts import Fact
 from bailiwick.residency.verdict import Reason
-from bailiwick.workload import sources
+from bailiwick.workload.imported import imported, progress
 from bailiwick.workload.naming import selector
 from bailiwick.workload.service import endpoint
 from bailiwick.workload.troubles import is_ready, living, running, stages_of, trouble_of
+from bailiwick.workload.verified import verified
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +42,9 @@ class Seen:
     facts: Mapping[str, NodeFacts]
     outside: Mapping[str, Verdict]
     failure: str | None
+    jobs: Sequence[Raw] = ()
+    importers: Sequence[Raw] = ()
+    """Pods of Jobs that import weights."""
 
 
 def summarise(model: SovereignModel, plan: WorkloadPlan, seen: Seen, *, now: datetime) -> Raw:
@@ -66,6 +70,8 @@ def summarise(model: SovereignModel, plan: WorkloadPlan, seen: Seen, *, now: dat
         "readyReplicas": told.get("readyReplicas", 0),
         "selector": ",".join(f"{key}={value}" for key, value in selector(model).items()),
     }
+    if told_of := progress(plan.awaited, seen.importers):
+        status["imports"] = told_of
     if plan.plan:
         status["plan"] = plan.plan.model_dump(mode="json", by_alias=True, exclude_none=True)
         status["endpoint"] = endpoint(model)
@@ -85,10 +91,12 @@ def summarise_unreadable(manifest: Raw, problem: str, *, now: datetime) -> Raw:
 
 
 def _conditions(model: SovereignModel, plan: WorkloadPlan, seen: Seen) -> tuple[Stated, ...]:
+    fetched = imported(plan.awaited, seen.jobs, seen.importers)
     aspects = (
         _planned(plan),
+        *((fetched,) if fetched else ()),
         _placed(plan, seen),
-        _verified(model),
+        verified(model, seen.pods),
         _available(seen),
         _resident(plan, seen),
     )
@@ -131,13 +139,6 @@ def _scheduling(pod: Raw) -> str:
     return next((each.get("message", "") for each in conditions if each.get("type") == "PodScheduled"), "")
 
 
-def _verified(model: SovereignModel) -> Stated:
-    """An image by digest is checked by the container runtime when it is pulled. Nothing else is checked yet."""
-    if missing := sources.unverified(model):
-        return unknown("Verified", "NotVerified", f"nobody checked {missing}; use oci sources by digest")
-    return true("Verified", "DigestPinned", "all weights are image volumes that are named by their digests")
-
-
 def _available(seen: Seen) -> Stated:
     """As many replicas answer as were asked for, be they of this generation or the one before."""
     deployment = seen.deployment
@@ -175,13 +176,13 @@ def _resident(plan: WorkloadPlan, seen: Seen) -> Stated:
 def _ready(aspects: Sequence[Stated], seen: Seen) -> Stated:
     """The first aspect that is not as it should be, or that all is well and as the spec says now."""
     by_type = {each.type: each for each in aspects}
-    for kind in ("Planned", "Resident"):
+    for kind in ("Planned", "Resident", "Verified"):
         if by_type[kind].status == "False":
             return false("Ready", by_type[kind].reason, by_type[kind].message)
     if seen.failure:
         return false("Ready", "NotWritten", f"an object could not be written: {seen.failure}")
-    for kind in ("Placed", "Available"):
-        if by_type[kind].status == "False":
+    for kind in ("Imported", "Placed", "Available"):
+        if kind in by_type and by_type[kind].status == "False":
             return false("Ready", by_type[kind].reason, by_type[kind].message)
     available = by_type["Available"]
     if seen.deployment is None:

@@ -6,6 +6,7 @@ status is not written anew at every turn.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,11 @@ case: the reason, and what to do. The first that is found counts."""
 _HASH = "pod-template-hash"
 
 
+VERIFY = "verify"
+"""Name of the container that verifies weights, or what stands before the dash of it."""
+_REFUSAL = re.compile(r"([A-Z][A-Za-z]+): (.+)")
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """A reason for programs and a sentence for people."""
@@ -63,8 +69,8 @@ def trouble_of(deployment: Raw, pods: Sequence[Raw]) -> Trouble | None:
     conditions = {each.get("type"): each for each in (deployment.get("status") or {}).get("conditions", ())}
     waiting = [pod for pod in living(pods) if not is_ready(pod)]
     for pod in sorted(waiting, key=lambda pod: str(pod["metadata"]["name"])):
-        for container in _containers(pod):
-            if found := _trouble_with(pod["metadata"]["name"], container):
+        for container in containers_of(pod):
+            if found := trouble_with(pod["metadata"]["name"], container):
                 return found
     failure = conditions.get("ReplicaFailure", {})
     if failure.get("status") == "True":
@@ -105,18 +111,28 @@ def is_ready(pod: Raw) -> bool:
     return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
 
 
+def refusal_in(ended: Raw) -> Trouble | None:
+    """What `bailiwick weights` said last, where it refused; None where it ended otherwise."""
+    lines = (ended.get("message") or "").strip().splitlines()
+    found = _REFUSAL.fullmatch(lines[-1].strip()) if lines and ended.get("exitCode") == 1 else None
+    return Trouble(found[1], _short(found[2], _LONGEST_MESSAGE)) if found else None
+
+
 def _stage_of(pod: Raw) -> str:
     if not pod.get("spec", {}).get("nodeName"):
         return "waiting for a node"
-    states = {container["name"]: container.get("state", {}) for container in _containers(pod)}
+    states = {container["name"]: container.get("state", {}) for container in containers_of(pod)}
     if "running" in states.get("engine", {}):
         return "loading the model"
     if "running" in states.get("seal", {}):
         return "being sealed off"
+    if any("running" in state for name, state in states.items() if name.partition("-")[0] == VERIFY):
+        return "verifying the weights"
     return "getting images and volumes"
 
 
-def _containers(pod: Raw) -> Iterator[Raw]:
+def containers_of(pod: Raw) -> Iterator[Raw]:
+    """The states of all its containers, in the order in which they start."""
     status = pod.get("status") or {}
     yield from status.get("initContainerStatuses", ())
     yield from status.get("containerStatuses", ())
@@ -129,7 +145,8 @@ def _refused(failure: Raw) -> Trouble:
     return Trouble(failure.get("reason", "FailedCreate"), f"{told}; {remedy}" if remedy else told)
 
 
-def _trouble_with(pod: str, container: Raw) -> Trouble | None:
+def trouble_with(pod: str, container: Raw) -> Trouble | None:
+    """What one container waits for in vain, or how it ended; None where it does neither."""
     waiting = container.get("state", {}).get("waiting", {})
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
     where = f"container {container['name']} of pod {pod}"
@@ -157,16 +174,34 @@ def _ended(pod: str, container: str, ended: Raw) -> Trouble:
             f"shorter context (spec.context)",
         )
     words = f"exit code {ended.get('exitCode')}"
-    if last := _last_words(ended.get("message") or ""):
-        words += f", last words: {last}"
+    last = _last_words(ended.get("message") or "")
+    words += f", last words: {last}" if last else ""
+    return (
+        _by_one_of_ours(where, container, ended, last, words)
+        or _by_an_engine(where, container, ended, words)
+        or Trouble(
+            "CrashLoopBackOff", f"{where} ended ({words}); read its log: kubectl logs {pod} -c {container} --previous"
+        )
+    )
+
+
+def _by_one_of_ours(where: str, container: str, ended: Raw, last: str, words: str) -> Trouble | None:
+    """The seal, the verification and the gate end on purpose, and say why."""
     if container == "gate" and last.startswith(_GATE_SAYS):
         return Trouble("GateNotStarted", f"{where} lets nobody in: {last.removeprefix(_GATE_SAYS)}")
+    if container.partition("-")[0] == VERIFY and (refused := refusal_in(ended)):
+        return Trouble(refused.reason, f"{where} refuses the weights: {refused.message}")
     if container == "seal":
         return Trouble(
             "NotSealed",
             f"{where} found the way out of the pod open ({words}); the engine does not start before it is shut: run a "
             f"NetworkPolicy engine on the nodes, and let no NetworkPolicy of the namespace open this pod's egress",
         )
+    return None
+
+
+def _by_an_engine(where: str, container: str, ended: Raw, words: str) -> Trouble | None:
+    """What engines are known to end by."""
     if known := _known(ended.get("message") or ""):
         return Trouble(known[0], f"{where} ended ({words}); {known[1]}")
     if container == "engine" and _lasted(ended) >= START_SECONDS:
@@ -175,9 +210,7 @@ def _ended(pod: str, container: str, ended: Raw) -> Trouble:
             f"{where} did not answer within {START_SECONDS} s and was ended ({words}); read the weights from faster "
             f"storage, such as a disk of the node",
         )
-    return Trouble(
-        "CrashLoopBackOff", f"{where} ended ({words}); read its log: kubectl logs {pod} -c {container} --previous"
-    )
+    return None
 
 
 def _known(text: str) -> tuple[str, str] | None:

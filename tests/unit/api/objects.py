@@ -111,12 +111,14 @@ SOURCES: Mapping[str, Manifest] = {
         "prefix": "m/",
         "region": "eu-central",
         "credentialsSecret": "storage",
+        "into": {"claimName": "weights", "path": "imported"},
     },
     "huggingFace": {
         "repository": "organisation/model",
         "revision": "0123456789abcdef0123456789abcdef01234567",
         "endpoint": "https://hub.example",
         "tokenSecret": "hub",
+        "into": {"claimName": "weights", "path": "imported"},
     },
     "hostPath": {"path": "/srv/models/m"},
 }
@@ -152,6 +154,7 @@ SOVEREIGN_MODEL: Manifest = {
                 "source": {"persistentVolumeClaim": {"claimName": "legal", "path": ""}},
                 "file": "legal.gguf",
                 "digest": DIGEST,
+                "signature": {"authority": "model-authority", "configMap": "legal"},
             }
         ],
         "serving": {
@@ -210,6 +213,15 @@ SOVEREIGN_MODEL: Manifest = {
         ],
         "jurisdictions": ["DE-BY"],
         "endpoint": "http://assistant.clinic.svc/v1",
+        "imports": [
+            {
+                "source": "spec.model.source",
+                "bytes": 1000,
+                "ofBytes": 2000,
+                "bytesPerSecond": 100,
+                "remainingSeconds": 10,
+            }
+        ],
         "replicas": 2,
         "readyReplicas": 1,
         "selector": "bailiwick.dev/model=assistant",
@@ -321,7 +333,12 @@ TERRITORY: Manifest = {
         "waived": {"worker-ch": "failover"},
         "nodeSelector": {"bailiwick.dev.node-restriction.kubernetes.io/health": "resident"},
         "namespaceLabels": ["data"],
-        "models": {"sources": ["oci://registry.example/"], "requireDigest": True},
+        "models": {
+            "sources": ["oci://registry.example/"],
+            "requireDigest": True,
+            "signedBy": ["model-authority"],
+            "licences": ["Apache-2.0"],
+        },
         "images": {"registries": ["registry.example/"], "requireDigest": True},
         "storage": {"classes": ["frankfurt"]},
         "schedulers": ["default-scheduler"],

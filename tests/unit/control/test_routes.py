@@ -21,6 +21,7 @@ from bailiwick.control.routes import (
     SpreadLoop,
 )
 from bailiwick.control.stores import MODEL_LABEL, Stores
+from bailiwick.workload.importing import IMPORT_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -51,6 +52,7 @@ def manifest(name: str, namespace: str = "", **labels: str) -> dict[str, Any]:
 
 
 CHILD = manifest("chat", "clinic", **{MODEL_LABEL: "chat", "app.kubernetes.io/managed-by": "bailiwick"})
+IMPORTER = manifest("chat-1", "clinic", **{IMPORT_LABEL: "chat", "app.kubernetes.io/managed-by": "bailiwick"})
 BINDING = manifest("bailiwick-pods.health", **{"bailiwick.dev/policy": "health"})
 
 ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
@@ -75,9 +77,10 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
     ("network_policies", manifest("bailiwick-egress", "clinic"), {(SPREAD, TERRITORY)}),
     ("webhooks", manifest("somebody-elses"), set()),
     *((name, CHILD, {(MODEL, ("clinic", "chat"))}) for name in (
-        "deployments", "services", "service_accounts", "network_policies", "budgets", "claim_templates",
+        "deployments", "jobs", "services", "service_accounts", "network_policies", "budgets", "claim_templates",
     )),
     ("pods", CHILD, {(MODEL, ("clinic", "chat")), (AUDIT, ("clinic", "chat"))}),
+    ("pods", IMPORTER, {(MODEL, ("clinic", "chat")), (AUDIT, ("clinic", "chat-1"))}),
     ("pods", manifest("job", "clinic"), {(AUDIT, ("clinic", "job"))}),
     ("network_policies", manifest("bailiwick-quarantine", "clinic"), {(AUDIT, ("clinic", ""))}),
 ]  # fmt: skip

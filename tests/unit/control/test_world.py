@@ -89,7 +89,7 @@ class Ground:
             policies=self.world.governing("clinic"),
             classes={"cpu": CPU},
             eligible=self.world.eligible,
-            settings=Settings(gate_image="gate"),
+            settings=Settings(gate_image="gate", weights_image="weights"),
         ).eligibility
 
     def eligible(self) -> tuple[str, ...]:

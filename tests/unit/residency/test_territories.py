@@ -66,14 +66,21 @@ def test_the_lists_of_the_policy_are_carried_over() -> None:
             "matchLabels": {"data": "health"},
             "matchExpressions": [{"key": "team", "operator": "Exists"}, {"key": "data", "operator": "Exists"}],
         },
-        models={"sources": ["oci://b/", "oci://a/"], "requireDigest": False},
+        models={
+            "sources": ["oci://b/", "oci://a/"],
+            "requireDigest": False,
+            "signedBy": ["us", "them"],
+            "licences": ["MIT"],
+        },
         images={"registries": ["registry.example/"]},
         network={"services": ["NodePort", "ClusterIP"], "ingressClasses": ["b", "a"]},
         storage={"classes": ["local"]},
         access={"exec": "Allow"},
     ).manifest["spec"]
     assert told["namespaceLabels"] == ["data", "team"]
-    assert told["models"] == {"sources": ["oci://a/", "oci://b/"], "requireDigest": False}
+    assert told["models"] == {
+        "sources": ["oci://a/", "oci://b/"], "requireDigest": False, "signedBy": ["them", "us"], "licences": ["MIT"],
+    }  # fmt: skip
     assert told["images"] == {"registries": ["registry.example/"], "requireDigest": True}
     assert told["network"] == {
         "egress": [],

@@ -18,8 +18,9 @@ from bailiwick.workload.eligibility import eligibility
 from bailiwick.workload.plan import Settings, plan_workload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from bailiwick.api.authority import Authority
     from bailiwick.residency.policies import CompiledPolicy
     from bailiwick.workload.eligibility import Eligibility
     from bailiwick.workload.plan import WorkloadPlan
@@ -97,6 +98,7 @@ def plan(
     nodes: Sequence[Raw] = (),
     statements: Sequence[NodeStatement] | None = None,
     profile: str | None = None,
+    authorities: Mapping[str, Authority] | None = None,
     **settings: Any,
 ) -> WorkloadPlan:
     """The plan for a model under policy ``health``, with class ``cpu``; nodes stand in Germany if nobody says else."""
@@ -110,7 +112,8 @@ def plan(
         eligible=lambda model, policies, need: eligibility(
             policies, model.spec.residency, need, facts, atlas=ATLAS, now=NOW
         ),
-        settings=Settings(gate_image="gate", **settings),
+        settings=Settings(gate_image="gate", weights_image="weights", **settings),
+        authorities=authorities or {},
         profile=profile,
     )
 

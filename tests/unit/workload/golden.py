@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bailiwick.api.acceleratorclass import AcceleratorClass
+from bailiwick.api.authority import Authority
 from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.residency.facts import gather_all
@@ -50,5 +51,10 @@ def planned(case: str, *, namespace: str | None = None) -> WorkloadPlan:
         eligible=lambda model, policies, need: eligibility(
             policies, model.spec.residency, need, facts, atlas=atlas, now=NOW
         ),
-        settings=Settings(gate_image="registry.example/gate:1", monitoring_namespace="monitoring"),
+        settings=Settings(
+            gate_image="registry.example/gate:1",
+            weights_image="registry.example/weights:1",
+            monitoring_namespace="monitoring",
+        ),
+        authorities={each.metadata.name: each for each in map(Authority.read, objects.get("Authority", ()))},
     )

@@ -57,14 +57,15 @@ def test_another_process_makes_the_same_bytes() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_no_container_may_do_more_than_restricted_pod_security_lets_it(case: str) -> None:
-    (deployment,) = (each for each in planned(case).objects if each["kind"] == "Deployment")
-    pod = deployment["spec"]["template"]["spec"]
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
-    for container in (*pod["initContainers"], *pod["containers"]):
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }, container["name"]
+    pods = [each["spec"]["template"]["spec"] for each in planned(case).objects if each["kind"] in {"Deployment", "Job"}]
+    assert pods
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+        for container in (*pod["initContainers"], *pod["containers"]):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, container["name"]

@@ -30,7 +30,7 @@ HUB = {"huggingFace": {"repository": "a/b", "revision": "0" * 40}}
     ("spec", "reason", "says"),
     [
         ({"model": {"name": "a", "source": S3}}, "UnsupportedSource", "spec.model.source.s3 needs an import"),
-        ({"model": {"name": "a", "source": HUB}}, "UnsupportedSource", "copy the files into a PersistentVolumeClaim"),
+        ({"model": {"name": "a", "source": HUB}}, "UnsupportedSource", "in spec.model.source.huggingFace.into"),
         ({"adapters": [{"name": "x", "source": S3}]}, "UnsupportedSource", "spec.adapters[x].source.s3 needs an"),
         ({"engine": {"name": "llama.cpp"}}, "NoAccelerator", "engine llama.cpp is served by none of the accelerator"),
         ({"engine": {"name": "external"}}, "UnsupportedEngine", "set spec.engine.name to: vllm, llama.cpp, furiosa"),

@@ -1,0 +1,54 @@
+"""The condition Verified: what the containers that read the weights found in the pods. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bailiwick.api.conditions import Stated, false, true, unknown
+from bailiwick.workload import verification
+from bailiwick.workload.troubles import VERIFY, containers_of, living, refusal_in
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bailiwick.api.sovereignmodel import SovereignModel
+    from bailiwick.workload.troubles import Trouble
+
+Raw = dict[str, Any]
+
+
+def verified(model: SovereignModel, pods: Sequence[Raw]) -> Stated:
+    """An image by digest is checked by the container runtime when it is pulled; everything else by a container of ours.
+
+    One replica that found other files than it should is the model's, whatever the others found.
+    """
+    items = verification.needed(model)
+    if not items:
+        return true("Verified", "DigestPinned", "all weights are image volumes that are named by their digests")
+    replicas = sorted(living(pods), key=lambda pod: str(pod["metadata"]["name"]))
+    states = [(pod["metadata"]["name"], each) for pod in replicas for each in containers_of(pod) if _verifies(each)]
+    for pod, container in states:
+        if refused := _refusal(container):
+            return false("Verified", refused.reason, f"container {container['name']} of pod {pod}: {refused.message}")
+    if unsaid := verification.unknown_content(model):
+        return unknown(
+            "Verified",
+            "NotVerified",
+            f"nobody said what the files of {unsaid} must hold, so only their kinds are looked at; give a digest "
+            f"(bailiwick weights digest FOLDER), a manifest or a signature",
+        )
+    if not replicas:
+        return unknown("Verified", "NoPods", "there are no pods, and their containers read the files")
+    done = [each for _, each in states if each.get("state", {}).get("terminated", {}).get("exitCode") == 0]
+    if len(done) < len(replicas) * len(items):
+        return unknown("Verified", "Verifying", "not every replica has read all of its files yet")
+    return true("Verified", "FilesVerified", "every replica has read its files, and they are what was said of them")
+
+
+def _verifies(container: Raw) -> bool:
+    return bool(container["name"].partition("-")[0] == VERIFY)
+
+
+def _refusal(container: Raw) -> Trouble | None:
+    ended = [container.get(when, {}).get("terminated") or {} for when in ("state", "lastState")]
+    return None if ended[0].get("exitCode") == 0 else next(filter(None, map(refusal_in, ended)), None)
