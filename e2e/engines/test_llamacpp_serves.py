@@ -69,7 +69,7 @@ def container(folder: Path, adapters: Path, scratch: Path, port: int) -> tuple[l
         policies=[compile_policy(ResidencyPolicy.read(policy), Atlas(()))],
         classes={"cpu": AcceleratorClass.read(on)},
         eligible=lambda *_: Eligibility(),
-        settings=Settings(gate_image="gate"),
+        settings=Settings(gate_image="gate", weights_image="weights"),
     )
     (deployment,) = (each for each in made.objects if each["kind"] == "Deployment")
     (engine,) = deployment["spec"]["template"]["spec"]["containers"]

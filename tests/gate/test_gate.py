@@ -12,7 +12,8 @@ import openai
 import pytest
 
 from bailiwick.workload.layout import PRE_STOP_SECONDS
-from tests.gate.conftest import CONFIGURATION, Gate, Reply, Request, StartGate, read_reply
+from e2e.gate.process import CONFIGURATION
+from tests.gate.conftest import Gate, Reply, Request, StartGate, read_reply
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
