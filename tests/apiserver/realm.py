@@ -160,14 +160,16 @@ class Realm:
     made: list[tuple[str, str, str, str | None]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, kind: type[ApiServer] = ApiServer) -> Self:
+    def start(
+        cls, kind: type[ApiServer] = ApiServer, *, controllers: str = CONTROLLERS, flags: Sequence[str] = ()
+    ) -> Self:
         """A server with CRDs, in-tree policies, controllers, and an accelerator class ``cpu``."""
         server = kind.start()
         try:
             server.install_crds(sorted((ROOT / "crds").glob("*.yaml")))
             for file in POLICIES:
                 server.client.apply_file(file)
-            server.start_controller_manager(CONTROLLERS)
+            server.start_controller_manager(controllers, flags)
             client = server.client
             client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
             client.apply(border())
@@ -201,9 +203,9 @@ class Realm:
         """Somebody with the operator's token: the only one whom the in-tree policies let through."""
         return self.server.as_user(IDENTITY, ("system:masters",))
 
-    def operator(self, name: str = "operator") -> OperatorProcess:
-        """Start a replica."""
-        return OperatorProcess(self.server, name)
+    def operator(self, name: str = "operator", **variables: str) -> OperatorProcess:
+        """Start a replica, with more variables in its environment."""
+        return OperatorProcess(self.server, name, **variables)
 
     # What people make
 

@@ -1,5 +1,6 @@
 """SovereignModel: what to serve."""
 
+from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -90,12 +91,22 @@ class Parallelism(Part):
     expert: bool = Field(default=False, description="Spread experts over devices.")
 
 
+class Scaler(StrEnum):
+    """Who changes the number of replicas."""
+
+    HORIZONTAL_POD_AUTOSCALER = "HorizontalPodAutoscaler"
+    KEDA = "KEDA"
+
+
 class Autoscaling(Part):
     """How the number of replicas follows the load."""
 
     min_replicas: int = Field(default=1, ge=0, le=10000, description="Fewest replicas; 0 needs KEDA.")
     max_replicas: int = Field(ge=1, le=10000, description="Most replicas.")
     waiting_requests: int = Field(default=4, ge=1, le=100000, description="Requests waiting per replica to aim for.")
+    scaler: Scaler | None = Field(
+        default=None, description="Who scales. Absent: KEDA when minReplicas is 0, else a HorizontalPodAutoscaler."
+    )
     rules = (
         Rule(
             "self.maxReplicas >= self.minReplicas",

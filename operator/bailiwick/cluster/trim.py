@@ -50,6 +50,23 @@ def workload(manifest: Raw) -> Raw:
     return trimmed
 
 
+def scaler(manifest: Raw) -> Raw:
+    """A child that scales a model: what it cannot do counts. What it measures changes all the time, and does not."""
+    trimmed = child(manifest)
+    failing = [
+        {key: condition[key] for key in ("type", "status", "reason", "message") if key in condition}
+        for condition in (manifest.get("status") or {}).get("conditions") or ()
+        if condition.get("type") in _ABILITIES
+    ]
+    if failing:
+        trimmed["status"] = {"conditions": failing}
+    return trimmed
+
+
+_ABILITIES = frozenset({"AbleToScale", "ScalingActive", "Ready"})
+"""Conditions of a HorizontalPodAutoscaler, and of a ScaledObject, that say whether it works."""
+
+
 def labelled(manifest: Raw) -> Raw:
     """Metadata alone: for namespaces, which are chosen by their labels."""
     return _head(manifest)

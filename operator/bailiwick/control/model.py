@@ -1,4 +1,4 @@
-"""The model loop: SovereignModel → Deployment, Service, ServiceAccount, NetworkPolicy, PodDisruptionBudget, status."""
+"""The model loop: SovereignModel → its children, none that it no longer wants, and its status."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from bailiwick.workload.plan import plan_workload
 from bailiwick.workload.status import Seen, summarise, summarise_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from bailiwick.cluster.api import Raw
+    from bailiwick.cluster.resources import Resource
     from bailiwick.cluster.store import Key
+    from bailiwick.control.offered import Offered
     from bailiwick.control.status import StatusWriter
     from bailiwick.control.world import World
     from bailiwick.control.writer import Writer
@@ -29,11 +31,14 @@ if TYPE_CHECKING:
 class ModelLoop:
     """Reconciles one SovereignModel by (namespace, name). Owner references clean up after a deleted one."""
 
-    def __init__(self, *, world: World, writer: Writer, status: StatusWriter, settings: Settings) -> None:
+    def __init__(
+        self, *, world: World, writer: Writer, status: StatusWriter, settings: Settings, offered: Offered
+    ) -> None:
         self._world = world
         self._writer = writer
         self._status = status
         self._settings = settings
+        self._offered = offered
 
     def keys(self) -> list[Key]:
         """Every model that is there."""
@@ -58,8 +63,9 @@ class ModelLoop:
             classes=self._world.classes(),
             eligible=self._world.eligible,
             settings=self._settings,
+            offered=self._offered.kinds,
         )
-        failure = await self._make(plan)
+        failure = await self._make(key, model.metadata.uid, plan)
         limits = self._world.limits(model, policies)
         status = summarise(model, plan, self._seen(key, manifest, limits, failure), now=now)
         await self._status.write(resources.SOVEREIGN_MODELS, manifest, status)
@@ -68,14 +74,43 @@ class ModelLoop:
         until = plan.eligibility.until
         return max((until - now).total_seconds(), 0.0) if until else None
 
-    async def _make(self, plan: WorkloadPlan) -> ApiError | None:
-        """Apply the children in their order. A failure is returned, so that the status tells it before it is raised."""
+    async def _make(self, key: Key, uid: str, plan: WorkloadPlan) -> ApiError | None:
+        """Remove children that are no longer wanted, and apply the others in their order.
+
+        Removal comes first, or two would scale one model, and two would hold its devices. Of a refused plan nothing is
+        removed. A failure is returned, so that the status tells it before it is raised.
+        """
         try:
+            for resource, child in self._unwanted(key, uid, plan):
+                await self._writer.remove(resource, child)
             for manifest in plan.objects:
                 await self._writer.apply(manifest)
         except ApiError as error:
             return error
         return None
+
+    def _unwanted(self, key: Key, uid: str, plan: WorkloadPlan) -> list[tuple[Resource, Raw]]:
+        """Objects that bear the model's label and have it as their controller, but are not in the plan.
+
+        The label alone is not enough: others copy labels, as KEDA does to what it makes of a ScaledObject.
+        """
+        if not plan.objects:
+            return []
+        wanted = {(each["kind"], each["metadata"]["name"]) for each in plan.objects}
+        return [
+            (store.resource, child)
+            for store in self._world.stores.children
+            for each in store.find(BY_MODEL, key)
+            if (child := store.get(each))
+            and (store.resource.kind, each[1]) not in wanted
+            and not child["metadata"].get("deletionTimestamp")
+            and any(owner["uid"] == uid and owner.get("controller") for owner in _owners(child))
+        ]
+
+    def _groups(self, key: Key) -> Raw | None:
+        """The LeaderWorkerSet of a model whose replicas are groups."""
+        store = self._world.stores.leader_worker_sets
+        return next((found for each in store.find(BY_MODEL, key) if (found := store.get(each))), None)
 
     def _seen(self, key: Key, manifest: Raw, limits: Sequence[Limits], failure: ApiError | None) -> Seen:
         stores, facts = self._world.stores, self._world.facts()
@@ -85,9 +120,15 @@ class ModelLoop:
         verdicts = {name: judge_all(limits, facts[name], now) for name in nodes if name in facts}
         return Seen(
             manifest=manifest,
-            deployment=stores.deployments.get(key),
+            deployment=stores.deployments.get(key) or self._groups(key),
+            scaler=stores.autoscalers.get(key) or stores.scaled_objects.get(key),
             pods=pods,
             facts=facts,
             outside={name: verdict for name, verdict in verdicts.items() if not verdict.allowed},
             failure=str(failure) if failure else None,
         )
+
+
+def _owners(manifest: Raw) -> Iterable[Raw]:
+    owners: Iterable[Raw] = manifest["metadata"].get("ownerReferences") or ()
+    return owners

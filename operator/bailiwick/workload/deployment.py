@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from bailiwick.workload.placing import Placing
 
 
-def deployment(placing: Placing) -> Manifest:
-    """Never fewer replicas than run."""
+def deployment(placing: Placing) -> Manifest | None:
+    """Never fewer replicas than run. None where a replica takes several pods."""
+    if placing.need.nodes > 1:
+        return None
     model = placing.model
     return {
         "apiVersion": "apps/v1",

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bailiwick.api.modelstatus import Plan
 from bailiwick.api.sovereignmodel import Parallelism
 from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse
-from bailiwick.workload import sources
+from bailiwick.workload import group, scaling, sources
 from bailiwick.workload.deployment import deployment
 from bailiwick.workload.eligibility import Eligibility, Need
 from bailiwick.workload.engines import ENGINES
+from bailiwick.workload.horizontalpodautoscaler import horizontal_pod_autoscaler
+from bailiwick.workload.leaderworkerset import group_network_policies, leader_worker_set
 from bailiwick.workload.networkpolicy import network_policy
 from bailiwick.workload.placing import Placing
 from bailiwick.workload.poddisruptionbudget import pod_disruption_budget
+from bailiwick.workload.scaledobject import scaled_object
+from bailiwick.workload.scaling import Scaling
 from bailiwick.workload.service import service
 from bailiwick.workload.serviceaccount import service_account
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from bailiwick.api.acceleratorclass import AcceleratorClass
     from bailiwick.api.sovereignmodel import SovereignModel
@@ -37,6 +41,9 @@ _BUILDERS = (
     service_account,
     pod_disruption_budget,
     service,
+    horizontal_pod_autoscaler,
+    scaled_object,
+    leader_worker_set,
     deployment,
 )
 
@@ -50,6 +57,7 @@ class Settings:
     """Where Prometheus runs; None: nobody scrapes engines."""
     serves_ungoverned: bool = False
     """Whether models of namespaces that no policy governs are served, anywhere: for laboratories."""
+    scaling: Scaling = field(default_factory=Scaling)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,26 +71,29 @@ class WorkloadPlan:
     objects: tuple[Manifest, ...] = ()
 
 
-def plan_workload(
+def plan_workload(  # noqa: PLR0913 - by keyword
     model: SovereignModel,
     *,
     policies: Sequence[CompiledPolicy],
     classes: Mapping[str, AcceleratorClass],
     eligible: Eligible,
     settings: Settings,
+    offered: Collection[str] | None = None,
 ) -> WorkloadPlan:
     """Decide. ``eligible`` tells which nodes could take a replica; it is asked for one need at a time.
+
+    ``offered`` are the kinds of other projects that the API server serves; None: nobody looked, nothing is refused.
 
     No node being eligible is no refusal: the objects are written, their pods wait, and never go elsewhere.
     """
     names = tuple(policy.name for policy in policies)
     needs = tuple(_needs(model, classes))
-    refusal = _refusal(model, policies, settings) or (None if needs else _no_class(model, classes))
+    refusal = _refusal(model, policies, settings, offered) or (None if needs else _no_class(model, classes))
     if refusal:
         return WorkloadPlan(verdict=refusal, policies=names)
     engine = ENGINES[model.spec.engine.name]
     need, found = _choose(model, [(need, eligible(model, policies, need)) for need in needs])
-    refusal = engine.refusal_on(need) or _names_nothing(found)
+    refusal = engine.refusal_on(need) or group.refusal(model, need, offered) or _names_nothing(found)
     if refusal:
         return WorkloadPlan(verdict=refusal, policies=names, eligibility=found)
     placing = Placing(
@@ -94,18 +105,27 @@ def plan_workload(
         engine_image=model.spec.engine.image or need.serving.image,
         gate_image=settings.gate_image,
         monitoring_namespace=settings.monitoring_namespace,
-        only_nodes=_named(found) if model.spec.residency else None,
+        only_nodes=_only(model, policies, need, found),
+        scaling=settings.scaling,
     )
     return WorkloadPlan(
         verdict=ALLOWED,
         policies=names,
         plan=_told(placing),
         eligibility=found,
-        objects=tuple(build(placing) for build in _BUILDERS),
+        objects=(
+            *group_network_policies(placing),
+            *(made for build in _BUILDERS if (made := build(placing)) is not None),
+        ),
     )
 
 
-def _refusal(model: SovereignModel, policies: Sequence[CompiledPolicy], settings: Settings) -> Verdict | None:
+def _refusal(
+    model: SovereignModel,
+    policies: Sequence[CompiledPolicy],
+    settings: Settings,
+    offered: Collection[str] | None,
+) -> Verdict | None:
     """What cannot be served at all, whatever the cluster has."""
     if not policies and not settings.serves_ungoverned:
         return refuse(
@@ -119,17 +139,17 @@ def _refusal(model: SovereignModel, policies: Sequence[CompiledPolicy], settings
         return refuse(
             Reason.UNSUPPORTED_ENGINE, f"engine {name} is not served by this release; set spec.engine.name to: {known}"
         )
-    return sources.refusal(model) or ENGINES[name].refusal(model) or _devices_disagree(model) or _unenforced(model)
+    return (
+        sources.refusal(model)
+        or ENGINES[name].refusal(model)
+        or _devices_disagree(model)
+        or scaling.refusal(model, settings.scaling, offered)
+        or _unenforced(model)
+    )
 
 
 def _unenforced(model: SovereignModel) -> Verdict | None:
     """What a user would believe to be in force, and is not in this release."""
-    if model.spec.autoscaling:
-        return refuse(
-            Reason.UNSUPPORTED_FEATURE,
-            "spec.autoscaling is not done by this release; leave it out, and let an autoscaler of yours scale the "
-            "SovereignModel, which has the scale subresource",
-        )
     serving = model.spec.serving
     asked = next((name for name in ("authentication", "tls", "gateway") if getattr(serving, name)), None)
     if asked is None:
@@ -161,8 +181,9 @@ def _needs(model: SovereignModel, classes: Mapping[str, AcceleratorClass]) -> It
         for serving in (offer for offer in accelerator.spec.engines if offer.name is model.spec.engine.name):
             devices = _devices(model, accelerator)
             resources = accelerator.spec.resources if devices else (None,)
+            nodes, on_each = group.spread(devices, accelerator.spec.devices_per_node)
             yield from (
-                Need(accelerator=accelerator, serving=serving, resource=resource, devices=devices)
+                Need(accelerator=accelerator, serving=serving, resource=resource, devices=on_each, nodes=nodes)
                 for resource in resources
             )
 
@@ -179,8 +200,8 @@ def _devices(model: SovereignModel, accelerator: AcceleratorClass) -> int:
 
 
 def _parallelism(model: SovereignModel, need: Need) -> Parallelism:
-    """As asked, or one tensor-parallel group over all devices of a replica: they are on one node."""
-    return model.spec.parallelism or Parallelism(tensor=max(need.devices, 1))
+    """As asked, or tensor parallelism over the devices of a node, and pipeline parallelism over nodes."""
+    return model.spec.parallelism or Parallelism(tensor=max(need.devices, 1), pipeline=need.nodes)
 
 
 def _choose(model: SovereignModel, asked: Sequence[tuple[Need, Eligibility]]) -> tuple[Need, Eligibility]:
@@ -202,6 +223,17 @@ def _named(found: Eligibility) -> tuple[str, ...]:
         return found.inside
     capable = set(found.capable)
     return tuple(sorted(sorted(found.inside, key=lambda name: (name not in capable, name))[:MOST_NAMED_NODES]))
+
+
+def _only(
+    model: SovereignModel, policies: Sequence[CompiledPolicy], need: Need, found: Eligibility
+) -> tuple[str, ...] | None:
+    """The nodes to name, where labels do not say it all: a residency of the model's own, or a group's one country."""
+    if need.nodes > 1 and policies:
+        home = group.one_country(found, need, model.status.jurisdictions if model.status else ())
+        if home is not None:
+            return _named(replace(found, inside=home))
+    return _named(found) if model.spec.residency else None
 
 
 def _names_nothing(found: Eligibility) -> Verdict | None:
@@ -227,6 +259,6 @@ def _told(placing: Placing) -> Plan:
         engine=placing.model.spec.engine.name,
         image=placing.engine_image,
         accelerator_class=placing.need.accelerator.metadata.name,
-        devices_per_replica=placing.need.devices,
-        nodes_per_replica=1,
+        devices_per_replica=placing.need.devices * placing.need.nodes,
+        nodes_per_replica=placing.need.nodes,
     )

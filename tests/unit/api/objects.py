@@ -142,7 +142,7 @@ SOVEREIGN_MODEL: Manifest = {
         "context": {"maxLength": 8192, "maxSequences": 64, "kvCacheType": "fp8", "quantization": "awq"},
         "parallelism": {"tensor": 4, "pipeline": 1, "data": 1, "expert": True},
         "replicas": 2,
-        "autoscaling": {"minReplicas": 1, "maxReplicas": 4, "waitingRequests": 8},
+        "autoscaling": {"minReplicas": 1, "maxReplicas": 4, "waitingRequests": 8, "scaler": "KEDA"},
         "residency": {"place": PLACE_RULE, "control": RULE, "origin": ORIGIN_RULE},
         "adapters": [
             {"name": "legal", "source": {"persistentVolumeClaim": {"claimName": "legal", "path": ""}}, "digest": DIGEST}

@@ -74,7 +74,8 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
     ("network_policies", manifest("bailiwick-egress", "clinic"), {(SPREAD, TERRITORY)}),
     ("webhooks", manifest("somebody-elses"), set()),
     *((name, CHILD, {(MODEL, ("clinic", "chat"))}) for name in (
-        "deployments", "services", "service_accounts", "network_policies", "budgets",
+        "deployments", "services", "service_accounts", "network_policies", "budgets", "autoscalers",
+        "scaled_objects", "leader_worker_sets",
     )),
     ("pods", CHILD, {(MODEL, ("clinic", "chat")), (AUDIT, ("clinic", "chat"))}),
     ("pods", manifest("job", "clinic"), {(AUDIT, ("clinic", "job"))}),
@@ -137,9 +138,9 @@ def test_a_child_that_moved_to_another_model_concerns_both() -> None:
 def test_every_store_has_a_route() -> None:
     stores, queue = Stores(), Noted()
     routes = Routes(stores=stores, queue=queue)  # type: ignore[arg-type]
-    for store in stores:
+    for store in (*stores, *stores.optional):
         routes.changed(store, [])
-    assert len({name for name, _, _ in ROWS}) == len(list(stores))
+    assert len({name for name, _, _ in ROWS}) == len((*stores, *stores.optional))
 
 
 async def test_spreading_adds_every_key_behind_what_changed_by_itself() -> None:

@@ -96,6 +96,7 @@ def plan(
     classes: Sequence[AcceleratorClass] | None = None,
     nodes: Sequence[Raw] = (),
     statements: Sequence[NodeStatement] | None = None,
+    served: Sequence[str] | None = None,
     **settings: Any,
 ) -> WorkloadPlan:
     """The plan for a model under policy ``health``, with class ``cpu``; nodes stand in Germany if nobody says else."""
@@ -110,6 +111,7 @@ def plan(
             policies, model.spec.residency, need, facts, atlas=ATLAS, now=NOW
         ),
         settings=Settings(gate_image="gate", **settings),
+        offered=served,
     )
 
 

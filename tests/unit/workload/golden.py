@@ -17,8 +17,11 @@ from bailiwick.residency.nodes import read_node
 from bailiwick.residency.policies import compile_policy
 from bailiwick.workload.eligibility import eligibility
 from bailiwick.workload.plan import Settings, plan_workload
+from bailiwick.workload.scaling import Scaling
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bailiwick.workload.plan import WorkloadPlan
 
 GOLDEN = Path(__file__).parent.parent.parent / "golden/workload"
@@ -50,5 +53,25 @@ def planned(case: str, *, namespace: str | None = None) -> WorkloadPlan:
         eligible=lambda model, policies, need: eligibility(
             policies, model.spec.residency, need, facts, atlas=atlas, now=NOW
         ),
-        settings=Settings(gate_image="registry.example/gate:1", monitoring_namespace="monitoring"),
+        settings=Settings(
+            gate_image="registry.example/gate:1",
+            monitoring_namespace="monitoring",
+            scaling=Scaling(
+                prometheus="http://prometheus.monitoring.svc:9090",
+                wake_query='sum(rate(gateway_requests_total{namespace="$namespace",model="$model"}[1m]))',
+            ),
+        ),
     )
+
+
+def templates(objects: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The pod templates among objects: one of a Deployment, or those of leaders and workers."""
+    found = []
+    for each in objects:
+        if each["kind"] == "Deployment":
+            found.append(each["spec"]["template"])
+        if each["kind"] == "LeaderWorkerSet":
+            group = each["spec"]["leaderWorkerTemplate"]
+            found += [group["leaderTemplate"], group["workerTemplate"]]
+    assert found, "a model has pods"
+    return found

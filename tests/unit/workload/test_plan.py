@@ -22,7 +22,6 @@ HUB = {"huggingFace": {"repository": "a/b", "revision": "0" * 40}}
         ({"engine": {"name": "llama.cpp"}}, "UnsupportedEngine", "set spec.engine.name to: vllm"),
         ({"engine": {"name": "external"}}, "UnsupportedEngine", "set spec.engine.name to: vllm"),
         ({"parallelism": {"data": 2}}, "UnsupportedFeature", "raise spec.replicas"),
-        ({"autoscaling": {"maxReplicas": 2}}, "UnsupportedFeature", "spec.autoscaling is not done by"),
         ({"serving": {"authentication": {"apiKeysSecret": "k"}}}, "UnsupportedFeature", "serving.authentication is"),
         ({"serving": {"tls": {"secret": "tls"}}}, "UnsupportedFeature", "serving.tls is not enforced"),
         ({"serving": {"gateway": {"name": "edge"}}}, "UnsupportedFeature", "serving.gateway is not enforced"),
