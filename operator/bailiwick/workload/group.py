@@ -15,7 +15,7 @@ from bailiwick.residency.verdict import Reason, Verdict, refuse
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from bailiwick.api.sovereignmodel import SovereignModel
+    from bailiwick.api.sovereignmodel import Parallelism, SovereignModel
     from bailiwick.workload.eligibility import Eligibility, Need
 
 GROUP_SET = "LeaderWorkerSet"
@@ -27,6 +27,11 @@ GROUP_LABEL = "leaderworkerset.sigs.k8s.io/group-index"
 MEMBER_LABEL = "leaderworkerset.sigs.k8s.io/worker-index"
 LEADER = {MEMBER_LABEL: "0"}
 """What only a leader carries: the member that has a gate, and answers."""
+
+
+def devices_of(parallelism: Parallelism) -> int:
+    """Devices of one replica."""
+    return parallelism.tensor * parallelism.pipeline * parallelism.data
 
 
 def spread(devices: int, per_node: int | None) -> tuple[int, int]:
@@ -55,6 +60,12 @@ def refusal(model: SovereignModel, need: Need, offered: Collection[str] | None) 
         return refuse(
             Reason.UNSUPPORTED_FEATURE,
             f"{takes}, and engine {model.spec.engine.name} serves from one node only; use vllm, or {fewer}",
+        )
+    if model.spec.parallelism and model.spec.parallelism.data > 1:
+        return refuse(
+            Reason.UNSUPPORTED_FEATURE,
+            f"{takes}, and spec.parallelism.data is {model.spec.parallelism.data}; data parallelism is for the "
+            f"devices of one node: raise spec.replicas instead, or {fewer}",
         )
     if offered is not None and GROUP_SET not in offered:
         return refuse(

@@ -165,13 +165,14 @@ def _devices_disagree(model: SovereignModel) -> Verdict | None:
     asked, parallelism = model.spec.accelerators.per_replica, model.spec.parallelism
     if not isinstance(asked, int) or not asked or parallelism is None:
         return None
-    used = parallelism.tensor * parallelism.pipeline
+    used = group.devices_of(parallelism)
     if used == asked:
         return None
     return refuse(
         Reason.INVALID_MODEL,
         f"spec.accelerators.perReplica is {asked}, but spec.parallelism spreads a replica over {used} devices "
-        f"(tensor {parallelism.tensor} x pipeline {parallelism.pipeline}); make them equal, or leave one of them out",
+        f"(tensor {parallelism.tensor} x pipeline {parallelism.pipeline} x data {parallelism.data}); "
+        f"make them equal, or leave one of them out",
     )
 
 
@@ -196,7 +197,7 @@ def _devices(model: SovereignModel, accelerator: AcceleratorClass) -> int:
     if isinstance(asked, int):
         return asked
     parallelism = model.spec.parallelism
-    return parallelism.tensor * parallelism.pipeline if parallelism else 1
+    return group.devices_of(parallelism) if parallelism else 1
 
 
 def _parallelism(model: SovereignModel, need: Need) -> Parallelism:

@@ -133,9 +133,16 @@ def test_members_reach_their_own_group_and_the_name_service_only() -> None:
     ("spec", "name", "served", "reason", "says"),
     [
         ({}, "chat", [], "NotInstalled", "install LeaderWorkerSet"),
-        ({}, "c" * 42, GROUPS, "InvalidModel", "has 42 characters"),
+        (
+            {"parallelism": {"tensor": 8, "data": 2}},
+            "chat",
+            GROUPS,
+            "UnsupportedFeature",
+            "devices of one node",
+        ),
+        ({"engine": {"name": "vllm"}}, "c" * 42, GROUPS, "InvalidModel", "has 42 characters"),
     ],
-    ids=["no LeaderWorkerSet", "a long name"],
+    ids=["no LeaderWorkerSet", "data parallelism", "a long name"],
 )
 def test_groups_that_cannot_be_made_are_refused(spec: Any, name: str, served: Any, reason: str, says: str) -> None:
     asked = model(**(LARGE | spec))
@@ -158,3 +165,11 @@ def test_parallelism_that_nobody_asked_for_is_pipelines_over_nodes() -> None:
     asked: Any = {"accelerators": {"classes": ["gpu"], "perReplica": 16}, "parallelism": None}
     arguments = member(made({"a": "DE", "b": "DE"}, **asked))["containers"][0]["args"]
     assert {"--tensor-parallel-size=8", "--pipeline-parallel-size=2"} <= set(arguments)
+
+
+def test_data_parallelism_takes_devices_of_one_node() -> None:
+    asked: Any = {"accelerators": {"classes": ["gpu"]}, "parallelism": {"tensor": 2, "data": 4, "expert": True}}
+    found = plan(model(**asked), classes=[EIGHT], nodes=[node("a", gpu="8")], served=[])
+    container = child(found, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    assert {"--tensor-parallel-size=2", "--data-parallel-size=4", "--enable-expert-parallel"} <= set(container["args"])
+    assert container["resources"]["limits"] == {"vendor.example/gpu": "8"}

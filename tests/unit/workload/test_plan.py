@@ -21,7 +21,6 @@ HUB = {"huggingFace": {"repository": "a/b", "revision": "0" * 40}}
         ({"adapters": [{"name": "x", "source": S3}]}, "UnsupportedSource", "spec.adapters[x].source.s3 needs an"),
         ({"engine": {"name": "llama.cpp"}}, "UnsupportedEngine", "set spec.engine.name to: vllm"),
         ({"engine": {"name": "external"}}, "UnsupportedEngine", "set spec.engine.name to: vllm"),
-        ({"parallelism": {"data": 2}}, "UnsupportedFeature", "raise spec.replicas"),
         ({"serving": {"authentication": {"apiKeysSecret": "k"}}}, "UnsupportedFeature", "serving.authentication is"),
         ({"serving": {"tls": {"secret": "tls"}}}, "UnsupportedFeature", "serving.tls is not enforced"),
         ({"serving": {"gateway": {"name": "edge"}}}, "UnsupportedFeature", "serving.gateway is not enforced"),
