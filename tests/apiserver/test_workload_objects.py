@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.apiserver
 
 Raw = dict[str, Any]
-OF_OTHERS = {"ScaledObject", "LeaderWorkerSet"}
-"""Kinds that this server does not have; test_operator_scaling.py and test_operator_groups.py have them."""
+OF_OTHERS = {"ScaledObject", "LeaderWorkerSet", "HTTPRoute", "InferencePool"}
+"""Kinds that this server does not have; test_operator_scaling.py and those for groups and gateways have them."""
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 

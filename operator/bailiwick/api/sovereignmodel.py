@@ -162,6 +162,13 @@ class Tls(Part):
     )
 
 
+class EndpointPicker(Part):
+    """Who picks the replica for each request, of the Gateway API's inference extension."""
+
+    service: ObjectName = Field(description="Its Service, in the model's namespace.")
+    port: int = Field(default=9002, ge=1, le=65535, description="Port of that Service.")
+
+
 class GatewayReference(Part):
     """The Gateway by which clients outside the cluster come in."""
 
@@ -169,6 +176,9 @@ class GatewayReference(Part):
     namespace: ObjectName | None = Field(default=None, description="Its namespace. Absent: the model's own.")
     hostnames: Annotated[tuple[_HostName, ...], MapSet] = Field(
         default=(), max_length=16, description="Host names to serve."
+    )
+    endpoint_picker: EndpointPicker | None = Field(
+        default=None, description="Who picks a replica, by an InferencePool. Absent: the Service does."
     )
 
 

@@ -67,6 +67,11 @@ _ABILITIES = frozenset({"AbleToScale", "ScalingActive", "Ready"})
 """Conditions of a HorizontalPodAutoscaler, and of a ScaledObject, that say whether it works."""
 
 
+def gateway(manifest: Raw) -> Raw:
+    """A Gateway, of which only the class counts."""
+    return {**_head(manifest), "spec": {"gatewayClassName": (manifest.get("spec") or {}).get("gatewayClassName", "")}}
+
+
 def labelled(manifest: Raw) -> Raw:
     """Metadata alone: for namespaces, which are chosen by their labels."""
     return _head(manifest)

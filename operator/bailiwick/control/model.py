@@ -64,6 +64,7 @@ class ModelLoop:
             eligible=self._world.eligible,
             settings=self._settings,
             offered=self._offered.kinds,
+            gateways=self._world.gateway_classes() if model.spec.serving.gateway else None,
         )
         failure = await self._make(key, model.metadata.uid, plan)
         limits = self._world.limits(model, policies)

@@ -137,6 +137,9 @@ class Stores:
     leader_worker_sets: Store = field(
         default_factory=lambda: Store(resources.LEADER_WORKER_SETS, trim=trim.workload, indices={BY_MODEL: _model_of})
     )
+    routes: Store = field(default_factory=lambda: _child(resources.HTTP_ROUTES))
+    pools: Store = field(default_factory=lambda: _child(resources.INFERENCE_POOLS))
+    gateways: Store = field(default_factory=lambda: Store(resources.GATEWAYS, trim=trim.gateway))
 
     def __iter__(self) -> Iterator[Store]:
         """The stores of kinds that every cluster has."""
@@ -146,7 +149,7 @@ class Stores:
     @property
     def optional(self) -> tuple[Store, ...]:
         """Stores of kinds that other projects bring."""
-        return (self.scaled_objects, self.leader_worker_sets)
+        return (self.scaled_objects, self.leader_worker_sets, self.routes, self.pools, self.gateways)
 
     def of(self, resource: Resource) -> Store:
         """The store of a kind. Raises KeyError for one that the operator does not keep."""
@@ -160,7 +163,8 @@ class Stores:
     def children(self) -> tuple[Store, ...]:
         """Stores of the objects that a model is turned into."""
         common = (self.deployments, self.services, self.service_accounts, self.network_policies, self.budgets)
-        return (*common, self.autoscalers, *self.optional)
+        optional = (self.scaled_objects, self.leader_worker_sets, self.routes, self.pools)
+        return (*common, self.autoscalers, *optional)
 
     @property
     def border(self) -> tuple[Store, ...]:

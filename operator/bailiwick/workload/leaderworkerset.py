@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bailiwick.workload.group import GROUP_LABEL, GROUP_SET, SET_LABEL, set_name
 from bailiwick.workload.layout import DRAIN_SECONDS, PRE_STOP_SECONDS
-from bailiwick.workload.naming import MODEL_LABEL, Manifest, metadata
+from bailiwick.workload.naming import MODEL_LABEL, Manifest, labels, metadata, queueing
 from bailiwick.workload.pod import pod_template
 
 if TYPE_CHECKING:
@@ -34,10 +34,11 @@ def leader_worker_set(placing: Placing) -> Manifest | None:
     if placing.need.nodes == 1:
         return None
     model = placing.model
+    known = metadata(model) | {"name": set_name(model), "labels": labels(model) | queueing(model)}
     return {
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
         "kind": GROUP_SET,
-        "metadata": metadata(model) | {"name": set_name(model)},
+        "metadata": known,
         "spec": {
             "replicas": model.spec.replicas,
             "startupPolicy": "LeaderCreated",

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from bailiwick.api.modelstatus import Plan
 from bailiwick.api.sovereignmodel import Parallelism
 from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse
-from bailiwick.workload import group, scaling, sources
+from bailiwick.workload import gateway, group, scaling, sources
 from bailiwick.workload.deployment import deployment
 from bailiwick.workload.eligibility import Eligibility, Need
 from bailiwick.workload.engines import ENGINES
 from bailiwick.workload.horizontalpodautoscaler import horizontal_pod_autoscaler
+from bailiwick.workload.httproute import http_route
+from bailiwick.workload.inferencepool import inference_pool
 from bailiwick.workload.leaderworkerset import group_network_policies, leader_worker_set
 from bailiwick.workload.networkpolicy import network_policy
 from bailiwick.workload.placing import Placing
@@ -41,6 +43,8 @@ _BUILDERS = (
     service_account,
     pod_disruption_budget,
     service,
+    inference_pool,
+    http_route,
     horizontal_pod_autoscaler,
     scaled_object,
     leader_worker_set,
@@ -79,10 +83,12 @@ def plan_workload(  # noqa: PLR0913 - by keyword
     eligible: Eligible,
     settings: Settings,
     offered: Collection[str] | None = None,
+    gateways: Mapping[tuple[str, str], str] | None = None,
 ) -> WorkloadPlan:
     """Decide. ``eligible`` tells which nodes could take a replica; it is asked for one need at a time.
 
-    ``offered`` are the kinds of other projects that the API server serves; None: nobody looked, nothing is refused.
+    ``offered`` are the kinds of other projects that the API server serves, ``gateways`` the classes
+    of Gateways by namespace and name; None: nobody looked, nothing is refused for it.
 
     No node being eligible is no refusal: the objects are written, their pods wait, and never go elsewhere.
     """
@@ -94,6 +100,7 @@ def plan_workload(  # noqa: PLR0913 - by keyword
     engine = ENGINES[model.spec.engine.name]
     need, found = _choose(model, [(need, eligible(model, policies, need)) for need in needs])
     refusal = engine.refusal_on(need) or group.refusal(model, need, offered) or _names_nothing(found)
+    refusal = refusal or gateway.refusal(model, policies, offered, gateways)
     if refusal:
         return WorkloadPlan(verdict=refusal, policies=names, eligibility=found)
     placing = Placing(
@@ -151,7 +158,7 @@ def _refusal(
 def _unenforced(model: SovereignModel) -> Verdict | None:
     """What a user would believe to be in force, and is not in this release."""
     serving = model.spec.serving
-    asked = next((name for name in ("authentication", "tls", "gateway") if getattr(serving, name)), None)
+    asked = next((name for name in ("authentication", "tls") if getattr(serving, name)), None)
     if asked is None:
         return None
     return refuse(

@@ -153,7 +153,12 @@ SOVEREIGN_MODEL: Manifest = {
                 "tokenIssuer": {"issuer": "https://login.example", "audiences": ["assistant"], "keysSecret": "jwks"},
             },
             "tls": {"secret": "certificate", "clientCASecret": "clients"},
-            "gateway": {"name": "public", "namespace": "gateways", "hostnames": ["assistant.example"]},
+            "gateway": {
+                "name": "public",
+                "namespace": "gateways",
+                "hostnames": ["assistant.example"],
+                "endpointPicker": {"service": "picker", "port": 9003},
+            },
         },
         "objective": "Balanced",
     },

@@ -75,8 +75,9 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
     ("webhooks", manifest("somebody-elses"), set()),
     *((name, CHILD, {(MODEL, ("clinic", "chat"))}) for name in (
         "deployments", "services", "service_accounts", "network_policies", "budgets", "autoscalers",
-        "scaled_objects", "leader_worker_sets",
+        "scaled_objects", "leader_worker_sets", "routes", "pools",
     )),
+    ("gateways", manifest("edge", "clinic"), {(SPREAD, MODEL)}),
     ("pods", CHILD, {(MODEL, ("clinic", "chat")), (AUDIT, ("clinic", "chat"))}),
     ("pods", manifest("job", "clinic"), {(AUDIT, ("clinic", "job"))}),
     ("network_policies", manifest("bailiwick-quarantine", "clinic"), {(AUDIT, ("clinic", ""))}),

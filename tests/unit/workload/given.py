@@ -18,7 +18,7 @@ from bailiwick.workload.eligibility import eligibility
 from bailiwick.workload.plan import Settings, plan_workload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bailiwick.residency.policies import CompiledPolicy
     from bailiwick.workload.eligibility import Eligibility
@@ -97,6 +97,7 @@ def plan(
     nodes: Sequence[Raw] = (),
     statements: Sequence[NodeStatement] | None = None,
     served: Sequence[str] | None = None,
+    gateways: Mapping[tuple[str, str], str] | None = None,
     **settings: Any,
 ) -> WorkloadPlan:
     """The plan for a model under policy ``health``, with class ``cpu``; nodes stand in Germany if nobody says else."""
@@ -112,6 +113,7 @@ def plan(
         ),
         settings=Settings(gate_image="gate", **settings),
         offered=served,
+        gateways=gateways,
     )
 
 

@@ -46,6 +46,10 @@ def planned(case: str, *, namespace: str | None = None) -> WorkloadPlan:
     atlas = Atlas(())
     facts = gather_all([read_node(raw) for raw in objects["Node"]], (), NOW)
     classes = [AcceleratorClass.read(raw) for raw in objects["AcceleratorClass"]]
+    gateways = {
+        (raw["metadata"]["namespace"], raw["metadata"]["name"]): raw["spec"]["gatewayClassName"]
+        for raw in objects.get("Gateway", ())
+    }
     return plan_workload(
         SovereignModel.read(model),
         policies=[compile_policy(ResidencyPolicy.read(raw), atlas) for raw in objects["ResidencyPolicy"]],
@@ -61,6 +65,7 @@ def planned(case: str, *, namespace: str | None = None) -> WorkloadPlan:
                 wake_query='sum(rate(gateway_requests_total{namespace="$namespace",model="$model"}[1m]))',
             ),
         ),
+        gateways=gateways,
     )
 
 

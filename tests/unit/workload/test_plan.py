@@ -23,7 +23,6 @@ HUB = {"huggingFace": {"repository": "a/b", "revision": "0" * 40}}
         ({"engine": {"name": "external"}}, "UnsupportedEngine", "set spec.engine.name to: vllm"),
         ({"serving": {"authentication": {"apiKeysSecret": "k"}}}, "UnsupportedFeature", "serving.authentication is"),
         ({"serving": {"tls": {"secret": "tls"}}}, "UnsupportedFeature", "serving.tls is not enforced"),
-        ({"serving": {"gateway": {"name": "edge"}}}, "UnsupportedFeature", "serving.gateway is not enforced"),
         ({"engine": {"arguments": ["evil/model"]}}, "ForbiddenArgument", "'evil/model' in spec.engine.arguments is a"),
         ({"engine": {"arguments": ["--seed", "1", "2"]}}, "ForbiddenArgument", "'2' in spec.engine.arguments is a"),
         ({"accelerators": {"classes": ["gpu"]}}, "NoAccelerator", "classes of this cluster: cpu"),

@@ -9,7 +9,7 @@ import pytest
 
 from bailiwick.workload.scaled import autoscaled
 from bailiwick.workload.scaling import Scaling
-from tests.unit.workload.given import child, model, plan
+from tests.unit.workload.given import child, gpus, model, plan
 
 KEDA = {"minReplicas": 1, "maxReplicas": 2, "scaler": "KEDA"}
 TO_ZERO = {"minReplicas": 0, "maxReplicas": 2}
@@ -128,3 +128,33 @@ def test_the_status_says_whether_somebody_scales(scaler: Any, status: str, reaso
     condition = autoscaled(scaler)
     assert (condition.status, condition.reason) == (status, reason)
     assert says in condition.message
+
+
+QUEUED = {"kueue.x-k8s.io/queue-name": "research", "kueue.x-k8s.io/priority-class": "low"}
+
+
+def labelled(labels: dict[str, str], **spec: Any) -> Any:
+    """A model with labels."""
+    asked = model(**spec)
+    return asked.model_copy(update={"metadata": asked.metadata.model_copy(update={"labels": labels})})
+
+
+def test_labels_of_a_queue_are_handed_on_and_no_others() -> None:
+    others = {"kueue.x-k8s.io/managed": "true", "kueue.x-k8s.io/pod-group-name": "g", "team": "a"}
+    made = child(plan(labelled({**QUEUED, **others})), "Deployment")
+    plain = child(plan(model()), "Deployment")
+    for with_queue, without in (
+        (made["metadata"]["labels"], plain["metadata"]["labels"]),
+        (made["spec"]["template"]["metadata"]["labels"], plain["spec"]["template"]["metadata"]["labels"]),
+    ):
+        assert with_queue == without | QUEUED
+    assert made["spec"]["selector"] == plain["spec"]["selector"]
+
+
+def test_a_group_is_queued_as_a_whole() -> None:
+    asked = labelled(QUEUED, accelerators={"classes": ["gpu"]}, parallelism={"tensor": 8, "pipeline": 2})
+    made = child(plan(asked, classes=[gpus(devicesPerNode=8)]), "LeaderWorkerSet")
+    assert made["metadata"]["labels"] | QUEUED == made["metadata"]["labels"]
+    group = made["spec"]["leaderWorkerTemplate"]
+    for template in (group["leaderTemplate"], group["workerTemplate"]):
+        assert not QUEUED.keys() & template["metadata"]["labels"].keys()

@@ -37,7 +37,8 @@ _CALLS_OUT = """
 """
 _OURS = """
     code-revision data-parallel-size disable-uvicorn-access-log enable-lora load-format lora-modules model
-    model-loader-extra-config pipeline-parallel-size revision served-model-name shutdown-timeout tensor-parallel-size tokenizer-revision
+    model-loader-extra-config pipeline-parallel-size revision served-model-name shutdown-timeout tensor-parallel-size
+    tokenizer-revision
 """
 _TELLS = "enable-log-outputs enable-log-requests max-log-len no-disable-uvicorn-access-log"
 FORBIDDEN: Mapping[str, str] = {
