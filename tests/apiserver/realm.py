@@ -39,6 +39,8 @@ ROOT = Path(__file__).parent.parent.parent
 SYSTEM = "bailiwick-system"
 POLICIES = sorted((ROOT / "charts/bailiwick/policies").glob("*.yaml"))
 IDENTITY = f"system:serviceaccount:{SYSTEM}:bailiwick-operator"
+SERVICE_ACCOUNTS = ("system:serviceaccounts", f"system:serviceaccounts:{SYSTEM}")
+"""Groups of the operator that has the rights of the chart and no others."""
 OURS = "bailiwick.dev/v1alpha1"
 ADMISSION = "admissionregistration.k8s.io/v1"
 VALIDATING, MUTATING = "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding"
@@ -203,9 +205,9 @@ class Realm:
         """Somebody with the operator's token: the only one whom the in-tree policies let through."""
         return self.server.as_user(IDENTITY, ("system:masters",))
 
-    def operator(self, name: str = "operator", **variables: str) -> OperatorProcess:
-        """Start a replica, with more variables in its environment."""
-        return OperatorProcess(self.server, name, **variables)
+    def operator(self, name: str = "operator") -> OperatorProcess:
+        """Start a replica."""
+        return OperatorProcess(self.server, name)
 
     # What people make
 

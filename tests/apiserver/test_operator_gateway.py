@@ -8,12 +8,12 @@ import pytest
 
 from e2e.client import ApiError, eventually
 from e2e.cluster.binaries import other_kinds
-from tests.apiserver.realm import OURS, Realm
+from tests.apiserver.realm import OURS, SERVICE_ACCOUNTS, OperatorProcess, Realm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.apiserver.realm import OperatorProcess, Policy
+    from tests.apiserver.realm import Policy
 
 pytestmark = pytest.mark.apiserver
 
@@ -26,10 +26,11 @@ KINDS = (f"{_GATEWAYS}_gateways.yaml", f"{_GATEWAYS}_httproutes.yaml", f"{_POOLS
 
 
 @pytest.fixture(scope="module")
-def routed() -> Iterator[Realm]:
+def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
     """A server without the Gateway API at first."""
     realm = Realm.start()
     try:
+        realm.grant(tmp_path_factory.mktemp("helm"))
         yield realm
     finally:
         realm.server.stop()
@@ -37,8 +38,8 @@ def routed() -> Iterator[Realm]:
 
 @pytest.fixture(scope="module")
 def operator(routed: Realm) -> Iterator[OperatorProcess]:
-    """The operator, which looks for kinds of others every second."""
-    process = routed.operator(BAILIWICK_LOOK_SECONDS="1")
+    """The operator with the rights of the chart, which looks for kinds of others every second."""
+    process = OperatorProcess(routed.server, "gateway", SERVICE_ACCOUNTS, BAILIWICK_LOOK_SECONDS="1")
     try:
         yield process.until_leading()
     finally:

@@ -8,13 +8,13 @@ import pytest
 
 from e2e.client import ApiError, eventually
 from tests.apiserver.groups import GroupController
-from tests.apiserver.realm import CONTROLLERS, DIGEST, OURS, Realm
+from tests.apiserver.realm import CONTROLLERS, DIGEST, OURS, SERVICE_ACCOUNTS, OperatorProcess, Realm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from e2e.client import Manifest
-    from tests.apiserver.realm import OperatorProcess, Policy
+    from tests.apiserver.realm import Policy
 
 pytestmark = pytest.mark.apiserver
 
@@ -28,10 +28,11 @@ LARGE: dict[str, Any] = {"accelerators": {"classes": ["gpu"]}, "parallelism": {"
 
 
 @pytest.fixture(scope="module")
-def grouped() -> Iterator[Realm]:
+def grouped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
     """A server with StatefulSets, and a class of eight devices per node; LeaderWorkerSet is not there yet."""
     realm = Realm.start(controllers=f"{CONTROLLERS},statefulset-controller")
     try:
+        realm.grant(tmp_path_factory.mktemp("helm"))
         offer = {"name": "vllm", "image": f"registry.example/vllm@{DIGEST}"}
         spec = {"resources": [GPU], "devicesPerNode": 8, "engines": [offer]}
         realm.client.create({"apiVersion": OURS, "kind": "AcceleratorClass", "metadata": {"name": "gpu"}, "spec": spec})
@@ -42,8 +43,8 @@ def grouped() -> Iterator[Realm]:
 
 @pytest.fixture(scope="module")
 def operator(grouped: Realm) -> Iterator[OperatorProcess]:
-    """The operator, which looks for kinds of others every second."""
-    process = grouped.operator(BAILIWICK_LOOK_SECONDS="1")
+    """The operator with the rights of the chart, which looks for kinds of others every second."""
+    process = OperatorProcess(grouped.server, "groups", SERVICE_ACCOUNTS, BAILIWICK_LOOK_SECONDS="1")
     try:
         yield process.until_leading()
     finally:
