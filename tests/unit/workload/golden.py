@@ -47,7 +47,7 @@ def planned(case: str, *, namespace: str | None = None) -> WorkloadPlan:
     facts = gather_all([read_node(raw) for raw in objects["Node"]], (), NOW)
     classes = [AcceleratorClass.read(raw) for raw in objects["AcceleratorClass"]]
     gateways = {
-        (raw["metadata"]["namespace"], raw["metadata"]["name"]): raw["spec"]["gatewayClassName"]
+        (namespace or raw["metadata"]["namespace"], raw["metadata"]["name"]): raw["spec"]["gatewayClassName"]
         for raw in objects.get("Gateway", ())
     }
     return plan_workload(
