@@ -102,8 +102,8 @@ class ModelLoop:
             (store.resource, child)
             for store in self._world.stores.children
             for each in store.find(BY_MODEL, key)
-            if (child := store.get(each))
-            and (store.resource.kind, each[1]) not in wanted
+            if (store.resource.kind, each[1]) not in wanted
+            and (child := store.get(each))
             and not child["metadata"].get("deletionTimestamp")
             and any(owner["uid"] == uid and owner.get("controller") for owner in _owners(child))
         ]
