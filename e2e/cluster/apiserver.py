@@ -155,8 +155,11 @@ class ApiServer:
         status = {"capacity": size, "allocatable": size, "conditions": [ready]}
         return self.client.patch("v1", "Node", name, {"status": status}, subresource="status")
 
-    def start_controller_manager(self, controllers: str = CONTROLLERS) -> None:
-        """Run the cluster's own controllers (Deployments, garbage collection, namespaces, …); once is enough."""
+    def start_controller_manager(self, controllers: str = CONTROLLERS, flags: Sequence[str] = ()) -> None:
+        """Run the cluster's own controllers (Deployments, garbage collection, namespaces, …); once is enough.
+
+        ``flags`` are further ones of its command line.
+        """
         if CONTROLLER_MANAGER in self._processes:
             return
         self._run(
@@ -168,6 +171,7 @@ class ApiServer:
             "--use-service-account-credentials",
             "--leader-elect=false",
             "--secure-port=0",
+            *flags,
         )
         eventually(
             lambda: self._alive(CONTROLLER_MANAGER) and self.client.find("v1", "ServiceAccount", "default", "default"),

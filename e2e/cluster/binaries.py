@@ -104,10 +104,20 @@ PROGRAMS: dict[str, Program] = {
         Program("coredns", "tools", f"{_OURS}coredns", "github.com/coredns/coredns"),
         Program("helm", "tools", f"{_HELM}/cmd/helm", _HELM, (f"{_HELM}/internal/version.version={{full}}",)),
         Program("kubeconform", "tools", "github.com/yannh/kubeconform/cmd/kubeconform", "github.com/yannh/kubeconform"),
+        Program("lws-controller", "lws", "sigs.k8s.io/lws/cmd", "sigs.k8s.io/lws"),
         Program("kwok", "tools", "sigs.k8s.io/kwok/cmd/kwok", "sigs.k8s.io/kwok"),
         Program("versitygw", "storage", f"{_VERSITY}/cmd/versitygw", _VERSITY),
     )
 }
+
+
+_KINDS = (
+    "sigs.k8s.io/lws",
+    "github.com/kedacore/keda/v2",
+    "sigs.k8s.io/gateway-api-inference-extension",
+    "sigs.k8s.io/gateway-api",
+)
+"""Modules whose definitions tests use. The group ``kinds`` holds those of which nothing is compiled."""
 
 
 def binary(name: str) -> Path:
@@ -143,6 +153,18 @@ def module_folder(module: str, group: str) -> Path:
     """The unpacked source of a pinned module, downloaded by Go if need be."""
     run(_go(), "mod", "download", module, folder=GO / group)
     return Path(run(_go(), "list", "-m", "-f", "{{.Dir}}", module, folder=GO / group).strip())
+
+
+def other_kinds(*files: str, group: str = "kinds") -> list[Path]:
+    """CustomResourceDefinitions of other projects, as ``module/path/in/it.yaml``, out of the modules that hold them.
+
+    ``group`` is the one that pins the modules.
+    """
+    found = []
+    for file in files:
+        module = next(each for each in _KINDS if file.startswith(f"{each}/"))
+        found.append(module_folder(module, group) / file.removeprefix(f"{module}/"))
+    return found
 
 
 def _key(group: str) -> str:

@@ -39,6 +39,8 @@ ROOT = Path(__file__).parent.parent.parent
 SYSTEM = "bailiwick-system"
 POLICIES = sorted((ROOT / "charts/bailiwick/policies").glob("*.yaml"))
 IDENTITY = f"system:serviceaccount:{SYSTEM}:bailiwick-operator"
+SERVICE_ACCOUNTS = ("system:serviceaccounts", f"system:serviceaccounts:{SYSTEM}")
+"""Groups of the operator that has the rights of the chart and no others."""
 OURS = "bailiwick.dev/v1alpha1"
 ADMISSION = "admissionregistration.k8s.io/v1"
 VALIDATING, MUTATING = "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding"
@@ -161,14 +163,16 @@ class Realm:
     made: list[tuple[str, str, str, str | None]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, kind: type[ApiServer] = ApiServer, controllers: str = CONTROLLERS) -> Self:
+    def start(
+        cls, kind: type[ApiServer] = ApiServer, *, controllers: str = CONTROLLERS, flags: Sequence[str] = ()
+    ) -> Self:
         """A server with CRDs, in-tree policies, controllers, and an accelerator class ``cpu``."""
         server = kind.start()
         try:
             server.install_crds(sorted((ROOT / "crds").glob("*.yaml")))
             for file in POLICIES:
                 server.client.apply_file(file)
-            server.start_controller_manager(controllers)
+            server.start_controller_manager(controllers, flags)
             client = server.client
             client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
             client.apply(border())

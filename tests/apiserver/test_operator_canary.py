@@ -10,7 +10,7 @@ import pytest
 from bailiwick.residency.probes import Attempt
 from e2e.client import ApiError, eventually
 from e2e.cluster.apiserver import ApiServer
-from tests.apiserver.realm import OURS, SYSTEM, OperatorProcess, Policy, Realm
+from tests.apiserver.realm import OURS, SERVICE_ACCOUNTS, SYSTEM, OperatorProcess, Policy, Realm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,7 +23,6 @@ FRANKFURT = "aws:///eu-central-1a/i-0123456789abcdef1"
 VIRGINIA = "aws:///us-east-1a/i-0123456789abcdef2"
 PERIOD = 1.0
 POLICY = "ValidatingAdmissionPolicy"
-SERVICE_ACCOUNTS = ("system:serviceaccounts", f"system:serviceaccounts:{SYSTEM}")
 CANARY = f"system:serviceaccount:{SYSTEM}:bailiwick-canary"
 KUBELET = "system:node:bailiwick-canary"
 

@@ -17,12 +17,25 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 CORPUS = [manifest for file in sorted((HERE / "corpus").glob("*.yaml")) for manifest in documents(file)]
+
+
+def _with_pods(manifest: Manifest) -> list[Manifest]:
+    """What makes pods, one of each template: a group has one for its leader and one for the others."""
+    if manifest.get("kind") == "Deployment":
+        return [manifest]
+    if manifest.get("kind") != "LeaderWorkerSet":
+        return []
+    group = manifest["spec"]["leaderWorkerTemplate"]
+    templates = (group["leaderTemplate"], group["workerTemplate"])
+    return [{**manifest, "spec": {"template": template}} for template in templates]
+
+
 BUILT = [
-    manifest
+    workload
     for folder in ("workload", "accelerators")
     for file in sorted((HERE.parent / "golden" / folder).glob("**/*.yaml"))
     for manifest in documents(file)
-    if manifest.get("kind") in {"Deployment", "Job"}
+    for workload in _with_pods(manifest)
 ]
 # As the DaemonSet controller adds them (pkg/controller/daemon/util/daemonset_util.go, AddOrUpdateDaemonPodTolerations).
 _PRESSURES = ("disk-pressure", "memory-pressure", "pid-pressure", "unschedulable")

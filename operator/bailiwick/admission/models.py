@@ -14,6 +14,7 @@ from bailiwick.residency.policies import compile_residency
 from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse
 from bailiwick.workload.eligibility import eligibility
 from bailiwick.workload.plan import Settings, plan_workload
+from bailiwick.workload.scaling import Scaling
 from bailiwick.workload.sources import into
 
 if TYPE_CHECKING:
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
     from bailiwick.residency.policies import CompiledPolicy, Limits
     from bailiwick.workload.eligibility import Eligibility, Need
 
-_SETTINGS = Settings(gate_image="none", weights_image="none", serves_ungoverned=True)
-"""Whether ungoverned models are served is decided by the in-tree policy; here only the explanation is wanted."""
+_SETTINGS = Settings(
+    gate_image="none",
+    weights_image="none",
+    serves_ungoverned=True,
+    scaling=Scaling(prometheus="http://none.invalid", wake_query="none"),
+)
+"""Whether ungoverned models are served is decided by the in-tree policy; here only the explanation is wanted. What the
+installation lacks, the operator says."""
 _KINDS = {"persistentvolumeclaims": "PersistentVolumeClaim", "secrets": "Secret", "configmaps": "ConfigMap"}
 
 

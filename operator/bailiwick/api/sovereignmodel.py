@@ -1,5 +1,6 @@
 """SovereignModel: what to serve."""
 
+from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -90,12 +91,22 @@ class Parallelism(Part):
     expert: bool = Field(default=False, description="Spread experts over devices.")
 
 
+class Scaler(StrEnum):
+    """Who changes the number of replicas."""
+
+    HORIZONTAL_POD_AUTOSCALER = "HorizontalPodAutoscaler"
+    KEDA = "KEDA"
+
+
 class Autoscaling(Part):
     """How the number of replicas follows the load."""
 
     min_replicas: int = Field(default=1, ge=0, le=10000, description="Fewest replicas; 0 needs KEDA.")
     max_replicas: int = Field(ge=1, le=10000, description="Most replicas.")
     waiting_requests: int = Field(default=4, ge=1, le=100000, description="Requests waiting per replica to aim for.")
+    scaler: Scaler | None = Field(
+        default=None, description="Who scales. Absent: KEDA when minReplicas is 0, else a HorizontalPodAutoscaler."
+    )
     rules = (
         Rule(
             "self.maxReplicas >= self.minReplicas",
@@ -186,6 +197,13 @@ class Limits(Part):
     )
 
 
+class EndpointPicker(Part):
+    """Who picks the replica for each request, of the Gateway API's inference extension."""
+
+    service: ObjectName = Field(description="Its Service, in the model's namespace.")
+    port: int = Field(default=9002, ge=1, le=65535, description="Port of that Service.")
+
+
 class GatewayReference(Part):
     """The Gateway by which clients outside the cluster come in."""
 
@@ -193,6 +211,9 @@ class GatewayReference(Part):
     namespace: ObjectName | None = Field(default=None, description="Its namespace. Absent: the model's own.")
     hostnames: Annotated[tuple[_HostName, ...], MapSet] = Field(
         default=(), max_length=16, description="Host names to serve."
+    )
+    endpoint_picker: EndpointPicker | None = Field(
+        default=None, description="Who picks a replica, by an InferencePool. Absent: the Service does."
     )
 
 

@@ -28,6 +28,7 @@ from bailiwick.control.keeper import Installed, KeeperLoop
 from bailiwick.control.kopf_events import KopfEvents
 from bailiwick.control.metrics import Metrics
 from bailiwick.control.model import ModelLoop
+from bailiwick.control.offered import Offered
 from bailiwick.control.queue import KeyedQueue, Priority
 from bailiwick.control.routes import (
     AUDIT,
@@ -49,14 +50,18 @@ from bailiwick.control.world import World
 from bailiwick.control.writer import Writer
 from bailiwick.residency.policies import exempt_namespaces
 from bailiwick.workload.plan import Settings
+from bailiwick.workload.scaling import Scaling
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Coroutine, Mapping
 
+    from bailiwick.cluster.store import Store
     from bailiwick.control.queue import Reconcile
 
 WORKERS = 32
+LOOK_SECONDS = 60.0
+"""How often a kind of another project that was not there is looked for."""
 DRAIN_SECONDS = 10.0
 
 logger = logging.getLogger(__name__)
@@ -71,6 +76,7 @@ class Environment:
     port: int
     kubeconfig: str | None
     canary_seconds: float
+    look_seconds: float
     webhook: str | None
     settings: Settings
 
@@ -83,14 +89,24 @@ class Environment:
             port=int(variables.get("BAILIWICK_PORT", "8080")),
             kubeconfig=variables.get("KUBECONFIG"),
             canary_seconds=float(variables.get("BAILIWICK_CANARY_SECONDS", EVERY_SECONDS)),
+            look_seconds=float(variables.get("BAILIWICK_LOOK_SECONDS", LOOK_SECONDS)),
             webhook=variables.get("BAILIWICK_WEBHOOK") or None,
             settings=Settings(
                 gate_image=variables["BAILIWICK_GATE_IMAGE"],
                 weights_image=variables["BAILIWICK_WEIGHTS_IMAGE"],
                 monitoring_namespace=variables.get("BAILIWICK_MONITORING_NAMESPACE") or None,
                 serves_ungoverned=variables.get("BAILIWICK_UNGOVERNED") == "Allow",
+                scaling=_scaling(variables),
             ),
         )
+
+
+def _scaling(variables: Mapping[str, str]) -> Scaling:
+    return Scaling(
+        pods_metric=variables.get("BAILIWICK_PODS_METRIC") or Scaling().pods_metric,
+        prometheus=variables.get("BAILIWICK_PROMETHEUS") or None,
+        wake_query=variables.get("BAILIWICK_WAKE_QUERY") or None,
+    )
 
 
 def main(_: argparse.Namespace) -> int:
@@ -111,6 +127,7 @@ class Operator:
         self._pace = Pace()
         self._metrics = Metrics()
         self._queue = KeyedQueue(random=random.random, observer=self._metrics)
+        self._offered = Offered(stores=self._stores.optional, queue=self._queue)
 
     async def run(self) -> None:
         """Serve health, wait for the lease, lead, and give the lease back at the end."""
@@ -169,7 +186,9 @@ class Operator:
             world=world, api=api, writer=writer, events=events, queue=self._queue, observer=self._metrics,
             clock=self._pace.clock, judged=territory.judged,
         )  # fmt: skip
-        model = ModelLoop(world=world, writer=writer, status=status, settings=self._environment.settings)
+        model = ModelLoop(
+            world=world, writer=writer, status=status, settings=self._environment.settings, offered=self._offered
+        )
         waiver = WaiverLoop(world=world, status=status)
         spread = SpreadLoop(
             queue=self._queue,
@@ -191,6 +210,7 @@ class Operator:
             running += [
                 tasks.create_task(self._relist(api, routes, index)) for index in range(len(tuple(self._stores)))
             ]
+            running += [tasks.create_task(self._look_for(api, routes, store)) for store in self._stores.optional]
             if await self._first(self._synced()):
                 # All stores are whole before the first key is worked on: what is absent is really not there.
                 self._queue.add(KEEPER, KEEPER)
@@ -231,6 +251,22 @@ class Operator:
         else:
             await feed.relist_every(self._stores.relist_seconds(store))
 
+    async def _look_for(self, api: Api, routes: Routes, store: Store) -> None:
+        """Feeds the store of a kind that another project brings, for as long as it is there."""
+        feed = Feed(
+            api=api,
+            store=store,
+            on_list=lambda changes: routes.changed(store, changes, priority=Priority.RESYNC),
+            pace=self._pace,
+            scope=Scope(labels=self._stores.selector(store)),
+            observer=self._metrics,
+        )
+        await feed.list_and_watch_if_served(
+            lambda change: routes.changed(store, (change,)),
+            lambda served: self._offered.tell(store, served=served),
+            self._environment.look_seconds,
+        )
+
     async def _synced(self) -> None:
         while self._unsynced():  # noqa: ASYNC110 - it ends within a second, once in the life of a process
             await asyncio.sleep(0.05)
@@ -239,7 +275,8 @@ class Operator:
     def _unsynced(self) -> list[str]:
         if self._role == "standby":
             return []
-        return [store.resource.plural for store in self._stores if not store.synced]
+        missing = [store.resource.plural for store in self._stores if not store.synced]
+        return missing + self._offered.unknown()
 
     async def _first(self, work: Coroutine[None, None, None]) -> bool:
         """Do some work, unless we are asked to stop before it is done; whether it was done."""

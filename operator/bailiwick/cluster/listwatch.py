@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import aclosing
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from bailiwick.cluster.api import SILENCE_SECONDS
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 300
 """After about this the server ends a watch, so that API servers behind a load balancer share the load."""
+_NOT_FOR_US = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN})
 logger = logging.getLogger(__name__)
 
 
@@ -122,6 +124,30 @@ class Feed:
             except ApiError as error:
                 logger.info("%s are listed again: %s", self._kind, error)
             await self._back_off()
+
+    async def list_and_watch_if_served(
+        self, on_change: Callable[[Change], None], told: Callable[[bool], None], seconds: float
+    ) -> None:
+        """The same for a kind that may not be there; it is looked for again every so many seconds.
+
+        ``told`` hears whether the API server serves it, again and again. A kind that we may not list is not there for
+        us: its absence must never keep anything else from its work.
+        """
+        while True:
+            try:
+                version = await self.relist()
+                told(True)
+                while True:
+                    version = await self._watch(version, on_change)
+            except ApiError as error:
+                if error.status not in _NOT_FOR_US:
+                    logger.info("%s are listed again: %s", self._kind, error)
+                    await self._back_off()
+                    continue
+                if error.status == HTTPStatus.FORBIDDEN:
+                    logger.warning("%s are taken as not there: %s", self._kind, error)
+                told(False)
+                await self._pace.sleep(self._pace.about(seconds))
 
     async def _watch(self, version: str, on_change: Callable[[Change], None]) -> str:
         """Follow one watch to its end. Returns the version to go on from."""

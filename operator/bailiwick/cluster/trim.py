@@ -55,6 +55,28 @@ def data(manifest: Raw) -> Raw:
     return {**_head(manifest), "data": manifest.get("data") or {}}
 
 
+def scaler(manifest: Raw) -> Raw:
+    """A child that scales a model: what it cannot do counts. What it measures changes all the time, and does not."""
+    trimmed = child(manifest)
+    failing = [
+        {key: condition[key] for key in ("type", "status", "reason", "message") if key in condition}
+        for condition in (manifest.get("status") or {}).get("conditions") or ()
+        if condition.get("type") in _ABILITIES
+    ]
+    if failing:
+        trimmed["status"] = {"conditions": failing}
+    return trimmed
+
+
+_ABILITIES = frozenset({"AbleToScale", "ScalingActive", "Ready"})
+"""Conditions of a HorizontalPodAutoscaler, and of a ScaledObject, that say whether it works."""
+
+
+def gateway(manifest: Raw) -> Raw:
+    """A Gateway, of which only the class counts."""
+    return {**_head(manifest), "spec": {"gatewayClassName": (manifest.get("spec") or {}).get("gatewayClassName", "")}}
+
+
 def labelled(manifest: Raw) -> Raw:
     """Metadata alone: for namespaces, which are chosen by their labels."""
     return _head(manifest)

@@ -1,4 +1,4 @@
-"""The model loop: SovereignModel → Deployment, Service, ServiceAccount, NetworkPolicy, PodDisruptionBudget, status."""
+"""The model loop: SovereignModel → its children, none that it no longer wants, and its status."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from bailiwick.workload.plan import plan_workload
 from bailiwick.workload.status import Seen, summarise, summarise_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from bailiwick.cluster.api import Raw
+    from bailiwick.cluster.resources import Resource
     from bailiwick.cluster.store import Key
+    from bailiwick.control.offered import Offered
     from bailiwick.control.status import StatusWriter
     from bailiwick.control.world import World
     from bailiwick.control.writer import Writer
@@ -30,11 +32,14 @@ if TYPE_CHECKING:
 class ModelLoop:
     """Reconciles one SovereignModel by (namespace, name). Owner references clean up after a deleted one."""
 
-    def __init__(self, *, world: World, writer: Writer, status: StatusWriter, settings: Settings) -> None:
+    def __init__(
+        self, *, world: World, writer: Writer, status: StatusWriter, settings: Settings, offered: Offered
+    ) -> None:
         self._world = world
         self._writer = writer
         self._status = status
         self._settings = settings
+        self._offered = offered
 
     def keys(self) -> list[Key]:
         """Every model that is there."""
@@ -61,8 +66,10 @@ class ModelLoop:
             settings=self._settings,
             profile=self._world.profile(model),
             authorities=self._world.authorities(),
+            offered=self._offered.kinds,
+            gateways=self._world.gateway_classes() if model.spec.serving.gateway else None,
         )
-        failure = await self._make(key, plan)
+        failure = await self._make(key, model.metadata.uid, plan)
         limits = self._world.limits(model, policies)
         status = summarise(model, plan, self._seen(key, manifest, limits, failure), now=now)
         await self._status.write(resources.SOVEREIGN_MODELS, manifest, status)
@@ -71,28 +78,47 @@ class ModelLoop:
         until = plan.eligibility.until
         return max((until - now).total_seconds(), 0.0) if until else None
 
-    async def _make(self, key: Key, plan: WorkloadPlan) -> ApiError | None:
-        """Apply the children in their order. A failure is returned, so that the status tells it before it is raised."""
+    async def _make(self, key: Key, uid: str, plan: WorkloadPlan) -> ApiError | None:
+        """Remove children that are no longer wanted, and apply the others in their order.
+
+        Removal comes first, or two would scale one model, and two would hold its devices. Of a refused plan nothing is
+        removed. A failure is returned, so that the status tells it before it is raised.
+        """
         try:
+            for resource, child in self._unwanted(key, uid, plan):
+                await self._writer.remove(resource, child)
             for manifest in plan.due(done(self._jobs(key))):
                 await self._writer.apply(manifest)
-            if plan.verdict.allowed:
-                await self._forget(key, plan)
         except ApiError as error:
             return error
         return None
 
-    async def _forget(self, key: Key, plan: WorkloadPlan) -> None:
-        """Take away Jobs that the plan knows no more: they import what nobody asks for, or where it may not be."""
-        wanted = {each.job for each in plan.awaited}
-        for job in self._jobs(key):
-            name = job["metadata"]["name"]
-            if name not in wanted:
-                await self._writer.delete(resources.JOBS, name, key[0])
-
     def _jobs(self, key: Key) -> list[Raw]:
         store = self._world.stores.jobs
         return [job for each in store.find(BY_MODEL, key) if (job := store.get(each))]
+
+    def _unwanted(self, key: Key, uid: str, plan: WorkloadPlan) -> list[tuple[Resource, Raw]]:
+        """Objects that bear the model's label and have it as their controller, but are not in the plan.
+
+        The label alone is not enough: others copy labels, as KEDA does to what it makes of a ScaledObject.
+        """
+        if not plan.objects:
+            return []
+        wanted = {(each["kind"], each["metadata"]["name"]) for each in plan.objects}
+        return [
+            (store.resource, child)
+            for store in self._world.stores.children
+            for each in store.find(BY_MODEL, key)
+            if (store.resource.kind, each[1]) not in wanted
+            and (child := store.get(each))
+            and not child["metadata"].get("deletionTimestamp")
+            and any(owner["uid"] == uid and owner.get("controller") for owner in _owners(child))
+        ]
+
+    def _groups(self, key: Key) -> Raw | None:
+        """The LeaderWorkerSet of a model whose replicas are groups."""
+        store = self._world.stores.leader_worker_sets
+        return next((found for each in store.find(BY_MODEL, key) if (found := store.get(each))), None)
 
     def _seen(self, key: Key, manifest: Raw, limits: Sequence[Limits], failure: ApiError | None) -> Seen:
         stores, facts = self._world.stores, self._world.facts()
@@ -102,7 +128,8 @@ class ModelLoop:
         verdicts = {name: judge_all(limits, facts[name], now) for name in nodes if name in facts}
         return Seen(
             manifest=manifest,
-            deployment=stores.deployments.get(key),
+            deployment=stores.deployments.get(key) or self._groups(key),
+            scaler=stores.autoscalers.get(key) or stores.scaled_objects.get(key),
             pods=pods,
             facts=facts,
             outside={name: verdict for name, verdict in verdicts.items() if not verdict.allowed},
@@ -110,3 +137,8 @@ class ModelLoop:
             jobs=self._jobs(key),
             importers=[pod for each in stores.pods.find(BY_IMPORT, key) if (pod := stores.pods.get(each))],
         )
+
+
+def _owners(manifest: Raw) -> Iterable[Raw]:
+    owners: Iterable[Raw] = manifest["metadata"].get("ownerReferences") or ()
+    return owners

@@ -62,6 +62,7 @@ class Routes:
             id(stores.pods): self._pod,
             **{id(store): self._child for store in stores.children},
             id(stores.network_policies): self._network_policy,
+            id(stores.gateways): self._gateway,
         }
 
     def changed(self, store: Store, changes: Iterable[Change], *, priority: Priority = Priority.LIVE) -> None:
@@ -147,6 +148,9 @@ class Routes:
             self._queue.add(AUDIT, (change.key[0], ""), priority=priority)
         if change.key[1] in (CLOSED, EGRESS):
             self._queue.add(SPREAD, TERRITORY, priority=priority)
+
+    def _gateway(self, _: Change, priority: Priority) -> None:
+        self._queue.add(SPREAD, MODEL, priority=priority)
 
     def _child(self, change: Change, priority: Priority) -> None:
         for key in change.values(BY_MODEL):

@@ -103,6 +103,10 @@ def _child(resource: Resource) -> Store:
     return Store(resource, trim=trim.child, indices={BY_MODEL: _model_of})
 
 
+def _scaler(resource: Resource) -> Store:
+    return Store(resource, trim=trim.scaler, indices={BY_MODEL: _model_of})
+
+
 def _of_the_border(manifest: Raw) -> Raw:
     """Policies, bindings and webhooks of others are known by name alone."""
     return trim.child(manifest) if manifest["metadata"]["name"].startswith(PREFIX) else trim.labelled(manifest)
@@ -157,6 +161,7 @@ class Stores:
     network_policies: Store = field(default_factory=lambda: _child(resources.NETWORK_POLICIES))
     budgets: Store = field(default_factory=lambda: _child(resources.POD_DISRUPTION_BUDGETS))
     claim_templates: Store = field(default_factory=lambda: _child(resources.RESOURCE_CLAIM_TEMPLATES))
+    autoscalers: Store = field(default_factory=lambda: _scaler(resources.HORIZONTAL_POD_AUTOSCALERS))
     pods: Store = field(default_factory=_all_pods)
     validating_policies: Store = field(default_factory=lambda: _border(resources.VALIDATING_POLICIES))
     mutating_policies: Store = field(default_factory=lambda: _border(resources.MUTATING_POLICIES))
@@ -164,28 +169,39 @@ class Stores:
     mutating_bindings: Store = field(default_factory=lambda: _border(resources.MUTATING_BINDINGS))
     webhooks: Store = field(default_factory=lambda: _border(resources.VALIDATING_WEBHOOKS))
 
+    scaled_objects: Store = field(default_factory=lambda: _scaler(resources.SCALED_OBJECTS))
+    leader_worker_sets: Store = field(
+        default_factory=lambda: Store(resources.LEADER_WORKER_SETS, trim=trim.workload, indices={BY_MODEL: _model_of})
+    )
+    routes: Store = field(default_factory=lambda: _child(resources.HTTP_ROUTES))
+    pools: Store = field(default_factory=lambda: _child(resources.INFERENCE_POOLS))
+    gateways: Store = field(default_factory=lambda: Store(resources.GATEWAYS, trim=trim.gateway))
+
     def __iter__(self) -> Iterator[Store]:
-        return (getattr(self, name) for name in self.__slots__)
+        """The stores of kinds that every cluster has."""
+        every: Iterator[Store] = (getattr(self, name) for name in self.__slots__)
+        return (store for store in every if not any(store is other for other in self.optional))
+
+    @property
+    def optional(self) -> tuple[Store, ...]:
+        """Stores of kinds that other projects bring."""
+        return (self.scaled_objects, self.leader_worker_sets, self.routes, self.pools, self.gateways)
 
     def of(self, resource: Resource) -> Store:
         """The store of a kind. Raises KeyError for one that the operator does not keep."""
-        for store in self:
-            if store.resource is resource:
-                return store
+        found: Store
+        for found in (*self, *self.optional):
+            if found.resource is resource:
+                return found
         raise KeyError(resource.kind)
 
     @property
     def children(self) -> tuple[Store, ...]:
         """Stores of the objects that a model is turned into."""
-        return (
-            self.deployments,
-            self.jobs,
-            self.services,
-            self.service_accounts,
-            self.network_policies,
-            self.budgets,
-            self.claim_templates,
-        )
+        always = (self.deployments, self.services, self.service_accounts, self.network_policies, self.budgets)
+        sometimes = (self.jobs, self.claim_templates, self.autoscalers)
+        optional = (self.scaled_objects, self.leader_worker_sets, self.routes, self.pools)
+        return (*always, *sometimes, *optional)
 
     @property
     def border(self) -> tuple[Store, ...]:

@@ -77,6 +77,7 @@ class World:
         self._approvals = Derived(self._approve, stores.approvals)
         compiled_from = (stores.policies, stores.jurisdictions, stores.waivers, stores.approvals)
         self._policies = Derived(self._compile, *compiled_from)
+        self._gateways = Derived(self._classes_of_gateways, stores.gateways)
         self._governing = Derived(self._govern, *compiled_from, stores.namespaces)
         self._classes = Derived(lambda _: (_read_all(AcceleratorClass, stores.classes), None), stores.classes)
         self._authorities = Derived(self._authorise, stores.authorities, stores.jurisdictions)
@@ -109,6 +110,10 @@ class World:
     def authorities(self) -> Mapping[str, Authority]:
         """Every Authority, by name."""
         return self._authorities.at(self.clock()).by_name
+
+    def gateway_classes(self) -> Mapping[tuple[str, str], str]:
+        """The class of every Gateway, by its namespace and name."""
+        return self._gateways.at(self.clock())
 
     def atlas(self) -> Atlas:
         """The named jurisdictions."""
@@ -170,6 +175,9 @@ class World:
             name: governing(policies, name, namespace["metadata"].get("labels", {}), exempt=self.exempt)
             for (_, name), namespace in self.stores.namespaces.items()
         }, None
+
+    def _classes_of_gateways(self, _: datetime) -> tuple[Mapping[tuple[str, str], str], None]:
+        return {key: raw["spec"]["gatewayClassName"] for key, raw in self.stores.gateways.items()}, None
 
     def _authorise(self, _: datetime) -> tuple[Authorities, None]:
         return Authorities.of(_read_all(Authority, self.stores.authorities).values(), self.atlas()), None

@@ -68,6 +68,11 @@ class Writer:
         if (namespace or "", name) in self._stores.of(resource):
             await self._api.delete(resource, name, namespace)
 
+    async def remove(self, resource: Resource, manifest: Raw) -> None:
+        """Remove the very object that was read as ``manifest``, and no other of its name."""
+        known = manifest["metadata"]
+        await self._api.delete(resource, known["name"], known.get("namespace"), uid=known["uid"])
+
     async def metadata(self, resource: Resource, manifest: Raw, patch: Raw) -> None:
         """Merge something into the metadata of the very object that was read as ``manifest``. Conflict: another one."""
         known = manifest["metadata"]

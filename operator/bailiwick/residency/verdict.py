@@ -84,6 +84,7 @@ class Reason(StrEnum):
     UNSUPPORTED_SOURCE = "UnsupportedSource"
     UNSUPPORTED_FEATURE = "UnsupportedFeature"
     FORBIDDEN_ARGUMENT = "ForbiddenArgument"
+    NOT_INSTALLED = "NotInstalled"
     # Why nobody can say what a model needs.
     UNKNOWN_ARCHITECTURE = "UnknownArchitecture"
     UNKNOWN_QUANTIZATION = "UnknownQuantization"

@@ -5,26 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bailiwick.workload.layout import START_SECONDS
-from bailiwick.workload.naming import Manifest, metadata, selector
+from bailiwick.workload.naming import Manifest, metadata, queueing, selector
 from bailiwick.workload.pod import pod_template
 
 if TYPE_CHECKING:
     from bailiwick.workload.placing import Placing
 
 
-def deployment(placing: Placing) -> Manifest:
-    """Never fewer replicas than run."""
+def deployment(placing: Placing) -> Manifest | None:
+    """Never fewer replicas than run. None where a replica takes several pods."""
+    if placing.need.nodes > 1:
+        return None
     model = placing.model
+    template, known = pod_template(placing), metadata(model)
+    for each in (template["metadata"], known):
+        each["labels"] = each["labels"] | queueing(model)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata(model),
+        "metadata": known,
         "spec": {
             "replicas": model.spec.replicas,
             "selector": {"matchLabels": selector(model)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "progressDeadlineSeconds": START_SECONDS + 600,
             "revisionHistoryLimit": 3,
-            "template": pod_template(placing),
+            "template": template,
         },
     }

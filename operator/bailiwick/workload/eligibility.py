@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bailiwick.api.quantities import amount
 from bailiwick.api.resource import Count
+from bailiwick.residency.facts import Fact
 from bailiwick.residency.policies import compile_residency
 from bailiwick.residency.rules import judge_all
 from bailiwick.residency.territories import changes
@@ -40,7 +41,8 @@ class Need:
     """What one replica asks of a node: devices of a class under one of its resource names, and what else it takes.
 
     ``resource`` is None on a plain CPU, and ``devices`` is 0 then. With ``device_class`` they are claimed: which nodes
-    have such devices only the scheduler knows, so the class's labels alone tell the nodes.
+    have such devices only the scheduler knows, so the class's labels alone tell the nodes. A replica that takes several
+    ``nodes`` asks the same of each.
     """
 
     accelerator: AcceleratorClass
@@ -48,6 +50,7 @@ class Need:
     resource: str | None
     devices: int
     device_class: str | None = None
+    nodes: int = 1
 
     @property
     def device(self) -> str | None:
@@ -71,13 +74,15 @@ class Eligibility:
 
     Three widening circles, sorted by name: ``nodes`` could take a pod now; ``capable`` have the devices, though they
     may be out of service for a while; ``inside`` are inside for every policy and for the model, and carry the labels
-    of the class. ``until`` is the first moment at which time alone may change the answer; None when only something new
-    can. ``problems`` are names in the model's own residency that mean nothing.
+    of the class. ``places`` says in which jurisdictions those stand of which it is known. ``until`` is the first moment
+    at which time alone may change the answer; None when only something new can. ``problems`` are names in the model's
+    own residency that mean nothing.
     """
 
     nodes: tuple[str, ...] = ()
     capable: tuple[str, ...] = ()
     inside: tuple[str, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict)
     ineligible: tuple[Count, ...] = ()
     problems: tuple[Problem, ...] = ()
     until: datetime | None = None
@@ -102,6 +107,7 @@ def eligibility(  # noqa: PLR0913 - everything that counts
     eligible: list[str] = []
     capable: list[str] = []
     inside: list[str] = []
+    places: dict[str, str] = {}
     refused: defaultdict[Reason, list[tuple[str, str]]] = defaultdict(list)
     moments: list[datetime] = []
     for facts in nodes:
@@ -111,6 +117,8 @@ def eligibility(  # noqa: PLR0913 - everything that counts
             verdict = _belongs_to_class(facts.node, need)
             if verdict.allowed:
                 inside.append(facts.name)
+                if isinstance(facts.place, Fact):
+                    places[facts.name] = facts.place.jurisdiction
                 verdict = _can_carry(facts.node, need)
             if verdict.allowed:
                 capable.append(facts.name)
@@ -123,6 +131,7 @@ def eligibility(  # noqa: PLR0913 - everything that counts
         nodes=tuple(sorted(eligible)),
         capable=tuple(sorted(capable)),
         inside=tuple(sorted(inside)),
+        places=places,
         ineligible=_counts(refused),
         problems=own.problems if own else (),
         until=min(moments, default=None),

@@ -29,6 +29,15 @@ def labels(model: SovereignModel) -> dict[str, str]:
     }
 
 
+QUEUEING = ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class")
+"""Labels by which somebody lets Kueue decide when pods may be scheduled. No others of Kueue are a user's to write."""
+
+
+def queueing(model: SovereignModel) -> dict[str, str]:
+    """Those that the model has: its workload has them, too. None of ours depends on them."""
+    return {label: model.metadata.labels[label] for label in QUEUEING if label in model.metadata.labels}
+
+
 def metadata(model: SovereignModel) -> Manifest:
     """Metadata of a child: named like its model, and gone with it."""
     return {

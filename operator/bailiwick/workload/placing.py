@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+
+from bailiwick.workload.scaling import Scaling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,3 +71,4 @@ class Placing:
     monitoring_namespace: str | None
     only_nodes: tuple[str, ...] | None
     """The nodes that the model's own residency leaves, where it has one; else labels say it all."""
+    scaling: Scaling = field(default_factory=Scaling)

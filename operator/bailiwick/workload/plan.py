@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -11,15 +11,21 @@ from bailiwick.api.sovereignmodel import Parallelism
 from bailiwick.residency.egress import opened
 from bailiwick.residency.models import judge
 from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse
-from bailiwick.workload import importing, sources, verification
+from bailiwick.workload import gateway, group, importing, scaling, sources, verification
 from bailiwick.workload.deployment import deployment
 from bailiwick.workload.eligibility import Eligibility, Need
 from bailiwick.workload.engines import ENGINES
+from bailiwick.workload.horizontalpodautoscaler import horizontal_pod_autoscaler
+from bailiwick.workload.httproute import http_route
 from bailiwick.workload.imported import Awaited
+from bailiwick.workload.inferencepool import inference_pool
+from bailiwick.workload.leaderworkerset import group_network_policies, leader_worker_set
 from bailiwick.workload.networkpolicy import network_policy
 from bailiwick.workload.placing import Placing
 from bailiwick.workload.poddisruptionbudget import pod_disruption_budget
 from bailiwick.workload.resourceclaimtemplate import resource_claim_template
+from bailiwick.workload.scaledobject import scaled_object
+from bailiwick.workload.scaling import Scaling
 from bailiwick.workload.service import service
 from bailiwick.workload.serviceaccount import service_account
 from bailiwick.workload.sized import Sized, Unsized, size
@@ -49,6 +55,11 @@ _BUILDERS = (
     service_account,
     pod_disruption_budget,
     service,
+    inference_pool,
+    http_route,
+    horizontal_pod_autoscaler,
+    scaled_object,
+    leader_worker_set,
     resource_claim_template,
     deployment,
 )
@@ -69,6 +80,7 @@ class Settings:
     """Where Prometheus runs; None: nobody scrapes engines."""
     serves_ungoverned: bool = False
     """Whether models of namespaces that no policy governs are served, anywhere: for laboratories."""
+    scaling: Scaling = field(default_factory=Scaling)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +103,7 @@ class WorkloadPlan:
         return tuple(each for each in self.objects if each["kind"] in _FIRST)
 
 
-def plan_workload(  # noqa: PLR0913 - all that a plan follows from
+def plan_workload(  # noqa: PLR0913 - by keyword
     model: SovereignModel,
     *,
     policies: Sequence[CompiledPolicy],
@@ -100,15 +112,20 @@ def plan_workload(  # noqa: PLR0913 - all that a plan follows from
     settings: Settings,
     profile: str | None = None,
     authorities: Mapping[str, Authority] = NO_AUTHORITIES,
+    offered: Collection[str] | None = None,
+    gateways: Mapping[tuple[str, str], str] | None = None,
 ) -> WorkloadPlan:
     """Decide. ``eligible`` tells which nodes could take a replica; it is asked for one need at a time.
 
     ``profile`` is the text that spec.model.profile leads to; None: it names none, or nothing is there.
+    ``offered`` are the kinds of other projects that the API server serves, ``gateways`` the classes of Gateways by
+    namespace and name; None: nobody looked, nothing is refused for it.
     No node being eligible is no refusal: the objects are written, their pods wait, and never go elsewhere.
     """
     names = tuple(policy.name for policy in policies)
     offers = tuple(_offers(model, classes))
-    refusal = _refusal(model, policies, settings, authorities) or (None if offers else _no_class(model, classes))
+    refusal = _refusal(model, policies, settings, authorities, offered)
+    refusal = refusal or (None if offers else _no_class(model, classes))
     if refusal:
         return WorkloadPlan(verdict=refusal, policies=names)
     engine = ENGINES[model.spec.engine.name]
@@ -129,7 +146,8 @@ def plan_workload(  # noqa: PLR0913 - all that a plan follows from
             lambda need: eligible(model, policies, need),
         )
     need, found = sized.need, sized.found
-    refusal = engine.refusal_on(need, model) or _names_nothing(found)
+    refusal = engine.refusal_on(need, model) or group.refusal(model, need, offered) or _names_nothing(found)
+    refusal = refusal or gateway.refusal(model, policies, offered, gateways)
     if refusal:
         return WorkloadPlan(verdict=refusal, policies=names, eligibility=found)
     placing = Placing(
@@ -144,7 +162,8 @@ def plan_workload(  # noqa: PLR0913 - all that a plan follows from
         authorities=authorities,
         egress=opened(policies),
         monitoring_namespace=settings.monitoring_namespace,
-        only_nodes=_named(found) if model.spec.residency else None,
+        only_nodes=_only(model, policies, need, found),
+        scaling=settings.scaling,
     )
     jobs = importing.jobs(placing)
     built = [made for build in _BUILDERS if (made := build(placing))]
@@ -153,7 +172,7 @@ def plan_workload(  # noqa: PLR0913 - all that a plan follows from
         policies=names,
         plan=_told(placing, sized),
         eligibility=found,
-        objects=(*built, *(job for _, job in jobs)),
+        objects=(*group_network_policies(placing), *built, *(job for _, job in jobs)),
         awaited=tuple(Awaited(f"{item.where}.source", job["metadata"]["name"]) for item, job in jobs),
         notes=(*sized.notes, *([_CLAIMED] if need.device_class else [])),
     )
@@ -164,6 +183,7 @@ def _refusal(
     policies: Sequence[CompiledPolicy],
     settings: Settings,
     authorities: Mapping[str, Authority],
+    offered: Collection[str] | None,
 ) -> Verdict | None:
     """What cannot be served at all, whatever the cluster has."""
     if not policies and not settings.serves_ungoverned:
@@ -186,26 +206,7 @@ def _refusal(
         or verification.refusal(model, authorities)
         or ENGINES[name].refusal(model)
         or _devices_disagree(model)
-        or _unenforced(model)
-    )
-
-
-def _unenforced(model: SovereignModel) -> Verdict | None:
-    """What a user would believe to be in force, and is not in this release."""
-    if model.spec.autoscaling:
-        return refuse(
-            Reason.UNSUPPORTED_FEATURE,
-            "spec.autoscaling is not done by this release; leave it out, and let an autoscaler of yours scale the "
-            "SovereignModel, which has the scale subresource",
-        )
-    serving = model.spec.serving
-    asked = next((name for name in ("gateway",) if getattr(serving, name)), None)
-    if asked is None:
-        return None
-    return refuse(
-        Reason.UNSUPPORTED_FEATURE,
-        f"spec.serving.{asked} is not enforced by this release, and nobody should believe that it is; leave it out, "
-        f"and guard the Service otherwise",
+        or scaling.refusal(model, settings.scaling, offered)
     )
 
 
@@ -213,13 +214,14 @@ def _devices_disagree(model: SovereignModel) -> Verdict | None:
     asked, parallelism = model.spec.accelerators.per_replica, model.spec.parallelism
     if not isinstance(asked, int) or not asked or parallelism is None:
         return None
-    used = parallelism.tensor * parallelism.pipeline
+    used = group.devices_of(parallelism)
     if used == asked:
         return None
     return refuse(
         Reason.INVALID_MODEL,
         f"spec.accelerators.perReplica is {asked}, but spec.parallelism spreads a replica over {used} devices "
-        f"(tensor {parallelism.tensor} x pipeline {parallelism.pipeline}); make them equal, or leave one of them out",
+        f"(tensor {parallelism.tensor} x pipeline {parallelism.pipeline} x data {parallelism.data}); "
+        f"make them equal, or leave one of them out",
     )
 
 
@@ -235,6 +237,7 @@ def _needs(model: SovereignModel, offer: Offer, devices: int) -> Sequence[Need]:
 
     So a driver that is installed beside another does not replace the pods that run.
     """
+    nodes, on_each = group.spread(devices, offer.accelerator.spec.devices_per_node)
     plan, spec = model.status.plan if model.status else None, offer.accelerator.spec
     current = plan.device if plan and plan.accelerator_class == offer.accelerator.metadata.name else None
     if not devices:
@@ -246,7 +249,8 @@ def _needs(model: SovereignModel, offer: Offer, devices: int) -> Sequence[Need]:
             serving=offer.serving,
             resource=name if way == "Resource" else None,
             device_class=name if way == "Claim" else None,
-            devices=devices,
+            devices=on_each,
+            nodes=nodes,
         )
         for way in spec.ways
         for name in named[way]
@@ -277,12 +281,12 @@ def _devices(model: SovereignModel, accelerator: AcceleratorClass) -> int:
     if isinstance(asked, int):
         return asked
     parallelism = model.spec.parallelism
-    return parallelism.tensor * parallelism.pipeline if parallelism else 1
+    return group.devices_of(parallelism) if parallelism else 1
 
 
 def _parallelism(model: SovereignModel, need: Need) -> Parallelism:
-    """As asked, or one tensor-parallel group over all devices of a replica: they are on one node."""
-    return model.spec.parallelism or Parallelism(tensor=max(need.devices, 1))
+    """As asked, or tensor parallelism over the devices of a node, and pipeline parallelism over nodes."""
+    return model.spec.parallelism or Parallelism(tensor=max(need.devices, 1), pipeline=need.nodes)
 
 
 def _choose(model: SovereignModel, asked: Sequence[tuple[Need, Eligibility]]) -> tuple[Need, Eligibility]:
@@ -304,6 +308,17 @@ def _named(found: Eligibility) -> tuple[str, ...]:
         return found.inside
     capable = set(found.capable)
     return tuple(sorted(sorted(found.inside, key=lambda name: (name not in capable, name))[:MOST_NAMED_NODES]))
+
+
+def _only(
+    model: SovereignModel, policies: Sequence[CompiledPolicy], need: Need, found: Eligibility
+) -> tuple[str, ...] | None:
+    """The nodes to name, where labels do not say it all: a residency of the model's own, or a group's one country."""
+    if need.nodes > 1 and policies:
+        home = group.one_country(found, need, model.status.jurisdictions if model.status else ())
+        if home is not None:
+            return _named(replace(found, inside=home))
+    return _named(found) if model.spec.residency else None
 
 
 def _names_nothing(found: Eligibility) -> Verdict | None:
@@ -330,7 +345,7 @@ def _told(placing: Placing, sized: Sized) -> Plan:
         image=placing.engine_image,
         accelerator_class=placing.need.accelerator.metadata.name,
         device=placing.need.device,
-        devices_per_replica=placing.need.devices,
-        nodes_per_replica=1,
+        devices_per_replica=placing.need.devices * placing.need.nodes,
+        nodes_per_replica=placing.need.nodes,
         **sized.figures,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bailiwick.workload.group import LEADER
 from bailiwick.workload.layout import CLIENT_PORT
 from bailiwick.workload.naming import Manifest, metadata, selector
 
@@ -26,7 +27,7 @@ def service(placing: Placing) -> Manifest:
         "metadata": metadata(model),
         "spec": {
             "type": "ClusterIP",
-            "selector": selector(model),
+            "selector": {**selector(model), **(LEADER if placing.need.nodes > 1 else {})},
             "ports": [{"name": name, "port": port, "targetPort": CLIENT_PORT, "protocol": "TCP"}],
         },
     }

@@ -313,14 +313,15 @@ _LONGEST_REASON = 2048
 
 
 def _too_wide(sizing: Sizing) -> Problem | None:
-    """What this release cannot start, with the figures, so that the user can look for another way."""
-    if sizing.nodes == 1 and sizing.spread.data == 1:
+    """What no group of nodes is made for, with the figures, so that the user can look for another way."""
+    whole = (sizing.devices // sizing.nodes) % sizing.spread.tensor == 0
+    if sizing.nodes == 1 or (sizing.spread.data == 1 and whole):
         return None
     return Problem(
         Reason.UNSUPPORTED_FEATURE,
         f"a replica needs {sizing.devices} devices of accelerator class {sizing.accelerator} on {sizing.nodes} nodes "
-        f"({sizing.spread}; {sizing.weights} bytes of weights), and this release makes replicas of one pod without "
-        f"data parallelism; use a class with more memory, a quantized variant, or give spec.parallelism for one node",
+        f"({sizing.spread}; {sizing.weights} bytes of weights), and a group of nodes neither splits experts' data nor cuts "
+        f"a tensor-parallel group apart; use a class with more memory, a quantized variant, or give spec.parallelism",
     )
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from bailiwick.api.conditions import Stated, false, settle, true, unknown
 from bailiwick.residency.facts import Fact
 from bailiwick.residency.verdict import Reason
+from bailiwick.workload.group import LEADER
 from bailiwick.workload.imported import imported, progress
 from bailiwick.workload.naming import selector
+from bailiwick.workload.scaled import autoscaled
 from bailiwick.workload.service import endpoint
 from bailiwick.workload.troubles import is_ready, living, running, stages_of, trouble_of
 from bailiwick.workload.verified import verified
@@ -30,7 +32,7 @@ _MOST_PLACEMENTS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What there is of a model: its object, its Deployment, its pods, and what is believed about their nodes.
+    """What there is of a model: its object, its Deployment or LeaderWorkerSet, its pods, and what is known of nodes.
 
     ``outside`` holds, by node, the refusal of the policies for nodes where pods run that are not inside (any more).
     ``failure`` is why an object could not be written.
@@ -38,6 +40,7 @@ class Seen:
 
     manifest: Raw
     deployment: Raw | None
+    scaler: Raw | None = None
     pods: Sequence[Raw]
     facts: Mapping[str, NodeFacts]
     outside: Mapping[str, Verdict]
@@ -68,7 +71,7 @@ def summarise(model: SovereignModel, plan: WorkloadPlan, seen: Seen, *, now: dat
         "jurisdictions": sorted({each["jurisdiction"] for each in placements if "jurisdiction" in each}),
         "replicas": told.get("replicas", 0),
         "readyReplicas": told.get("readyReplicas", 0),
-        "selector": ",".join(f"{key}={value}" for key, value in selector(model).items()),
+        "selector": ",".join(f"{key}={value}" for key, value in _counted(model, plan, previous).items()),
     }
     if told_of := progress(plan.awaited, seen.importers):
         status["imports"] = told_of
@@ -100,7 +103,8 @@ def _conditions(model: SovereignModel, plan: WorkloadPlan, seen: Seen) -> tuple[
         _available(seen),
         _resident(plan, seen),
     )
-    return (*aspects, _ready(aspects, seen))
+    scaled = (autoscaled(seen.scaler),) if model.spec.autoscaling and plan.verdict.allowed else ()
+    return (*aspects, *scaled, _ready(aspects, seen))
 
 
 def _planned(plan: WorkloadPlan) -> Stated:
@@ -197,12 +201,24 @@ def _ready(aspects: Sequence[Stated], seen: Seen) -> Stated:
 def _unfinished(deployment: Raw) -> str | None:
     """What a rollout still has to do; None when every replica is as the Deployment says now."""
     status, wanted = deployment.get("status") or {}, deployment["spec"]["replicas"]
-    if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
+    looked_at = status.get("observedGeneration", _looked_at(status))
+    if looked_at < deployment["metadata"].get("generation", 0):
         return "the change has not been looked at yet"
     updated, there = status.get("updatedReplicas", 0), status.get("replicas", 0)
     if updated < wanted or there > wanted:
         return f"{updated} of them are as the spec says now, {max(there - updated, 0)} older ones are to go"
     return None
+
+
+def _looked_at(status: Raw) -> int:
+    """The generation that the controller of a LeaderWorkerSet looked at last: it says so in its conditions alone."""
+    return max((each.get("observedGeneration", 0) for each in status.get("conditions") or ()), default=0)
+
+
+def _counted(model: SovereignModel, plan: WorkloadPlan, previous: Raw) -> dict[str, str]:
+    """Labels of the pods that count as replicas: of a group, its leader alone."""
+    told = plan.plan.nodes_per_replica if plan.plan else (previous.get("plan") or {}).get("nodesPerReplica", 1)
+    return {**selector(model), **(LEADER if told > 1 else {})}
 
 
 def _node_of(pod: Raw) -> str | None:

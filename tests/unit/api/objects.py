@@ -146,7 +146,7 @@ SOVEREIGN_MODEL: Manifest = {
         "context": {"maxLength": 8192, "maxSequences": 64, "kvCacheType": "fp8", "quantization": "awq"},
         "parallelism": {"tensor": 4, "pipeline": 1, "data": 1, "expert": True},
         "replicas": 2,
-        "autoscaling": {"minReplicas": 1, "maxReplicas": 4, "waitingRequests": 8},
+        "autoscaling": {"minReplicas": 1, "maxReplicas": 4, "waitingRequests": 8, "scaler": "KEDA"},
         "residency": {"place": PLACE_RULE, "control": RULE, "origin": ORIGIN_RULE},
         "adapters": [
             {
@@ -173,7 +173,12 @@ SOVEREIGN_MODEL: Manifest = {
                 "idleSeconds": 30,
                 "answerSeconds": 600,
             },
-            "gateway": {"name": "public", "namespace": "gateways", "hostnames": ["assistant.example"]},
+            "gateway": {
+                "name": "public",
+                "namespace": "gateways",
+                "hostnames": ["assistant.example"],
+                "endpointPicker": {"service": "picker", "port": 9003},
+            },
         },
         "objective": "Balanced",
     },

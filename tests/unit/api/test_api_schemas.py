@@ -206,6 +206,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         ".spec.replicas": 1,
         ".spec.autoscaling.minReplicas": 1,
         ".spec.autoscaling.waitingRequests": 4,
+        ".spec.serving.gateway.endpointPicker.port": 9002,
         ".spec.residency.place.assurance": "Asserted",
         ".spec.adapters[].source.oci.pullPolicy": "IfNotPresent",
         ".spec.serving.limits.connections": 1024,

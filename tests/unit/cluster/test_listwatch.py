@@ -19,7 +19,7 @@ from tests.unit.cluster.fake_apiserver import WatchStream, fake_apiserver, listi
 from tests.unit.cluster.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Sequence
 
     from aiohttp import web
 
@@ -107,7 +107,13 @@ async def bench(*, silence: float = 90.0) -> AsyncIterator[Bench]:
 
 @asynccontextmanager
 async def watching(test: Bench) -> AsyncIterator[None]:
-    task = asyncio.create_task(test.feed.list_and_watch(test.told.on_change))
+    async with following(test, test.feed.list_and_watch(test.told.on_change)):
+        yield
+
+
+@asynccontextmanager
+async def following(test: Bench, work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
     try:
         yield
         assert not task.done()
@@ -265,3 +271,32 @@ def test_periods_and_delays_are_spread() -> None:
     low, high = Pace(chance=lambda: 0.0), Pace(chance=lambda: 0.999999)
     assert low.about(100) == 80
     assert high.about(100) == pytest.approx(120, abs=0.01)
+
+
+@pytest.mark.parametrize(("code", "reason"), [(404, "NotFound"), (403, "Forbidden")])
+async def test_a_kind_that_is_not_there_for_us_is_looked_for_until_it_is(code: int, reason: str) -> None:
+    """Its absence is told, and is no failure; nor is a right that was forgotten, which must stop nothing else."""
+    heard: list[bool] = []
+    async with bench() as test:
+        test.cluster.refusals = [status(code, reason, "no"), status(code, reason, "no")]
+        test.cluster.items = [thing("a", 1)]
+        work = test.feed.list_and_watch_if_served(test.told.on_change, heard.append, 60.0)
+        async with following(test, work):
+            stream = await test.cluster.watch(0)
+            assert heard == [False, False, True]
+            assert test.waits == [60.0, 60.0]
+            assert test.names() == ["a"]
+            # The kind goes: its watch ends, and the list that follows does not find it.
+            test.cluster.refusals = [status(404, "NotFound", "no")]
+            await stream.end()
+            await until(lambda: heard[3:] == [False, True])
+
+
+async def test_an_api_server_that_cannot_answer_says_nothing_about_a_kind() -> None:
+    heard: list[bool] = []
+    async with bench() as test:
+        test.cluster.refusals = [status(503, "ServiceUnavailable", "later"), status(500, "InternalError", "no")]
+        async with following(test, test.feed.list_and_watch_if_served(test.told.on_change, heard.append, 60.0)):
+            await test.cluster.watch(0)
+        assert heard == [True]
+        assert 60.0 not in test.waits

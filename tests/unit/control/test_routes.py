@@ -78,7 +78,9 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
     ("webhooks", manifest("somebody-elses"), set()),
     *((name, CHILD, {(MODEL, ("clinic", "chat"))}) for name in (
         "deployments", "jobs", "services", "service_accounts", "network_policies", "budgets", "claim_templates",
+        "autoscalers", "scaled_objects", "leader_worker_sets", "routes", "pools",
     )),
+    ("gateways", manifest("edge", "clinic"), {(SPREAD, MODEL)}),
     ("pods", CHILD, {(MODEL, ("clinic", "chat")), (AUDIT, ("clinic", "chat"))}),
     ("pods", IMPORTER, {(MODEL, ("clinic", "chat")), (AUDIT, ("clinic", "chat-1"))}),
     ("pods", manifest("job", "clinic"), {(AUDIT, ("clinic", "job"))}),
@@ -175,9 +177,9 @@ def test_no_config_maps_but_profiles_are_asked_for() -> None:
 def test_every_store_has_a_route() -> None:
     stores, queue = Stores(), Noted()
     routes = Routes(stores=stores, queue=queue)  # type: ignore[arg-type]
-    for store in stores:
+    for store in (*stores, *stores.optional):
         routes.changed(store, [])
-    assert len({name for name, _, _ in ROWS}) == len(list(stores))
+    assert len({name for name, _, _ in ROWS}) == len((*stores, *stores.optional))
 
 
 async def test_spreading_adds_every_key_behind_what_changed_by_itself() -> None:

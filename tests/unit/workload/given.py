@@ -99,6 +99,8 @@ def plan(
     statements: Sequence[NodeStatement] | None = None,
     profile: str | None = None,
     authorities: Mapping[str, Authority] | None = None,
+    served: Sequence[str] | None = None,
+    gateways: Mapping[tuple[str, str], str] | None = None,
     **settings: Any,
 ) -> WorkloadPlan:
     """The plan for a model under policy ``health``, with class ``cpu``; nodes stand in Germany if nobody says else."""
@@ -115,6 +117,8 @@ def plan(
         settings=Settings(gate_image="gate", weights_image="weights", **settings),
         authorities=authorities or {},
         profile=profile,
+        offered=served,
+        gateways=gateways,
     )
 
 

@@ -18,8 +18,11 @@ from bailiwick.residency.nodes import read_node
 from bailiwick.residency.policies import compile_policy
 from bailiwick.workload.eligibility import eligibility
 from bailiwick.workload.plan import Settings, plan_workload
+from bailiwick.workload.scaling import Scaling
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bailiwick.workload.plan import WorkloadPlan
 
 GOLDEN = Path(__file__).parent.parent.parent / "golden/workload"
@@ -44,6 +47,10 @@ def planned(case: str, *, namespace: str | None = None) -> WorkloadPlan:
     atlas = Atlas(())
     facts = gather_all([read_node(raw) for raw in objects["Node"]], (), NOW)
     classes = [AcceleratorClass.read(raw) for raw in objects["AcceleratorClass"]]
+    gateways = {
+        (namespace or raw["metadata"]["namespace"], raw["metadata"]["name"]): raw["spec"]["gatewayClassName"]
+        for raw in objects.get("Gateway", ())
+    }
     return plan_workload(
         SovereignModel.read(model),
         policies=[compile_policy(ResidencyPolicy.read(raw), atlas) for raw in objects["ResidencyPolicy"]],
@@ -55,6 +62,24 @@ def planned(case: str, *, namespace: str | None = None) -> WorkloadPlan:
             gate_image="registry.example/gate:1",
             weights_image="registry.example/weights:1",
             monitoring_namespace="monitoring",
+            scaling=Scaling(
+                prometheus="http://prometheus.monitoring.svc:9090",
+                wake_query='sum(rate(gateway_requests_total{namespace="$namespace",model="$model"}[1m]))',
+            ),
         ),
         authorities={each.metadata.name: each for each in map(Authority.read, objects.get("Authority", ()))},
+        gateways=gateways,
     )
+
+
+def templates(objects: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The pod templates among objects: one of a Deployment, or those of leaders and workers."""
+    found = []
+    for each in objects:
+        if each["kind"] == "Deployment":
+            found.append(each["spec"]["template"])
+        if each["kind"] == "LeaderWorkerSet":
+            group = each["spec"]["leaderWorkerTemplate"]
+            found += [group["leaderTemplate"], group["workerTemplate"]]
+    assert found, "a model has pods"
+    return found

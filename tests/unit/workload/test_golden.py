@@ -9,12 +9,13 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import yaml
 
 from bailiwick.api.sovereignmodel import SovereignModel
-from tests.unit.workload.golden import CASES, GOLDEN, given, planned
+from tests.unit.workload.golden import CASES, GOLDEN, given, planned, templates
 
 
 class _Plain(yaml.SafeDumper):
@@ -57,15 +58,17 @@ def test_another_process_makes_the_same_bytes() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_no_container_may_do_more_than_restricted_pod_security_lets_it(case: str) -> None:
-    pods = [each["spec"]["template"]["spec"] for each in planned(case).objects if each["kind"] in {"Deployment", "Job"}]
-    assert pods
-    for pod in pods:
-        assert pod["securityContext"]["runAsNonRoot"] is True
-        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
-        for container in (*pod["initContainers"], *pod["containers"]):
-            assert container["securityContext"] == {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            }, container["name"]
+    for template in templates(planned(case).objects):
+        _is_restricted(template["spec"])
+
+
+def _is_restricted(pod: dict[str, Any]) -> None:
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+    for container in (*pod["initContainers"], *pod["containers"]):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }, container["name"]

@@ -40,8 +40,9 @@ _CALLS_OUT = """
     kv-transfer-config otlp-traces-endpoint tool-server weight-transfer-config
 """
 _OURS = """
-    code-revision disable-uvicorn-access-log enable-lora load-format lora-modules model model-loader-extra-config
-    pipeline-parallel-size revision served-model-name shutdown-timeout tensor-parallel-size tokenizer-revision
+    code-revision data-parallel-size disable-uvicorn-access-log enable-lora load-format lora-modules model
+    model-loader-extra-config pipeline-parallel-size revision served-model-name shutdown-timeout tensor-parallel-size
+    tokenizer-revision
 """
 _TELLS = "enable-log-outputs enable-log-requests max-log-len no-disable-uvicorn-access-log"
 FORBIDDEN: Mapping[str, str] = {
@@ -104,13 +105,6 @@ _NOWHERE = "none.invalid"
 
 def refusal(model: SovereignModel) -> Verdict | None:
     """What this release cannot start with vLLM, and arguments that mean something else than they seem to."""
-    parallelism = model.spec.parallelism
-    if parallelism and parallelism.data > 1:
-        return refuse(
-            Reason.UNSUPPORTED_FEATURE,
-            f"spec.parallelism.data is {parallelism.data}; data parallelism needs a group of pods, which this release "
-            f"does not make; leave it at 1 and raise spec.replicas",
-        )
     if model.spec.model.file or any(adapter.file for adapter in model.spec.adapters):
         return refuse(
             Reason.INVALID_MODEL,
@@ -190,6 +184,7 @@ def _limits(placing: Placing) -> Iterator[str]:
         "--quantization": context.quantization,
         **({spread: parallelism.tensor if parallelism.tensor > 1 else None} if spread else {}),
         "--pipeline-parallel-size": parallelism.pipeline if parallelism.pipeline > 1 else None,
+        "--data-parallel-size": parallelism.data if parallelism.data > 1 else None,
     }
     for option, value in asked.items():
         if value is not None:

@@ -1,0 +1,10 @@
+// Kinds of other projects: their CustomResourceDefinitions, as their modules hold them. Nothing here is compiled.
+module bailiwick.dev/e2e/cluster/go/kinds
+
+go 1.26.6
+
+require (
+	github.com/kedacore/keda/v2 v2.21.0
+	sigs.k8s.io/gateway-api v1.6.3
+	sigs.k8s.io/gateway-api-inference-extension v1.5.0
+)
