@@ -320,8 +320,9 @@ def _too_wide(sizing: Sizing) -> Problem | None:
     return Problem(
         Reason.UNSUPPORTED_FEATURE,
         f"a replica needs {sizing.devices} devices of accelerator class {sizing.accelerator} on {sizing.nodes} nodes "
-        f"({sizing.spread}; {sizing.weights} bytes of weights), and a group of nodes neither splits experts' data nor cuts "
-        f"a tensor-parallel group apart; use a class with more memory, a quantized variant, or give spec.parallelism",
+        f"({sizing.spread}; {sizing.weights} bytes of weights), and a group of nodes neither runs data parallelism "
+        f"nor cuts a tensor-parallel group apart; use a class with more memory, a quantized variant, or give "
+        f"spec.parallelism",
     )
 
 

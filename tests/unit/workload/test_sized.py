@@ -131,14 +131,23 @@ def test_a_class_without_figures_cannot_be_sized_for(figures: Any, reason: str, 
         (LARGE, {"parallelism": {"tensor": 3}}, "InvalidModel", "not divided by 3"),
         (LARGE, {"accelerators": {"classes": ["gpu"], "perReplica": 3}}, "InvalidModel", "spread evenly over so many"),
         (SMALL, {"context": {"maxLength": 9000}}, "InvalidModel", "was made for 8192 tokens"),
-        (LARGE, {"parallelism": {"tensor": 8, "pipeline": 2}}, "UnsupportedFeature", "16 devices of accelerator class"),
-        (HUGE, {}, "UnsupportedFeature", "24 devices of accelerator class gpu on 3 nodes (tensor 8 x"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_with_the_figures(profile: str, asked: Any, reason: str, says: str) -> None:
     made = sized(profile, **asked)
     assert (made.verdict.reason, made.objects) == (reason, ())
     assert says in made.verdict.message
+
+
+@pytest.mark.parametrize(
+    ("profile", "asked", "devices", "nodes"),
+    [(LARGE, {"parallelism": {"tensor": 8, "pipeline": 2}}, 16, 2), (HUGE, {}, 24, 3)],
+)
+def test_what_no_node_holds_is_spread_over_a_group(profile: str, asked: Any, devices: int, nodes: int) -> None:
+    made = sized(profile, **asked)
+    assert made.plan
+    assert (made.plan.devices_per_replica, made.plan.nodes_per_replica) == (devices, nodes)
+    assert "LeaderWorkerSet" in {each["kind"] for each in made.objects}
 
 
 def test_devices_that_fit_are_as_asked_and_have_their_figures() -> None:
