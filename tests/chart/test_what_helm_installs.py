@@ -313,7 +313,7 @@ def test_an_upgrade_takes_over_what_the_installation_left_to_hooks(release: Helm
 
 def test_a_rollback_loses_nothing(release: Helm, cluster: Client) -> None:
     before = names(cluster, API_VERSION, "Jurisdiction")
-    release.run("rollback", "bailiwick", "1", f"--namespace={NAMESPACE}")
+    release.run("rollback", "bailiwick", f"--namespace={NAMESPACE}")  # to the revision before
     assert names(cluster, API_VERSION, "Jurisdiction") == before
 
 
