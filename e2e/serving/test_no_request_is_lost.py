@@ -41,7 +41,7 @@ def gone(kubectl: Kubectl, names: set[str]) -> None:
     wait_until(lambda: not names & set(pods(kubectl)), what="the former pods are gone", seconds=400)
 
 
-def lost(load: Load, kubectl: Kubectl) -> Mapping[str, int]:
+def lost(load: Load) -> Mapping[str, int]:
     """Let some more come, stop, and say what failed."""
     load.more(BEFORE_AND_AFTER)
     count = load.stop()
@@ -55,7 +55,7 @@ def test_a_rolling_update_loses_no_request(kubectl: Kubectl, load: Load) -> None
     kubectl.must("patch", "smodel", MODEL, "-n", NAMESPACE, "--type=merge", "-p", change)
     gone(kubectl, former)
     ready(kubectl)
-    assert lost(load, kubectl) == {}
+    assert lost(load) == {}
 
 
 def test_a_drained_node_loses_no_request(kubectl: Kubectl, load: Load) -> None:
@@ -67,7 +67,7 @@ def test_a_drained_node_loses_no_request(kubectl: Kubectl, load: Load) -> None:
             f"--pod-selector=bailiwick.dev/model={MODEL}", "--timeout=300s", timeout=310,
         )  # fmt: skip
         gone(kubectl, former)
-        ready(kubectl)
-        assert lost(load, kubectl) == {}
+        # The other node may have no room for a second replica: the first goes on.
+        assert lost(load) == {}
     finally:
         kubectl.must("uncordon", ABROAD)
