@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bailiwick.api.arguments import tunes
 from bailiwick.residency.verdict import Reason, Verdict, refuse
 from bailiwick.workload.arguments import forbidden, option_of, stray
+from bailiwick.workload.environment import opened
 from bailiwick.workload.layout import ENGINE_PORT, MODEL_PATH, SCRATCH_PATH
 from bailiwick.workload.placing import Manners
 
@@ -99,14 +100,7 @@ def refusal_on(need: Need, model: SovereignModel) -> Verdict | None:  # noqa: AR
     where = f"of engine furiosa-llm in accelerator class {need.accelerator.metadata.name}"
     if found := forbidden(need.serving.arguments, FORBIDDEN, known=TUNING, anywhere=()):
         return refuse(Reason.FORBIDDEN_ARGUMENT, f"argument {found.argument} {where} is refused: {found.why}")
-    for variable in need.serving.environment:
-        if variable.name in _NOT_TO_SET or variable.value != _FIXED.get(variable.name, variable.value):
-            return refuse(
-                Reason.FORBIDDEN_ARGUMENT,
-                f"variable {variable.name} {where} is refused: Bailiwick keeps the engine offline and closed by it; "
-                f"leave it out",
-            )
-    return None
+    return opened(need, where, never=_NOT_TO_SET, fixed=_FIXED)
 
 
 def command(placing: Placing) -> Sequence[str]:  # noqa: ARG001 - one interface

@@ -12,6 +12,7 @@ from bailiwick.api.arguments import TUNING, is_short, tunes
 from bailiwick.residency.verdict import Reason, Verdict, refuse
 from bailiwick.workload.arguments import forbidden, stray
 from bailiwick.workload.engines import vllm_plugins
+from bailiwick.workload.environment import opened
 from bailiwick.workload.layout import ADAPTER_PATH, DRAIN_SECONDS, ENGINE_PORT, MODEL_PATH, SCRATCH_PATH
 from bailiwick.workload.placing import Manners
 
@@ -127,14 +128,7 @@ def refusal_on(need: Need, model: SovereignModel) -> Verdict | None:
     where = f"of engine vllm in accelerator class {need.accelerator.metadata.name}"
     if found := forbidden(need.serving.arguments, FORBIDDEN, known=TUNING, anywhere=_FOREIGN_CODE.split()):
         return refuse(Reason.FORBIDDEN_ARGUMENT, f"argument {found.argument} {where} is refused: {found.why}")
-    for variable in need.serving.environment:
-        if variable.name in _NOT_TO_SET or variable.value != _FIXED.get(variable.name, variable.value):
-            return refuse(
-                Reason.FORBIDDEN_ARGUMENT,
-                f"variable {variable.name} {where} is refused: Bailiwick keeps the engine offline and closed by it; "
-                f"leave it out",
-            )
-    return vllm_plugins.refusal(need, model)
+    return opened(need, where, never=_NOT_TO_SET, fixed=_FIXED) or vllm_plugins.refusal(need, model)
 
 
 def command(placing: Placing) -> Sequence[str]:  # noqa: ARG001 - one interface
