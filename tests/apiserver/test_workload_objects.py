@@ -22,6 +22,7 @@ pytestmark = pytest.mark.apiserver
 Raw = dict[str, Any]
 OF_OTHERS = {"ScaledObject", "LeaderWorkerSet", "HTTPRoute", "InferencePool"}
 """Kinds that this server does not have; test_operator_scaling.py and those for groups and gateways have them."""
+WITH_HOST_PATHS = {"nowhere", "verified"}
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
@@ -32,10 +33,10 @@ def objects(case: str, namespace: str) -> list[Raw]:
     return [{**each, "metadata": {**each["metadata"], "ownerReferences": []}} for each in usual]
 
 
-def pod(deployment: Raw) -> Raw:
-    """A pod as the Deployment's controller would make it."""
-    metadata = {"name": "a", "namespace": deployment["metadata"]["namespace"]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": deployment["spec"]["template"]["spec"]}
+def pod(workload: Raw) -> Raw:
+    """A pod as the controller of a Deployment or Job would make it."""
+    metadata = {"name": "a", "namespace": workload["metadata"]["namespace"]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": workload["spec"]["template"]["spec"]}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -48,23 +49,25 @@ async def test_every_object_is_taken_and_then_needs_no_second_write(api: Api, na
         assert await ensure(api, resource, desired, live) is None, f"{desired['kind']} differs for ever"
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case not in {"nowhere", "groups"}])
+@pytest.mark.parametrize("case", [case for case in CASES if case not in WITH_HOST_PATHS | {"groups"}])
 def test_pods_are_admitted_at_the_level_restricted(
     client: Client, new_namespace: Callable[..., str], case: str
 ) -> None:
     namespace = new_namespace(labels=RESTRICTED)
-    *others, deployment = objects(case, namespace)
+    *others, workload = objects(case, namespace)
     for each in others:
         client.create(each)
-    runtime = deployment["spec"]["template"]["spec"].get("runtimeClassName")
+    runtime = workload["spec"]["template"]["spec"].get("runtimeClassName")
     if runtime:
         client.apply(
             {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": runtime}, "handler": "runc"}
         )
-    admitted = client.create(pod(deployment), dry_run=True)
-    assert [each["name"] for each in admitted["spec"]["containers"]] == ["engine"]
+    admitted = client.create(pod(workload), dry_run=True)
+    assert [each["name"] for each in admitted["spec"]["containers"]] == [
+        each["name"] for each in pod(workload)["spec"]["containers"]
+    ]
     # The control: the level is in force, and one step away from what we write is refused.
-    loose = pod(deployment)
+    loose = pod(workload)
     loose["spec"]["containers"][0]["securityContext"] = {"allowPrivilegeEscalation": True}
     with pytest.raises(ApiError, match="allowPrivilegeEscalation"):
         client.create(loose, dry_run=True)
