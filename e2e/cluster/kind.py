@@ -35,10 +35,12 @@ POD_SUBNET, SERVICE_SUBNET = "10.244.0.0/16", "10.96.0.0/16"
 PUBLISHED_ROUTER = "cloudnativelabs/kube-router:v2.2.1"
 READY_SECONDS = 180
 
-# On a host with cgroup v1 the kubelet refuses to start unless told otherwise.
+# On a host with cgroup v1 the kubelet refuses to start unless told otherwise. Changed Secrets come into pods when the
+# kubelet looks after a pod again, for which tests need not wait a minute.
 KUBELET = """\
 kind: KubeletConfiguration
 failCgroupV1: false
+syncFrequency: 10s
 cgroupDriver: systemd
 """
 # The cluster does not outlive the machine, so its database need not outlive a power cut.

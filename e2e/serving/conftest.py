@@ -1,4 +1,4 @@
-"""Two replicas of a model on two nodes, on the real cluster, and clients that never stop asking."""
+"""Two replicas of a model on two nodes, on the real cluster, and clients with API keys that never stop asking."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from e2e.demo.attacks import ABROAD
 from e2e.demo.install import LARGE
 from e2e.demo.scenes import govern, is_ready
 from e2e.kubectl import wait_until
+from tests.gate.shown import AUDIENCE, ISSUER, jwk, jwks, rsa_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 GROUND = Path(__file__).with_name("ground.yaml")
 NAMESPACE = MODEL = "serving"
+KEYS, LOGIN = "serving-keys", "serving-login"
+"""Secrets: the API keys of callers, and the public keys of a token issuer."""
+FORMER_KEY, KEY = "of-the-load-" + 20 * "1", "of-the-load-" + 20 * "2"
+SIGNER = rsa_key()
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +38,7 @@ def served(installed: Installed, kubectl: Kubectl) -> Iterator[Mapping[str, Any]
             load_image(images.archive(image), (ABROAD,))
     govern(kubectl)  # the statements about the nodes
     kubectl.must("apply", "--server-side", "-f", str(GROUND))
+    kubectl.apply(secret(KEYS, load=FORMER_KEY), secret(LOGIN, **{"jwks.json": jwks(jwk(SIGNER, "e2e"))}))
     manifest = json.dumps(_model(installed))
     wait_until(
         lambda: kubectl.run(["apply", "--server-side", "-f", "-"], standard_input=manifest).accepted,
@@ -42,6 +48,12 @@ def served(installed: Installed, kubectl: Kubectl) -> Iterator[Mapping[str, Any]
     yield ready(kubectl)
     kubectl.must("delete", "smodel", MODEL, "-n", NAMESPACE)
     kubectl.must("delete", "-f", str(GROUND), "--ignore-not-found", "--wait=true", timeout=180)
+
+
+def secret(name: str, **values: str) -> Mapping[str, Any]:
+    """A Secret of the model's namespace."""
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}
 
 
 def ready(kubectl: Kubectl) -> Mapping[str, Any]:
@@ -63,5 +75,11 @@ def _model(installed: Installed) -> Mapping[str, Any]:
             "model": {"name": MODEL, "source": source},
             "replicas": 2,
             "context": {"maxLength": 1024, "maxSequences": 8},
+            "serving": {
+                "authentication": {
+                    "apiKeysSecret": KEYS,
+                    "tokenIssuer": {"issuer": ISSUER, "audiences": [AUDIENCE], "keysSecret": LOGIN},
+                }
+            },
         },
     }

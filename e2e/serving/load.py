@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Any
 from e2e.kubectl import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from e2e.kubectl import Kubectl
 
+_ASK = """
+import httpx, json, sys
+
+url, method, headers, body = json.loads(sys.argv[1])
+answer = httpx.request(method, url, headers=headers, json=body, timeout=60)
+error = answer.json().get("error", {}) if answer.is_error else {}
+print(json.dumps([answer.status_code, error.get("code")]))
+"""
 _PROGRAM = """
 import collections, json, os, signal, threading, time
 import httpx
+
+keys = json.loads(os.environ["KEYS"])  # the first is shown, and after a signal the next
 
 stopped, failures, lock = threading.Event(), collections.Counter(), threading.Lock()
 whole = 0
@@ -25,7 +35,8 @@ body = {
 }
 
 def ask(client):
-    with client.stream("POST", os.environ["ENDPOINT"] + "/chat/completions", json=body) as answer:
+    shown = {"Authorization": f"Bearer {keys[0]}"}
+    with client.stream("POST", os.environ["ENDPOINT"] + "/chat/completions", json=body, headers=shown) as answer:
         if answer.status_code != 200:
             return f"{answer.status_code} {answer.read().decode()[:200]}"
         lines = [line for line in answer.iter_lines() if line]
@@ -33,7 +44,7 @@ def ask(client):
 
 def go_on():
     global whole
-    with httpx.Client(timeout=120, headers=json.loads(os.environ["HEADERS"])) as client:
+    with httpx.Client(timeout=120) as client:
         while not stopped.is_set():
             try:
                 failure = ask(client)
@@ -45,6 +56,7 @@ def go_on():
             stopped.wait(0.2)  # the machine has to start engines meanwhile
 
 signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+signal.signal(signal.SIGUSR1, lambda *_: keys.pop(0))
 clients = [threading.Thread(target=go_on) for _ in range(int(os.environ["CLIENTS"]))]
 for client in clients:
     client.start()
@@ -53,6 +65,9 @@ while any(client.is_alive() for client in clients):
     print(json.dumps({"whole": whole, "failures": failures}), flush=True)
 print(json.dumps({"whole": whole, "failures": failures, "over": True}), flush=True)
 """
+
+
+CLIENTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +86,10 @@ class Load:
     namespace: str
     name: str = "load"
 
-    def start(self, *, endpoint: str, model: str, image: str, node: str, clients: int = 4) -> None:
-        """Begin on a node that stays; returns when the first answers have come."""
+    def start(self, *, endpoint: str, model: str, image: str, node: str, keys: Sequence[str]) -> None:
+        """Begin on a node that stays, with the first of the API keys; returns when the first answers have come."""
         variables = {
-            "ENDPOINT": endpoint, "MODEL": model, "CLIENTS": str(clients), "HEADERS": "{}",
+            "ENDPOINT": endpoint, "MODEL": model, "CLIENTS": str(CLIENTS), "KEYS": json.dumps(keys),
             "HOME": "/tmp",  # noqa: S108 - the container's own
         }  # fmt: skip
         container = {
@@ -86,7 +101,7 @@ class Load:
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         }
         self.kubectl.apply(_pod(self, node, container))
-        wait_until(lambda: self.count().whole > clients, what="the first answers have come", seconds=120)
+        wait_until(lambda: self.count().whole > CLIENTS, what="the first answers have come", seconds=120)
 
     def count(self) -> Count:
         """So far."""
@@ -99,10 +114,23 @@ class Load:
         goal = self.count().whole + requests
         wait_until(lambda: self.count().whole >= goal, what=f"{requests} more answers", seconds=300)
 
+    def next_key(self) -> None:
+        """From now on the clients show the next of their API keys."""
+        self._python("import os, signal; os.kill(1, signal.SIGUSR1)")
+
+    def ask(
+        self, url: str, *, method: str = "POST", headers: Mapping[str, str] | None = None, body: object = None
+    ) -> tuple[int, str | None]:
+        """Another request from the same pod: the status of its answer, and the code of its error if it is one."""
+        status, code = json.loads(self._python(_ASK, json.dumps([url, method, headers or {}, body])))
+        return status, code
+
+    def _python(self, program: str, *arguments: str) -> str:
+        return self.kubectl.must("exec", self.name, "-n", self.namespace, "--", "python3", "-c", program, *arguments)
+
     def stop(self) -> Count:
         """Let requests under way end; what became of all."""
-        signal = ("exec", self.name, "-n", self.namespace, "--", "python3", "-c", "import os; os.kill(1, 15)")
-        self.kubectl.must(*signal)
+        self._python("import os; os.kill(1, 15)")
         wait_until(
             lambda: self.kubectl.get("pod", self.name, "-n", self.namespace)["status"]["phase"] == "Succeeded",
             what="the requests under way have ended",
