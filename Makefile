@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export PYTHONPATH := operator:.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check border generate lock cluster cluster-down venv format bench bench-admission bench-border clean
+.PHONY: help demo test check border generate lock cluster cluster-down venv format bench bench-admission bench-border bench-gate clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -52,6 +52,9 @@ bench-admission: venv  ## What the in-tree policies add to the creation of a pod
 
 bench-border: venv  ## How soon the border moves, with 500 nodes and 5,000 pods
 	@$(BIN)/python -m e2e.bench.border
+
+bench-gate: venv  ## What the gate adds to the time to the first token, with 50 streams under way
+	@$(BIN)/python -m e2e.bench.gate
 
 venv: $(STAMP)  ## The virtual environment, from hashed lists
 

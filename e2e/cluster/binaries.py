@@ -84,6 +84,8 @@ _ROUTER = "github.com/cloudnativelabs/kube-router/v2"
 _RUNC = "github.com/opencontainers/runc"
 _HELM = "helm.sh/helm/v4"
 _VERSITY = "github.com/versity/versitygw"
+_REGISTRY = "github.com/distribution/distribution/v3"
+_CRANE = "github.com/google/go-containerregistry"
 _OURS = "./"  # a package of the group's own folder
 
 PROGRAMS: dict[str, Program] = {
@@ -107,6 +109,8 @@ PROGRAMS: dict[str, Program] = {
         Program("lws-controller", "lws", "sigs.k8s.io/lws/cmd", "sigs.k8s.io/lws"),
         Program("kwok", "tools", "sigs.k8s.io/kwok/cmd/kwok", "sigs.k8s.io/kwok"),
         Program("versitygw", "storage", f"{_VERSITY}/cmd/versitygw", _VERSITY),
+        Program("registry", "registry", f"{_REGISTRY}/cmd/registry", _REGISTRY),
+        Program("crane", "registry", f"{_CRANE}/cmd/crane", _CRANE),
     )
 }
 

@@ -41,6 +41,7 @@ FOR_LLAMA = (
     Prerequisite("strip", "binutils", "the program without its symbols"),
 )
 FOR_ROOTS = (Prerequisite("mmdebstrap", "mmdebstrap", "images are made from Debian packages"),)
+FOR_CAPTURES = (Prerequisite("tcpdump", "tcpdump", "what pods send is looked at"),)
 FOR_PODMAN = (
     Prerequisite("podman", "podman", "a node is a container"),
     Prerequisite("/usr/lib/podman/netavark", "netavark", "the nodes' network"),

@@ -1,6 +1,7 @@
 """The cluster, the images on its nodes, and Bailiwick by its Helm chart: what a person does before the first policy."""
 
 import subprocess
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,12 @@ def install() -> Installed:
     with terminal.step("images on the nodes: operator, gate, engine (vLLM on CPU), model (SmolLM2-135M-Instruct)"):
         references = _images()
     with terminal.step("helm install bailiwick charts/bailiwick"):
-        _helm(kubeconfig, references)
+        install_chart(
+            kubeconfig,
+            operator=references["operator"],
+            gate=references["gate"],
+            engines={"cpu.image": references["vllm-cpu"]},
+        )
     return Installed(
         kubectl=Kubectl(binary("kubectl"), kubeconfig),
         kubeconfig=kubeconfig,
@@ -80,13 +86,15 @@ def _images() -> dict[str, str]:
         return dict(zip((name for name, _ in work), references, strict=True))
 
 
-def _helm(kubeconfig: Path, references: dict[str, str]) -> None:
+def install_chart(kubeconfig: Path, *, operator: str, gate: str, engines: Mapping[str, str]) -> None:
+    """Helm, with images by digest; those of engines by the chart's value for their class. Raises RuntimeError."""
+    repository, _, digest = operator.partition("@")
     values = {
-        "image.repository": references["operator"].partition("@")[0],
-        "image.digest": references["operator"].partition("@")[2],
-        "gate.image": references["gate"],
-        "weights.image": references["operator"],
-        "acceleratorClasses.cpu.image": references["vllm-cpu"],
+        "image.repository": repository,
+        "image.digest": digest,
+        "gate.image": gate,
+        "weights.image": operator,
+        **{f"acceleratorClasses.{value}": image for value, image in engines.items()},
     }
     command = [
         str(binary("helm")), "upgrade", "--install", "bailiwick", str(CHART),

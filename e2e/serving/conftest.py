@@ -30,9 +30,9 @@ FORMER_KEY, KEY = "of-the-load-" + 20 * "1", "of-the-load-" + 20 * "2"
 SIGNER = rsa_key()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def served(installed: Installed, kubectl: Kubectl) -> Iterator[Mapping[str, Any]]:
-    """The model, answering; everything goes when the module ends."""
+    """The model, answering; everything goes when the last test of this folder ends."""
     if not cluster.external():
         for image in LARGE:  # the demo has them on the node inside alone
             load_image(images.archive(image), (ABROAD,))

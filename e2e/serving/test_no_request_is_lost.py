@@ -16,7 +16,7 @@ from e2e.serving.load import Load
 from tests.gate.shown import claims, rsa_key, token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from e2e.demo.install import Installed
     from e2e.kubectl import Kubectl
@@ -96,20 +96,22 @@ def test_a_rotation_of_keys_loses_no_request(kubectl: Kubectl, load: Load) -> No
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """A request that is none of the clients', and what it gets."""
+    """A request that is none of the clients', and what it gets. Tokens expire, so they are made when shown."""
 
     expected: tuple[int, str | None]
-    credential: str | None = KEY
+    credential: Callable[[], str | None] = lambda: KEY
     path: str = "/chat/completions"
     method: str = "POST"
 
 
 STRANGERS = {
-    "a good token": Stranger((200, None), token(SIGNER, "e2e", claims())),
-    "an expired token": Stranger((401, "expired_token"), token(SIGNER, "e2e", claims(exp=int(time.time()) - 60))),
-    "a forged token": Stranger((401, "invalid_token"), token(rsa_key(), "e2e", claims())),
-    "a wrong key": Stranger((401, "invalid_api_key"), "another-key-" + 20 * "3"),
-    "no credential": Stranger((401, "no_credential"), None),
+    "a good token": Stranger((200, None), lambda: token(SIGNER, "e2e", claims())),
+    "an expired token": Stranger(
+        (401, "expired_token"), lambda: token(SIGNER, "e2e", claims(exp=int(time.time()) - 60))
+    ),
+    "a forged token": Stranger((401, "invalid_token"), lambda: token(rsa_key(), "e2e", claims())),
+    "a wrong key": Stranger((401, "invalid_api_key"), lambda: "another-key-" + 20 * "3"),
+    "no credential": Stranger((401, "no_credential"), lambda: None),
     "another method": Stranger((405, "method_not_allowed"), method="GET"),
     "a path of the engine alone": Stranger((404, "path_not_allowed"), path="/load_lora_adapter"),
     "a path that climbs": Stranger((404, "path_not_allowed"), path="/../metrics"),
@@ -120,7 +122,8 @@ STRANGERS = {
 def test_who_asks_what_is_judged_while_others_are_served(
     load: Load, served: Mapping[str, Any], stranger: Stranger
 ) -> None:
-    headers = bearer(stranger.credential) if stranger.credential else {}
+    credential = stranger.credential()
+    headers = bearer(credential) if credential else {}
     url = served["status"]["endpoint"] + stranger.path
     assert load.ask(url, method=stranger.method, headers=headers, body=QUESTION) == stranger.expected
 

@@ -6,13 +6,11 @@ import os
 import struct
 import subprocess
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from bailiwick.weights import sigv4
 from bailiwick.weights.fetching import trust
 from bailiwick.weights.problems import WeightsError
 from bailiwick.weights.remote import Bucket
@@ -21,6 +19,7 @@ from bailiwick.weights.verification import Expected
 from e2e.client import eventually
 from e2e.cluster.apiserver import free_ports
 from e2e.cluster.binaries import binary
+from e2e.cluster.services import STORAGE_KEYS, put_object
 from e2e.cluster.steps import log_file
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.apiserver  # it needs a program of the cluster's
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
-ACCESS, SECRET = "importer", "not-a-secret"
+ACCESS, SECRET = STORAGE_KEYS
 FILES = {
     "llama/8b/config.json": b"{}",
     "llama/8b/my tokenizer+.json": b"{}",
@@ -70,12 +69,7 @@ class Storage:
 
     def put(self, path: str, content: bytes) -> None:
         """Make an object, or the bucket."""
-        url = f"{self.endpoint}/weights{sigv4.encoded(f'/{path}', safe='/') if path else ''}"
-        headers = sigv4.authorised(
-            url, {}, access_key=ACCESS, secret_key=SECRET, region="us-east-1", now=datetime.now(UTC),
-            method="PUT", content=sha256(content).hexdigest(),
-        )  # fmt: skip
-        httpx.put(url, content=content, headers=headers).raise_for_status()
+        put_object(self.endpoint, f"weights/{path}".rstrip("/"), content)
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, "the storage ended"

@@ -1,0 +1,1 @@
+"""Everything from installing to scaling, on nodes that have no route out."""
