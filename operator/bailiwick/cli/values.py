@@ -19,7 +19,7 @@ _CALLED = {str: "text", bool: "true or false", dict: "a map", list: "a list"}
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What is given by whom, and all of it merged. Later layers win; null takes a value away."""
+    """What is given by whom, and all of it merged. Later layers win; null is no value."""
 
     layers: dict[str, Raw]
     merged: Raw
@@ -66,9 +66,7 @@ def _map(text: bytes, where: str) -> Raw:
 def _merge(below: Raw, above: Raw) -> Raw:
     merged = dict(below)
     for key, value in above.items():
-        if value is None:
-            merged.pop(key, None)
-        elif isinstance(value, dict) and isinstance(merged.get(key, {}), dict):
+        if isinstance(value, dict) and isinstance(merged.get(key, {}), dict):
             merged[key] = _merge(merged.get(key, {}), value)
         else:
             merged[key] = value
