@@ -578,3 +578,13 @@ def test_the_catalogue_has_the_families_that_values_may_name() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     named = schema["properties"]["acceleratorClasses"]["properties"]["families"]["items"]["enum"]
     assert families(open_chart(CHART)) == sorted(named)
+
+
+@pytest.mark.parametrize("folder", ["accelerators", "engines", "scaling", "weights"])
+def test_every_sample_can_be_bundled(desk: Desk, folder: str) -> None:
+    values = {
+        "acceleratorClasses": {"families": families(open_chart(CHART))},
+        "autoscaling": {"prometheus": "http://prometheus.example", "wakeQuery": "vector(1)"},
+    }
+    told = desk.lists(str(ROOT / "samples" / folder), "-f", desk.put(values))
+    assert (told["complete"], told["problems"]) == (True, [])
