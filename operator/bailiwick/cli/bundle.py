@@ -37,7 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="manifests of what is to be served: SovereignModels, and their AcceleratorClasses, Authorities, "
         "ResidencyPolicies, Namespaces and profiles; a folder of *.yaml; or - for standard input",
     )  # fmt: skip
-    parser.add_argument("--chart", type=Path, default=CHART, help="the chart: a folder, or a .tgz of `helm package`")
+    parser.add_argument(
+        "--chart",
+        type=Path,
+        help="the chart: a folder, or a .tgz of `helm package` (default: the one beside this program)",
+    )
     parser.add_argument(
         "-f", "--values", type=Path, action="append", default=[], metavar="FILE",
         help="values that the chart is installed with, as for helm; may be repeated, later ones win",
@@ -59,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """List; returns the exit code."""
     try:
-        chart = open_chart(arguments.chart)
+        chart = open_chart(_chart(arguments.chart))
         installation = install(chart, arguments.values)
         given = _given(arguments.manifests)
     except UnusableError as error:
@@ -73,11 +77,20 @@ def main(arguments: argparse.Namespace) -> int:
     return INCOMPLETE if wrong else COMPLETE
 
 
+def _chart(path: Path | None) -> Path:
+    if path is None and not CHART.is_dir():
+        raise UnusableError("no chart is beside this program; give --chart FOLDER-OR-PACKAGE")
+    return path or CHART
+
+
 def _given(paths: Sequence[Path]) -> Given:
     given = Given()
     for where, text in _texts(paths):
         for document in parsed(text, where):
-            given.add(document, where)
+            try:
+                given.add(document, where)
+            except RecursionError:
+                raise UnusableError(f"{where} holds something that contains itself, or is nested too deep") from None
     if paths and not given.models:
         told = ", ".join(map(str, paths))
         raise UnusableError(f"{told}: no SovereignModel is there; give some, or no file at all for the chart alone")

@@ -73,6 +73,8 @@ class Given:
         metadata = raw.get("metadata")
         if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
             raise UnusableError(f"{where}: {kind} has no metadata.name")
+        if not isinstance(metadata.get("namespace"), str | None):
+            raise UnusableError(f"{where}: metadata.namespace of {kind} {metadata['name']} is no text")
         if version == API_VERSION and kind not in _KNOWN:
             raise UnusableError(f"{where}: {version} has no kind {kind}; kinds: {', '.join(sorted(_KNOWN))}")
         if version == API_VERSION and kind in _READ:

@@ -34,8 +34,11 @@ class Values:
             raise UnusableError(f"{next(iter(texts))}: values.schema.json beside it is not JSON") from None
         merged: Raw = {}
         for where, layer in layers.items():
-            _refuse_unknown(layer, known, where, "")
-            merged = _merge(merged, layer)
+            try:
+                _refuse_unknown(layer, known, where, "")
+                merged = _merge(merged, layer)
+            except RecursionError:
+                raise UnusableError(f"{where} holds something that contains itself, or is nested too deep") from None
         return cls(layers, merged)
 
     def at(self, path: str, kind: type[T]) -> T:

@@ -22,7 +22,9 @@ from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.cli import main
 from bailiwick.cli.bundle import digest_of, to_copy
 from bailiwick.cli.chart import families, is_image, open_chart
+from bailiwick.cli.contents import Given
 from bailiwick.cli.manifests import UnusableError
+from bailiwick.cli.values import Values
 from bailiwick.workload.sized import basis
 from bailiwick.workload.sizing.profile import digest
 from tests.unit.workload.sizing.given import LLAMA_8B
@@ -479,6 +481,11 @@ def test_its_templates_name_no_image_that_is_not_listed() -> None:
         ("{kind: X}", "holds something without apiVersion and kind"),
         ("{apiVersion: v1, kind: List, items: [1]}", "holds something without apiVersion and kind"),
         ("{apiVersion: v1, kind: Secret}", "Secret has no metadata.name"),
+        (
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: []}}",
+            "metadata.namespace of ConfigMap a is no",
+        ),
+        ("&a {apiVersion: v1, kind: List, items: [*a]}", "holds something that contains itself"),
         ("{apiVersion: bailiwick.dev/v2, kind: SovereignModel, metadata: {name: a}}", "is of bailiwick.dev/v2"),
         (f"{{apiVersion: {API}, kind: SoverignModel, metadata: {{name: a}}}}", "has no kind SoverignModel"),
         (f"{{apiVersion: {API}, kind: SovereignModel, metadata: {{name: a}}}}", "(SovereignModel a) is no Sovereign"),
@@ -503,9 +510,11 @@ def test_a_manifest_that_cannot_be_used_is_named_with_its_field(desk: Desk, text
     ("values", "says"),
     [
         ("[1]", "is no file of values: one map is wanted"),
+        ("operator: &a {podLabels: *a}", "holds something that contains itself"),
         ("imgae: {}", "imgae is no value of the chart; values there: acceleratorClasses,"),
         ("gate: {img: a}", "gate.img is no value of the chart; values there: image"),
         ("gate: {image: 1}", "gate.image must be text, and is 1"),
+        ("gate: {image: {a: b}}", "gate.image must be text, and is {'a': 'b'}"),
         ("gate: nothing", "gate.image must be text, and is absent"),
         ("gate: {image: 'a b'}", "gate.image 'a b' is no image"),
         ("image: {digest: sha256:1}", "image 'localhost/bailiwick/operator@sha256:1' is no image"),
@@ -550,6 +559,24 @@ def test_a_chart_that_cannot_be_used_is_named(desk: Desk, write: Callable[[Path]
 
 
 PACKED = archive()
+WORDS = st.sampled_from([
+    "apiVersion", "kind", "metadata", "name", "namespace", "labels", "items", "spec", "data", "gate", "image",
+    "operator", "acceleratorClasses", "families", API, "v1", "List", "ConfigMap", "Namespace", "SovereignModel",
+    "ResidencyPolicy", "bailiwick.dev/profile", "true",
+])  # fmt: skip
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=6),
+    max_leaves=12,
+)
+NAMED = st.fixed_dictionaries({"name": st.just("a")}, optional={"namespace": ANYTHING, "labels": ANYTHING})
+MANIFESTS = st.fixed_dictionaries(
+    {
+        "apiVersion": st.sampled_from([API, "v1"]), "metadata": NAMED | ANYTHING,
+        "kind": st.sampled_from(["List", "ConfigMap", "Namespace", "SovereignModel", "AcceleratorClass", "Authority"]),
+    },
+    optional={"spec": ANYTHING, "data": ANYTHING, "items": ANYTHING},
+)  # fmt: skip
 
 
 @given(st.binary(max_size=300), st.integers(min_value=0, max_value=len(PACKED)))
@@ -559,6 +586,27 @@ def test_whatever_a_package_holds_it_is_read_or_refused(noise: bytes, at: int) -
         patch.setattr("bailiwick.cli.chart.content", lambda _: PACKED[:at] + noise + PACKED[at + len(noise) :])
         with suppress(UnusableError):
             assert open_chart(Path("chart.tgz")).version
+
+
+@given(MANIFESTS | ANYTHING)
+@settings(max_examples=300, deadline=None)
+def test_whatever_a_manifest_holds_it_is_read_or_refused(raw: Any) -> None:
+    with suppress(UnusableError):
+        Given().add(raw, "somewhere")
+
+
+@given(ANYTHING)
+@settings(max_examples=300, deadline=None)
+def test_whatever_values_hold_they_are_read_or_refused(raw: Any) -> None:
+    layers = {"chart": (CHART / "values.yaml").read_bytes(), "given": yaml.safe_dump(raw).encode()}
+    with suppress(UnusableError):
+        values = Values.read(layers, schema=(CHART / "values.schema.json").read_bytes())
+        assert values.at("gate.image", str)
+
+
+def test_without_a_chart_beside_it_one_must_be_given(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bailiwick.cli.bundle.CHART", desk.folder / "absent")
+    assert "no chart is beside this program; give --chart" in desk.says(code=2)[1]
 
 
 # Offline

@@ -136,6 +136,7 @@ def test_a_sample_is_served_where_its_hardware_is(sample: Sample, name: str) -> 
     assert made.plan
     assert (made.plan.accelerator_class, made.plan.engine) == (name, sample.model.spec.engine.name)
     assert made.eligibility.nodes == ("n1", "n2"), made.eligibility.ineligible
+    assert made.plan.nodes_per_replica <= (2 if sample.path == "scaling/groups.yaml" else 1)
     assert {"Deployment", "LeaderWorkerSet"} & {each["kind"] for each in made.objects}
 
 
