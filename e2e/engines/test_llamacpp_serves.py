@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-SAMPLE = ROOT / "samples" / "sovereignmodel-llamacpp.yaml"
+SAMPLE = ROOT / "samples" / "engines" / "llamacpp.yaml"
 CLASS = ROOT / "charts" / "bailiwick" / "acceleratorclasses" / "cpu.yaml"
 GATE = "127.0.77.1"
 WITHIN = 20.0

@@ -25,7 +25,7 @@ def every(kind: type[R], paths: Sequence[Path]) -> list[R]:
     return [read(kind, raw, path) for path in paths for raw in manifests(path, kind.__name__)]
 
 
-def read(kind: type[R], raw: dict[str, Any], path: Path) -> R:
+def read(kind: type[R], raw: dict[str, Any], path: Path | str) -> R:
     """One object of a kind. Raises UnusableError with every field that is wrong."""
     try:
         return kind.read(raw)
@@ -45,15 +45,21 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def manifests(path: Path, kind: str, *, only: int = 0, api_version: str = API_VERSION) -> list[dict[str, Any]]:
-    """The objects of a kind in a file, ``only`` so many. Raises UnusableError."""
+def parsed(text: bytes, path: Path | str) -> list[Any]:
+    """The YAML documents of a text that ``path`` holds, without empty ones. Raises UnusableError."""
     try:
-        documents = [each for each in yaml.load_all(content(path), _Loader) if each is not None]
+        return [each for each in yaml.load_all(text, _Loader) if each is not None]
     except (yaml.YAMLError, ValueError, RecursionError):
         raise UnusableError(f"{path} is not YAML") from None
+
+
+def manifests(path: Path, kind: str, *, only: int = 0, api_version: str = API_VERSION) -> list[dict[str, Any]]:
+    """The objects of a kind in a file, ``only`` so many. Raises UnusableError."""
     expected = (api_version, kind)
     found = [
-        each for each in documents if isinstance(each, dict) and (each.get("apiVersion"), each.get("kind")) == expected
+        each
+        for each in parsed(content(path), path)
+        if isinstance(each, dict) and (each.get("apiVersion"), each.get("kind")) == expected
     ]
     if not found or (only and len(found) != only):
         raise UnusableError(f"{path} holds {len(found)} objects {kind} ({api_version}); give {only or 'some'}")
