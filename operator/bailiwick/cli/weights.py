@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bailiwick.weights import folder, manifest
 from bailiwick.weights.kinds import WEIGHTS
 from bailiwick.weights.problems import WeightsError
-from bailiwick.weights.signature import Key
+from bailiwick.weights.signature import Key, read_root
 from bailiwick.weights.verification import Expected, verify
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ def _add_expected(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", dest="keys", type=Key.read, action="append", default=[], metavar="BASE64[@TIME]",
         help="a public key that may have signed, without its PEM frame, and until when it counts; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--root", dest="roots", type=read_root, action="append", default=[], metavar="BASE64[@SIGNERS]",
+        help="a CA whose certificates may have signed, without its PEM frame, and who of them, as a JSON list of "
+        "objects with subject, email or uri; may be repeated",
     )  # fmt: skip
 
 
@@ -91,6 +96,7 @@ def _expected(arguments: argparse.Namespace) -> Expected:
         manifest=arguments.manifest,
         signature=arguments.signature,
         keys=tuple(arguments.keys),
+        roots=tuple(arguments.roots),
     )
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from bailiwick.evidence.certificates import Root
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
@@ -25,6 +27,7 @@ class Expected:
     manifest: Path | None = None
     signature: Path | None = None
     keys: tuple[Key, ...] = ()
+    roots: tuple[Root, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def verify(folder: Path, expected: Expected, now: datetime) -> Found:
 def _signed(expected: Expected, now: datetime) -> Mapping[str, str] | None:
     if expected.signature is None:
         return None
-    return signed_files(_read(expected.signature, "SignatureMissing"), expected.keys, now)
+    return signed_files(_read(expected.signature, "SignatureMissing"), expected.keys, now, roots=expected.roots)
 
 
 def _same_names(seen: Collection[str], wanted: Mapping[str, str], source: str, *, but: Collection[str] = ()) -> None:

@@ -6,11 +6,14 @@ image is named apart from the operator's, so that an upgrade of the operator res
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bailiwick.api.acceleratorclass import EngineName
 from bailiwick.api.authority import Question
+from bailiwick.evidence.certificates import root
+from bailiwick.evidence.dsse import EvidenceError
 from bailiwick.residency.verdict import Reason, Verdict, refuse
 from bailiwick.workload import sources
 from bailiwick.workload.containers import LOGS_TELL, RESTRICTED
@@ -19,7 +22,7 @@ from bailiwick.workload.troubles import VERIFY
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from bailiwick.api.authority import Authority, PublicKey
+    from bailiwick.api.authority import Authority, PublicKey, RootCertificate, Signer
     from bailiwick.api.modelsource import Manifest as FileManifest
     from bailiwick.api.modelsource import ModelSignature, Source
     from bailiwick.api.sovereignmodel import SovereignModel
@@ -97,7 +100,19 @@ def refusal(model: SovereignModel, authorities: Mapping[str, Authority]) -> Verd
                 f"{', '.join(sorted(authority.spec.may_vouch_for))}; name one that may, or add models to its "
                 f"spec.mayVouchFor",
             )
+        if unusable := _unusable(authority):
+            return refuse(Reason.AUTHORITY_NOT_ALLOWED, f"{where} names Authority {name}, whose {unusable}")
     return None
+
+
+def _unusable(authority: Authority) -> str:
+    """Which certificate of a CA cannot be one, and why; empty when all can."""
+    for number, listed in enumerate(authority.spec.certificates):
+        try:
+            root(listed.pem, [_named(signer) for signer in listed.signers])
+        except EvidenceError as error:
+            return f"spec.certificates[{number}] cannot be used: {error}"
+    return ""
 
 
 def needed(model: SovereignModel) -> list[Item]:
@@ -164,12 +179,30 @@ def _arguments(placing: Placing, item: Item, folder: str) -> Iterator[str]:
         beside = f"{folder}/{_SIGNATURE_FILE}"
         given = f"{PATH}/{item.volume}-signature/{_SIGNATURE_FILE}"
         yield f"--signature={given if item.signature.config_map else beside}"
-        for key in placing.authorities[item.signature.authority].spec.public_keys:
+        signing = placing.authorities[item.signature.authority].spec
+        for key in signing.public_keys:
             yield f"--key={_key(key)}"
+        for listed in signing.certificates:
+            yield f"--root={_root(listed)}"
     yield folder
 
 
 def _key(key: PublicKey) -> str:
     """The key without its PEM frame, and until when it counts: one argument that reads the same everywhere."""
-    encoded = "".join(key.pem.split("-----")[2].split())
+    encoded = _unframed(key.pem)
     return f"{encoded}@{key.not_after:%Y-%m-%dT%H:%M:%SZ}" if key.not_after else encoded
+
+
+def _root(listed: RootCertificate) -> str:
+    """The certificate without its PEM frame, and whose signatures count. The kubelet would read $( as a variable."""
+    signers = json.dumps([dict([_named(signer)]) for signer in listed.signers]).replace("$", "\\u0024")
+    return f"{_unframed(listed.pem)}@{signers}" if listed.signers else _unframed(listed.pem)
+
+
+def _named(signer: Signer) -> tuple[str, str]:
+    (named,) = signer.model_dump(exclude_none=True).items()
+    return named
+
+
+def _unframed(pem: str) -> str:
+    return "".join(pem.split("-----")[2].split())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bailiwick.api.authority import Authority
-from bailiwick.weights.signature import Key
+from bailiwick.evidence.certificates import root
+from bailiwick.weights.signature import Key, read_root
 from bailiwick.workload.troubles import trouble_of
 from bailiwick.workload.verified import verified
 from tests.unit.workload.given import DIGEST, IMAGE, model, plan, pod, policy
@@ -30,6 +32,15 @@ def authority(name: str = "us", *, may: tuple[str, ...] = ("models",), until: st
     key = {"pem": PEM} | ({"notAfter": until} if until else {})
     spec = {"publicKeys": [key], "mayVouchFor": list(may), "jurisdictions": ["DE"]}
     return Authority.read({"metadata": {"name": name}, "spec": spec})
+
+
+CA = (Path(__file__).parent.parent / "weights/certified/root.pem").read_text()
+SIGNERS = [{"subject": "CN=$(HOME),O=Laboratory"}, {"email": "models@laboratory.example"}]
+
+
+def ca(pem: str = CA, **listed: Any) -> Authority:
+    spec = {"certificates": [{"pem": pem, **listed}], "mayVouchFor": ["models"], "jurisdictions": ["DE"]}
+    return Authority.read({"metadata": {"name": "us"}, "spec": spec})
 
 
 def of(source: Any, adapters: Any = (), **said: Any) -> SovereignModel:
@@ -94,6 +105,29 @@ def test_a_key_comes_with_the_time_until_which_it_counts() -> None:
     told = found["verify"]["args"][-2].removeprefix("--key=")
     assert told.endswith("@2027-01-01T00:00:00Z")
     assert Key.read(told).until is not None
+
+
+def test_a_ca_comes_with_the_signers_that_count() -> None:
+    for listed, named in (([], ()), (SIGNERS, tuple(pair for each in SIGNERS for pair in each.items()))):
+        (container,) = verifying(of(CLAIM, signature=SIGNED), {"us": ca(signers=listed)}).values()
+        *_, signature, told, _ = container["args"]
+        assert signature == "--signature=/model/model.sig"
+        assert "$" not in told, "the kubelet reads it as a variable"
+        assert read_root(told.removeprefix("--root=")) == root(CA, named)
+
+
+UNUSABLE = {
+    "what is no CA": (CA.replace("MAMBAf8", "MAMBAQA"), [], "spec.certificates[0] cannot be used"),
+    "what is no subject": (CA, [{"subject": "models"}], "'models' is no subject"),
+}
+
+
+@pytest.mark.parametrize("row", UNUSABLE)
+def test_a_ca_that_nothing_can_lead_to_is_told(row: str) -> None:
+    pem, signers, words = UNUSABLE[row]
+    verdict = plan(of(CLAIM, signature=SIGNED), authorities={"us": ca(pem, signers=signers)}).verdict
+    assert verdict.reason == "AuthorityNotAllowed"
+    assert words in verdict.message
 
 
 def test_config_maps_that_are_missing_do_not_hold_the_pod_back() -> None:
