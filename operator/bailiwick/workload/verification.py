@@ -62,7 +62,7 @@ class Item:
 
     @property
     def pinned(self) -> bool:
-        """Whether the container runtime checks it: an image by digest."""
+        """Whether the container runtime checks it: an image by digest, mounted or copied by a program of ours."""
         return bool(self.source.oci and "@sha256:" in self.source.oci.image)
 
 

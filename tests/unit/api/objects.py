@@ -103,7 +103,13 @@ RESIDENCY_POLICY: Manifest = {
 }
 
 SOURCES: Mapping[str, Manifest] = {
-    "oci": {"image": f"registry.example/models/m@{DIGEST}", "pullPolicy": "IfNotPresent", "pullSecrets": ["registry"]},
+    "oci": {
+        "image": f"registry.example/models/m@{DIGEST}",
+        "pullPolicy": "IfNotPresent",
+        "pullSecrets": ["registry"],
+        "mount": "Copy",
+        "size": "20Gi",
+    },
     "persistentVolumeClaim": {"claimName": "weights", "path": "models/m"},
     "s3": {
         "endpoint": "https://storage.example",

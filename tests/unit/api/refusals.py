@@ -54,6 +54,7 @@ STATEMENT = "a statement must state place, control or origin"
 KEY = "must be a public key, ed25519 or ECDSA P-256, in PEM: -----BEGIN PUBLIC KEY----- and so on"
 ONE_CERTIFICATE = "must be one X.509 certificate in PEM: -----BEGIN CERTIFICATE----- and so on, and no key"
 SIGNER = "give exactly one of subject, email, uri"
+COPY_ONLY = "is for mount Copy: an image volume takes no room of its own"
 SOME_KEY = "give publicKeys, certificates or both: without them nothing can be signed"
 STATED_BY_KEY = (
     "give publicKeys: place, control and origin are stated by NodeStatements, which are signed by key; "
@@ -238,6 +239,13 @@ def _hub(**fields: str) -> Manifest:
 
 
 WEIGHTS = (
+    *_model(
+        f"{_SOURCE}.oci.mount",
+        COPY_ONLY,
+        {"a size of a volume": "Volume", "of whatever it is": ABSENT},
+        blamed=f"{_SOURCE}.oci.size",
+    ),
+    *_model(f"{_SOURCE}.oci.size", QUANTITY, {"words": "much", "less than nothing": "-1"}),
     *_model(_SOURCE, ONE_SOURCE, {"none": {}, "two": {name: SOURCES[name] for name in ("oci", "s3")}}),
     *_model("spec.adapters.0.source", ONE_SOURCE, {"none": {}}),
     *_model(
