@@ -256,7 +256,7 @@ def test_a_source_that_cannot_be_mounted_is_refused_with_a_remedy(realm: Realm, 
     realm.model(namespace, model={"name": "tiny", "source": source})
     eventually(lambda: realm.stated("Planned", namespace) == ("False", "UnsupportedSource"), what="the status refuses")
     told = realm.condition("SovereignModel", "Planned", "chat", namespace)["message"]
-    assert "PersistentVolumeClaim or an OCI image" in told
+    assert "the claim of the namespace that keeps the files in spec.model.source.s3.into" in told
     assert realm.children(namespace) == {}
 
 

@@ -1,4 +1,4 @@
-"""`bailiwick weights verify|import|manifest|digest`: what a folder of weights holds, and how it comes there.
+"""`bailiwick weights verify|compare|import|manifest|digest`: what a folder of weights holds, and how it comes there.
 
 Needs files and no cluster; only `import` opens connections, to the source that it is given.
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from bailiwick.weights import folder, manifest
 from bailiwick.weights.kinds import WEIGHTS
 from bailiwick.weights.problems import WeightsError
+from bailiwick.weights.profile import compare
 from bailiwick.weights.signature import Key, read_root
 from bailiwick.weights.verification import Expected, verify
 
@@ -34,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for each in actions.choices.values():
         _add_expected(each)
     verifying.add_argument("folder", type=Path, metavar="FOLDER")
+    verifying.add_argument("--profile", type=Path, help="profile that should have been written from the files")
+    comparing = actions.add_parser("compare", help="say whether a profile was written from the files of a folder")
+    comparing.set_defaults(action=_compare)
+    comparing.add_argument("--profile", type=Path, required=True, help="profile that should have been")
+    comparing.add_argument("folder", type=Path, metavar="FOLDER")
     for name, action, about in (
         ("manifest", _manifest, "write the manifest of a folder to standard output"),
         ("digest", _digest, "write the digest of a folder, for spec.model.digest"),
@@ -97,6 +103,7 @@ def _expected(arguments: argparse.Namespace) -> Expected:
         signature=arguments.signature,
         keys=tuple(arguments.keys),
         roots=tuple(arguments.roots),
+        profile=getattr(arguments, "profile", None),
     )
 
 
@@ -113,6 +120,11 @@ def _import(arguments: argparse.Namespace) -> None:
 def _verify(arguments: argparse.Namespace) -> None:
     found = verify(arguments.folder, _expected(arguments), datetime.now(UTC))
     sys.stdout.write(f"{found.files} files, {found.digest or 'of allowed kinds; nothing says what they must hold'}\n")
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    compare(arguments.folder, arguments.profile)
+    sys.stdout.write("the profile differs from no file that it was written from\n")
 
 
 def _manifest(arguments: argparse.Namespace) -> None:

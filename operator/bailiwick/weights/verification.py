@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bailiwick.weights import folder as folders
 from bailiwick.weights import manifest
 from bailiwick.weights.problems import WeightsError
+from bailiwick.weights.profile import compare
 from bailiwick.weights.signature import NOT_SIGNED, Key, signed_files
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Expected:
     signature: Path | None = None
     keys: tuple[Key, ...] = ()
     roots: tuple[Root, ...] = ()
+    profile: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ def verify(folder: Path, expected: Expected, now: datetime) -> Found:
     """Read and compare. Raises WeightsError for the first thing that is not as it must be."""
     paths = folders.files(folder)
     folders.judge(folder, paths, expected.weights)
+    if expected.profile:
+        compare(folder, expected.profile)
     if not (expected.digest or expected.manifest or expected.signature):
         return Found(len(paths), None)
     signed = _signed(expected, now)

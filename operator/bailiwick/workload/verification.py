@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bailiwick.api.authority import Authority, PublicKey, RootCertificate, Signer
     from bailiwick.api.modelsource import Manifest as FileManifest
-    from bailiwick.api.modelsource import ModelSignature, Source
+    from bailiwick.api.modelsource import ModelSignature, ProfileReference, Source
     from bailiwick.api.sovereignmodel import SovereignModel
     from bailiwick.workload.naming import Manifest
     from bailiwick.workload.placing import Placing
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 CONTAINER: Final = VERIFY
 """Name of the init container for the model; those for adapters have theirs behind a dash."""
 PATH: Final = "/verification"
-"""Where ConfigMaps with manifests and signatures are mounted."""
+"""Where ConfigMaps with manifests, signatures and profiles are mounted."""
 
-_MANIFEST_FILE, _SIGNATURE_FILE = "SHA256SUMS", "model.sig"
+_MANIFEST_FILE, _SIGNATURE_FILE, _PROFILE_FILE = "SHA256SUMS", "model.sig", "profile.json"
 _WEIGHTS: Mapping[EngineName, str] = {EngineName.LLAMA_CPP: "gguf"}
 """The kind of weights that an engine reads, where it is not safetensors."""
 
@@ -49,6 +49,7 @@ class Item:
     digest: str | None
     manifest: FileManifest | None
     signature: ModelSignature | None
+    profile: ProfileReference | None = None
 
     @property
     def container(self) -> str:
@@ -69,9 +70,11 @@ class Item:
 def items(model: SovereignModel) -> Iterator[Item]:
     """The model, then its adapters."""
     told = model.spec.model
+    # Models of other engines are not sized, so what they have of a profile changes nothing.
+    profile = told.profile if model.spec.engine.name is EngineName.VLLM else None
     yield Item(
         volume=sources.MODEL, where="spec.model", source=told.source,
-        digest=told.digest, manifest=told.manifest, signature=told.signature,
+        digest=told.digest, manifest=told.manifest, signature=told.signature, profile=profile,
     )  # fmt: skip
     for number, adapter in enumerate(model.spec.adapters):
         yield Item(
@@ -116,13 +119,13 @@ def _unusable(authority: Authority) -> str:
 
 
 def needed(model: SovereignModel) -> list[Item]:
-    """What is verified in the pod: everything but images by digest of which nobody said more."""
-    return [item for item in items(model) if item.told or not item.pinned]
+    """What is looked at in the pod: everything but images by digest of which nobody said more."""
+    return [item for item in items(model) if item.told or item.profile or not item.pinned]
 
 
 def unknown_content(model: SovereignModel) -> str:
     """Of which files nobody said what they must hold, as the middle of a sentence; empty when somebody did of all."""
-    return ", ".join(f"{item.where}.source" for item in needed(model) if not item.told)
+    return ", ".join(f"{item.where}.source" for item in needed(model) if not (item.told or item.pinned))
 
 
 def kind_of(model: SovereignModel) -> str:
@@ -137,7 +140,7 @@ def containers(placing: Placing) -> list[Manifest]:
 
 
 def volumes(model: SovereignModel) -> list[Manifest]:
-    """ConfigMaps with manifests and signatures. A missing one is an empty folder: the container says so."""
+    """ConfigMaps with manifests, signatures and profiles. A missing one is an empty folder: the container says so."""
     return [
         {
             "name": name,
@@ -154,6 +157,8 @@ def _config_maps(item: Item) -> Iterator[tuple[str, str, str, str]]:
         yield f"{item.volume}-manifest", item.manifest.config_map, item.manifest.key, _MANIFEST_FILE
     if item.signature and item.signature.config_map:
         yield f"{item.volume}-signature", item.signature.config_map, _SIGNATURE_FILE, _SIGNATURE_FILE
+    if item.profile:
+        yield f"{item.volume}-profile", item.profile.config_map, item.profile.key, _PROFILE_FILE
 
 
 def _container(placing: Placing, item: Item, mount: Manifest) -> Manifest:
@@ -161,7 +166,7 @@ def _container(placing: Placing, item: Item, mount: Manifest) -> Manifest:
     return {
         "name": item.container,
         "image": placing.weights_image,
-        "args": ["weights", "verify", *_arguments(placing, item, mount["mountPath"])],
+        "args": ["weights", *_arguments(placing, item, mount["mountPath"])],
         **LOGS_TELL,
         "securityContext": RESTRICTED,
         "volumeMounts": [mount, *config],
@@ -170,6 +175,12 @@ def _container(placing: Placing, item: Item, mount: Manifest) -> Manifest:
 
 
 def _arguments(placing: Placing, item: Item, folder: str) -> Iterator[str]:
+    profile = [f"--profile={PATH}/{item.volume}-profile/{_PROFILE_FILE}"] if item.profile else []
+    if item.pinned and not item.told:
+        # Its files are what the digest says, whatever kinds they are of.
+        yield from ("compare", *profile, folder)
+        return
+    yield "verify"
     yield f"--weights={kind_of(placing.model)}"
     if item.digest:
         yield f"--digest={item.digest}"
@@ -184,7 +195,7 @@ def _arguments(placing: Placing, item: Item, folder: str) -> Iterator[str]:
             yield f"--key={_key(key)}"
         for listed in signing.certificates:
             yield f"--root={_root(listed)}"
-    yield folder
+    yield from (*profile, folder)
 
 
 def _key(key: PublicKey) -> str:

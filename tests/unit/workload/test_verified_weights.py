@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bailiwick.api.authority import Authority
+from bailiwick.api.sovereignmodel import Accelerators
 from bailiwick.evidence.certificates import root
 from bailiwick.weights.signature import Key, read_root
 from bailiwick.workload.troubles import trouble_of
 from bailiwick.workload.verified import verified
-from tests.unit.workload.given import DIGEST, IMAGE, model, plan, pod, policy
+from tests.unit.workload.given import DIGEST, IMAGE, accelerator, model, plan, pod, policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,6 +82,41 @@ ARGUMENTS: dict[str, tuple[SovereignModel, dict[str, list[str]]]] = {
         of(IMAGE, [{"name": "a", "source": IMAGE}, {"name": "b", "source": CLAIM}]), {"verify-adapter-1": []},
     ),
 }  # fmt: skip
+
+
+PROFILE = {"profile": {"configMap": "shape", "key": "llama.json"}}
+BY_PROFILE = "--profile=/verification/model-profile/profile.json"
+PROFILED: dict[str, tuple[SovereignModel, list[str]]] = {
+    "an image by digest": (of(IMAGE, **PROFILE), ["compare", BY_PROFILE]),
+    "an image by tag": (of(BY_TAG, **PROFILE), ["verify", "--weights=safetensors", BY_PROFILE]),
+    "a claim of which more is said": (
+        of(CLAIM, digest=DIGEST, **PROFILE), ["verify", "--weights=safetensors", f"--digest={DIGEST}", BY_PROFILE],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", PROFILED)
+def test_a_profile_is_compared_with_the_files_that_are_served(row: str) -> None:
+    served, expected = PROFILED[row]
+    served = served.model_copy(
+        update={"spec": served.spec.model_copy(update={"accelerators": Accelerators(per_replica=0)})}
+    )
+    found = pod(plan(served, authorities={}))
+    (container,) = (each for each in found["initContainers"] if each["name"] == "verify")
+    assert container["args"] == ["weights", *expected, "/model"]
+    assert {"name": "model-profile", "mountPath": "/verification/model-profile", "readOnly": True} in container[
+        "volumeMounts"
+    ]
+    (volume,) = (each["configMap"] for each in found["volumes"] if each["name"] == "model-profile")
+    assert volume == {
+        "name": "shape", "items": [{"key": "llama.json", "path": "profile.json"}], "optional": True,
+    }  # fmt: skip
+
+
+def test_of_engines_that_are_not_sized_no_profile_is_compared() -> None:
+    served = model(model={"name": "tiny", "source": IMAGE, **PROFILE}, engine={"name": "llama.cpp"})
+    offered = [accelerator(offer={"name": "llama.cpp"})]
+    assert [each["name"] for each in pod(plan(served, classes=offered))["initContainers"]] == ["seal", "gate"]
 
 
 @pytest.mark.parametrize("row", ARGUMENTS)
@@ -188,11 +224,21 @@ def state(name: str = "verify", *, last: Any = None, **state: Any) -> dict[str, 
 
 DONE = {"exitCode": 0}
 CHANGED = {"exitCode": 1, "message": "x\nFileDiffers: model.safetensors was changed: y\n"}
+OTHER = {"exitCode": 1, "message": "ProfileDiffers: the profile was written from another config.json: y"}
+SHAPED = of(IMAGE, **PROFILE)
 CRASHED = {"exitCode": 1, "message": "Traceback\n  something"}
 TOLD = of(CLAIM, digest=DIGEST)
 BOTH = of(CLAIM, [{"name": "a", "source": CLAIM, "digest": DIGEST}], digest=DIGEST)
 FOUND: dict[str, tuple[SovereignModel, list[Any], str, str]] = {
     "an image by digest": (of(IMAGE), [], "True", "DigestPinned"),
+    "an image by digest, with a profile": (SHAPED, [replica(state(terminated=DONE))], "True", "FilesVerified"),
+    "an image by digest, with the profile of another": (
+        SHAPED, [replica(state(terminated=OTHER))], "False", "ProfileDiffers",
+    ),
+    "an image by digest, with a profile that is not compared yet": (SHAPED, [replica()], "Unknown", "Verifying"),
+    "a claim, with a profile alone": (
+        of(CLAIM, **PROFILE), [replica(state(terminated=DONE))], "Unknown", "NotVerified",
+    ),
     "no pods": (TOLD, [], "Unknown", "NoPods"),
     "not begun": (TOLD, [replica()], "Unknown", "Verifying"),
     "reading": (TOLD, [replica(state(running={}))], "Unknown", "Verifying"),
