@@ -93,5 +93,5 @@ class Capture:
         return run("tcpdump", "-n", "-tt", "-r", self.file, f"src host {address}{beside}").splitlines()
 
 
-_BEGINS = "not (tcp and tcp[tcpflags] & (tcp-syn|tcp-ack) != tcp-syn) and not icmp6"
+_BEGINS = "not arp and not (tcp and tcp[tcpflags] & (tcp-syn|tcp-ack) != tcp-syn) and not icmp6"
 """No answers: of TCP the packets that begin a connection, of everything else all."""

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from bailiwick.api.schema import KINDS
 from e2e.client import ApiError, Client
-from tests.unit.api.objects import DIGEST, PUBLIC_KEY, TIME, changed
+from tests.unit.api.objects import CERTIFICATE, DIGEST, PUBLIC_KEY, TIME, changed
 from tests.unit.evidence.keys import P256, pem_of
 
 if TYPE_CHECKING:
@@ -49,6 +49,11 @@ FIELDS: Mapping[str, tuple[str, str, st.SearchStrategy[Any]]] = {
         values(
             "MAab09+=", PUBLIC_KEY, PUBLIC_KEY.strip(), PUBLIC_KEY.replace("\n", "\r\n"), POINT, POINT + "x", DIGEST
         ),
+    ),
+    "a certificate": (
+        "Authority",
+        "spec.certificates.0.pem",
+        values("MAab09+=", CERTIFICATE, CERTIFICATE.strip(), CERTIFICATE.replace("\n", "\r\n"), PUBLIC_KEY, DIGEST),
     ),
     "a jurisdiction": (
         "ResidencyPolicy",

@@ -29,6 +29,11 @@ pytestmark = pytest.mark.apiserver
 Raw = dict[str, Any]
 
 
+async def test_the_server_tells_its_release(api: Api, client: Client) -> None:
+    told = client.request("GET", "/version").json()
+    assert await api.release() == (int(told["major"]), int(told["minor"]))
+
+
 async def test_an_object_from_its_creation_to_its_end(api: Api, namespace: str) -> None:
     made = await api.create(r.CONFIG_MAPS, config_map(namespace))
     with pytest.raises(Conflict, match="AlreadyExists"):

@@ -104,3 +104,7 @@ def test_a_private_key_given_by_mistake_is_refused_and_not_repeated(realm: Realm
         with pytest.raises(ApiError, match="must be a public key, ed25519 or ECDSA P-256, in PEM") as refused:
             authority(realm, publicKeys=[{"pem": pem}])
         assert pem.splitlines()[1] not in str(refused.value)
+        for called in (pem, pem.replace("PRIVATE KEY", "CERTIFICATE")):
+            with pytest.raises(ApiError, match=r"must be one X\.509 certificate in PEM") as refused:
+                authority(realm, certificates=[{"pem": called}])
+            assert pem.splitlines()[1] not in str(refused.value)

@@ -21,6 +21,13 @@ OUR_DOMAINS = ("bailiwick.dev", "bailiwick.dev.node-restriction.kubernetes.io")
 POWERS = {"ALL", "BPF", "DAC_READ_SEARCH", "SYS_ADMIN", "SYS_BOOT", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO"}
 # Kinds of volumes that stay in the pod, hold what the API has, or are judged by another rule.
 HARMLESS = {"emptyDir", "configMap", "secret", "downwardAPI", "projected", "persistentVolumeClaim", "hostPath", "image"}
+# What copies the files of an image: every name at its root but those that container runtimes make.
+COPIER = "/.bailiwick"
+COPYING = (
+    "copy=/.bailiwick/tools/busybox; files=/.bailiwick/files; $copy rm -rf $files/* $files/.[!.]*; for each in /* "
+    "/.[!.]*; do case $each in /.bailiwick|/.dockerenv|/dev|/etc|/proc|/run|/sys|/var|'/*'|'/.[!.]*') ;; *) $copy cp "
+    '-R "$each" $files/ ;; esac; done'
+)
 TRUE = {"1", "true", "yes", "on"}
 MUST_BE_ON = {"DO_NOT_TRACK", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}
 MUST_BE_OFF = {"VLLM_USE_MODELSCOPE": {"false"}, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": {"false"}}
@@ -164,22 +171,44 @@ class Image:
         return any(_continues(parts, prefix.split("/")) for prefix in prefixes)
 
 
+def only_copies(container: Mapping[str, Any], spec: Spec) -> bool:
+    """Whether an init container copies the files of its image with a program from elsewhere, and does nothing else."""
+    scratch = {volume["name"] for volume in spec.get("volumes", ()) if "emptyDir" in volume}
+    allowed = {"name", "image", "imagePullPolicy", "command", "env", "volumeMounts", "securityContext", "resources"}
+    mounts = {mount["mountPath"]: mount for mount in container.get("volumeMounts", ())}
+    program = mounts.get("/.bailiwick/tools", {})
+    words = {
+        each["name"]: each.get("value") for each in container.get("env", ()) if not each["name"].startswith("LWS_")
+    }
+    return (
+        container.keys() <= allowed | {"terminationMessagePolicy"}
+        and container.get("command", []) == [f"{COPIER}/tools/busybox", "sh", "-ec", COPYING]
+        and words == {"LC_ALL": "C"}
+        and mounts.keys() <= {"/.bailiwick/tools", "/.bailiwick/files", "/var/run/secrets/kubernetes.io/serviceaccount"}
+        and program.get("name") in scratch
+        and not {"subPath", "subPathExpr"} & program.keys()
+    )
+
+
 def judge_images(spec: Spec, territory: Mapping[str, Any]) -> dict[str, bool]:
     asked, models = territory.get("images"), territory.get("models")
     if asked is None:
         return {}
     foreign = loose = False
+    copies = [each for each in spec.get("initContainers", ()) if only_copies(each, spec)]
     for each in containers(spec):
+        if each in copies:
+            continue
         image = Image.read(each["image"])
         foreign |= not image.is_from(asked["registries"])
         loose |= asked["requireDigest"] and not image.has_digest
-    for volume in spec.get("volumes", ()):
-        if "image" in volume:
-            image = Image.read(volume["image"]["reference"])
-            ways = [asked["requireDigest"]] if image.is_from(asked["registries"]) else []
-            ways += [models["requireDigest"]] if models and image.is_from(_sources("oci", territory)) else []
-            foreign |= not ways
-            loose |= not image.has_digest and all(ways)
+    held = [volume["image"]["reference"] for volume in spec.get("volumes", ()) if "image" in volume]
+    for reference in (*held, *(each["image"] for each in copies)):
+        image = Image.read(reference)
+        ways = [asked["requireDigest"]] if image.is_from(asked["registries"]) else []
+        ways += [models["requireDigest"]] if models and image.is_from(_sources("oci", territory)) else []
+        foreign |= not ways
+        loose |= not image.has_digest and all(ways)
     return {"ImageNotAllowed": foreign, "DigestRequired": loose}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from bailiwick.residency.verdict import Reason
+from bailiwick.workload.copying import COMMAND
 from tests.border.ground import DIGEST
 
 CONTAINER = {"name": "main", "image": f"registry.example/team/app@{DIGEST}"}
@@ -41,6 +42,35 @@ def init_image(name: str) -> dict[str, Any]:
 def image_volume(reference: str) -> dict[str, Any]:
     volume = {"name": "model", "image": {"reference": reference}}
     return app(volumeMounts=[{"name": "model", "mountPath": "/model"}]) | {"volumes": [volume]}
+
+
+def copied(reference: str, *, tools: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    """A model that is copied out of its image, as the operator does it; ``fields`` of that container differ."""
+    mounts = [
+        {"name": "tools", "mountPath": "/.bailiwick/tools", "readOnly": True},
+        {"name": "model", "mountPath": "/.bailiwick/files"},
+    ]
+    container = {
+        "name": "copy",
+        "image": reference,
+        "command": list(COMMAND),
+        "env": [{"name": "LC_ALL", "value": "C"}],
+        "volumeMounts": mounts,
+        **fields,
+    }
+    given = {key: value for key, value in container.items() if value is not None}
+    volumes = [{"name": "tools", **(tools or {"emptyDir": {}})}, {"name": "model", "emptyDir": {}}]
+    return app() | {"initContainers": [given], "volumes": volumes}
+
+
+COPIED = "models.example/llama:1"
+GOOD_COPY = copied(COPIED)
+
+
+def mounted(**tools: Any) -> list[dict[str, Any]]:
+    """Mounts of a copying container whose program is mounted in another way."""
+    first = {"name": "tools", "mountPath": "/.bailiwick/tools", "readOnly": True, **tools}
+    return [first, {"name": "model", "mountPath": "/.bailiwick/files"}]
 
 
 def volume(kind: str, source: dict[str, Any]) -> dict[str, Any]:
@@ -225,6 +255,67 @@ ROWS = [
         _IMAGE,
         image_volume("foreign.example/model:1"),
         image_volume("models.example/llama:1"),  # a source of models, which need no digest here
+    ),
+    Row("a foreign model that is copied", _IMAGE, copied("foreign.example/model:1"), GOOD_COPY),
+    Row(
+        "a model of a registry that is copied by tag",
+        _DIGEST,
+        copied("registry.example/team/model:1"),
+        copied(f"registry.example/team/model@{DIGEST}"),
+    ),
+    Row(
+        "a model's image that runs something else",
+        _IMAGE,
+        copied(COPIED, command=[*COMMAND[:3], "/run.sh"]),
+        copied(COPIED, env=[{"name": "LWS_GROUP_SIZE", "value": "2"}, {"name": "LC_ALL", "value": "C"}]),
+    ),
+    Row("a model's image that runs itself", _IMAGE, copied(COPIED, command=None), GOOD_COPY),
+    Row("a model's image that runs more", _IMAGE, copied(COPIED, command=[*COMMAND, "x"]), GOOD_COPY),
+    Row("a model's image with arguments", _IMAGE, copied(COPIED, args=["x"]), GOOD_COPY),
+    Row("a model's image with a program of its own", _IMAGE, copied(COPIED, volumeMounts=mounted()[1:]), GOOD_COPY),
+    Row(
+        "a model's image with a program from an image",
+        _IMAGE,
+        copied(COPIED, tools={"image": {"reference": COPIED}}),
+        GOOD_COPY,
+    ),
+    Row(
+        "a model's image with a program from a claim",
+        _IMAGE,
+        copied(COPIED, tools={"persistentVolumeClaim": {"claimName": "weights"}}),
+        GOOD_COPY,
+    ),
+    Row(
+        "a model's image with a program in a folder",
+        _IMAGE,
+        copied(COPIED, volumeMounts=mounted(subPath="x")),
+        GOOD_COPY,
+    ),
+    Row(
+        "a model's image with something above it",
+        _IMAGE,
+        copied(COPIED, volumeMounts=[*mounted(), {"name": "tools", "mountPath": "/lib"}]),
+        GOOD_COPY,
+    ),
+    Row(
+        "a model's image with a library before others",
+        _IMAGE,
+        copied(COPIED, env=[{"name": "LC_ALL", "value": "C"}, {"name": "LD_PRELOAD", "value": "/x.so"}]),
+        GOOD_COPY,
+    ),
+    Row("a model's image with its own words", _IMAGE, copied(COPIED, env=None), GOOD_COPY),
+    Row("a model's image with other words", _IMAGE, copied(COPIED, env=[{"name": "LC_ALL", "value": "x"}]), GOOD_COPY),
+    Row(
+        "a model's image with words from elsewhere",
+        _IMAGE,
+        copied(COPIED, envFrom=[{"configMapRef": {"name": "any"}}]),
+        GOOD_COPY,
+    ),
+    Row(
+        "a model's image beside the others",
+        _IMAGE,
+        app() | {"containers": [CONTAINER, *GOOD_COPY["initContainers"]], "volumes": GOOD_COPY["volumes"]},
+        GOOD_COPY,
     ),
     Row(
         "an image by tag", _DIGEST, image("registry.example/team/app:1"), image(f"registry.example/team/app:1@{DIGEST}")

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.border.ground import DIGEST
+from tests.border.pod_attacks import copied
 
 Strategy = st.SearchStrategy[Any]
 
@@ -133,6 +134,9 @@ WILD_VOLUME: Strategy = st.one_of(
     FINE_VOLUME,
 )
 
+COPYING: list[dict[str, Any]] = [{}, {}, {}, {"args": ["x"]}, {"env": []}, {"command": ["/run"]}, {"volumeMounts": []}]
+"""What an init container that copies a model out of its image may have of its own."""
+
 ASPECTS = (
     *("image", "env", "arguments", "security", "ports", "calls", "volumes", "tolerations", "scheduler", "host", "node"),
     *("selector", "affinity", "mirror"),
@@ -187,6 +191,10 @@ def _spec(draw: st.DrawFn, wild: frozenset[str]) -> dict[str, Any]:
     made: dict[str, Any] = {"containers": [draw(_container("main", wild, names))], "terminationGracePeriodSeconds": 0}
     if draw(st.booleans()):
         made["initContainers"] = [draw(_container("first", wild, names))]
+    if "image" in wild and draw(st.booleans()):
+        copying = copied(draw(WILD_IMAGE), **draw(st.sampled_from(COPYING)))
+        made["initContainers"] = [*made.get("initContainers", ()), *copying["initContainers"]]
+        volumes += copying["volumes"]
     ports = draw(WILD_PORTS if "ports" in wild else FINE_PORTS)
     if ports is not None:
         draw(st.sampled_from([*made["containers"], *made.get("initContainers", ())]))["ports"] = ports

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.client import documents
+from tests.border.ground import refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +31,7 @@ def _with_pods(manifest: Manifest) -> list[Manifest]:
     return [{**manifest, "spec": {"template": template}} for template in templates]
 
 
+COPIED = HERE.parent / "golden/workload/copied.output.yaml"
 BUILT = [
     workload
     for folder in ("workload", "accelerators")
@@ -116,6 +118,21 @@ def test_a_workload_is_taken_with_its_pod(ground: Ground, city: Governed, worklo
         ground.admin.create(there, dry_run=True)
     made = ground.editor.create(pod_of(workload, city.namespace), dry_run=True)
     assert city.selector.items() <= made["spec"]["nodeSelector"].items()
+
+
+def test_what_copies_models_passes_where_images_are_asked_about(ground: Ground) -> None:
+    """The model's image is not of the listed registries, but of a source of models, as an image volume may be."""
+    (copying,) = (each for each in documents(COPIED) if each["kind"] == "Deployment")
+    images = {"registries": ["registry.example", "registry.k8s.io"], "requireDigest": False}
+    for source, allowed in (("oci://models.example/", True), ("oci://models.example/other/", False)):
+        governed = ground.govern(images=images, models={"sources": [source], "requireDigest": False})
+        invite(ground, governed.namespace, [copying])
+        made = pod_of(copying, governed.namespace)
+        if allowed:
+            ground.editor.create(made, dry_run=True)
+        else:
+            with refused("bailiwick-pods", "ImageNotAllowed", f"bailiwick-pods.{governed.policy}"):
+                ground.editor.create(made, dry_run=True)
 
 
 @pytest.mark.parametrize("deployment", BUILT, ids=named)

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from bailiwick.api.markers import Atomic, Rule
 from bailiwick.api.names import Digest, HttpUrl, ObjectName, named
+from bailiwick.api.quantities import Quantity
 from bailiwick.api.resource import Part
 
 _RelativePath = Annotated[
@@ -33,7 +34,7 @@ ImageReference = Annotated[
 
 
 class OciSource(Part):
-    """An OCI image or artifact with the model's files at its root, mounted as an image volume."""
+    """An OCI image or artifact with the model's files at its root, mounted as an image volume, or copied."""
 
     image: ImageReference = Field(
         description="Reference, best by digest: registry.example/models/name@sha256:(64 digits)."
@@ -43,6 +44,23 @@ class OciSource(Part):
     )
     pull_secrets: Annotated[tuple[ObjectName, ...], Atomic] = Field(
         default=(), max_length=8, description="Secrets of the namespace with credentials of the registry."
+    )
+    mount: Literal["Volume", "Copy"] | None = Field(
+        default=None,
+        description="Volume: an image volume. Copy: the files are copied out of the image when a pod starts, for nodes "
+        "that mount no images. Absent: Volume, which Kubernetes can from 1.36 on.",
+    )
+    size: Quantity | None = Field(
+        default=None,
+        description="What a copy takes on the node's disk at most, such as 20Gi: kept free there, and its limit.",
+    )
+    rules = (
+        Rule(
+            "!has(self.size) || (has(self.mount) && self.mount == 'Copy')",
+            "is for mount Copy: an image volume takes no room of its own",
+            holds=lambda self: self.size is None or self.mount == "Copy",
+            path=".size",
+        ),
     )
 
 

@@ -10,12 +10,13 @@ import secrets
 import signal
 import sys
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from bailiwick.cli.logs import set_up_logging
 from bailiwick.cluster.api import Api
 from bailiwick.cluster.connection import Connection
+from bailiwick.cluster.errors import ApiError
 from bailiwick.cluster.events import Events
 from bailiwick.cluster.lease import Lease, LeaseLostError, utc_now
 from bailiwick.cluster.listwatch import Feed, Scope
@@ -63,6 +64,8 @@ WORKERS = 32
 LOOK_SECONDS = 60.0
 """How often a kind of another project that was not there is looked for."""
 DRAIN_SECONDS = 10.0
+RELEASE_SECONDS = 3.0
+"""Much less than a lease lasts, which nobody renews meanwhile."""
 
 logger = logging.getLogger(__name__)
 
@@ -186,9 +189,8 @@ class Operator:
             world=world, api=api, writer=writer, events=events, queue=self._queue, observer=self._metrics,
             clock=self._pace.clock, judged=territory.judged,
         )  # fmt: skip
-        model = ModelLoop(
-            world=world, writer=writer, status=status, settings=self._environment.settings, offered=self._offered
-        )
+        settings = replace(self._environment.settings, kubernetes=await _release(api))
+        model = ModelLoop(world=world, writer=writer, status=status, settings=settings, offered=self._offered)
         waiver = WaiverLoop(world=world, status=status)
         spread = SpreadLoop(
             queue=self._queue,
@@ -288,6 +290,15 @@ class Operator:
             return True
         doing.cancel()
         return False
+
+
+async def _release(api: Api) -> tuple[int, int] | None:
+    """Of Kubernetes; None where it is not told, and then nothing is refused for it."""
+    try:
+        return await api.release(seconds=RELEASE_SECONDS)
+    except ApiError as error:
+        logger.warning("the release of the API server is not known: %s", error)
+        return None
 
 
 async def _keep(lease: Lease) -> None:

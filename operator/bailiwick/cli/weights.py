@@ -1,4 +1,4 @@
-"""`bailiwick weights verify|import|manifest|digest`: what a folder of weights holds, and how it comes there.
+"""`bailiwick weights verify|compare|import|manifest|digest`: what a folder of weights holds, and how it comes there.
 
 Needs files and no cluster; only `import` opens connections, to the source that it is given.
 
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from bailiwick.weights import folder, manifest
 from bailiwick.weights.kinds import WEIGHTS
 from bailiwick.weights.problems import WeightsError
-from bailiwick.weights.signature import Key
+from bailiwick.weights.profile import compare
+from bailiwick.weights.signature import Key, read_root
 from bailiwick.weights.verification import Expected, verify
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for each in actions.choices.values():
         _add_expected(each)
     verifying.add_argument("folder", type=Path, metavar="FOLDER")
+    verifying.add_argument("--profile", type=Path, help="profile that should have been written from the files")
+    comparing = actions.add_parser("compare", help="say whether a profile was written from the files of a folder")
+    comparing.set_defaults(action=_compare)
+    comparing.add_argument("--profile", type=Path, required=True, help="profile that should have been")
+    comparing.add_argument("folder", type=Path, metavar="FOLDER")
     for name, action, about in (
         ("manifest", _manifest, "write the manifest of a folder to standard output"),
         ("digest", _digest, "write the digest of a folder, for spec.model.digest"),
@@ -51,6 +57,11 @@ def _add_expected(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", dest="keys", type=Key.read, action="append", default=[], metavar="BASE64[@TIME]",
         help="a public key that may have signed, without its PEM frame, and until when it counts; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--root", dest="roots", type=read_root, action="append", default=[], metavar="BASE64[@SIGNERS]",
+        help="a CA whose certificates may have signed, without its PEM frame, and who of them, as a JSON list of "
+        "objects with subject, email or uri; may be repeated",
     )  # fmt: skip
 
 
@@ -91,6 +102,8 @@ def _expected(arguments: argparse.Namespace) -> Expected:
         manifest=arguments.manifest,
         signature=arguments.signature,
         keys=tuple(arguments.keys),
+        roots=tuple(arguments.roots),
+        profile=getattr(arguments, "profile", None),
     )
 
 
@@ -107,6 +120,11 @@ def _import(arguments: argparse.Namespace) -> None:
 def _verify(arguments: argparse.Namespace) -> None:
     found = verify(arguments.folder, _expected(arguments), datetime.now(UTC))
     sys.stdout.write(f"{found.files} files, {found.digest or 'of allowed kinds; nothing says what they must hold'}\n")
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    compare(arguments.folder, arguments.profile)
+    sys.stdout.write("the profile differs from no file that it was written from\n")
 
 
 def _manifest(arguments: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ import orjson
 
 from bailiwick.cluster.calls import Call, Caller, Raw
 from bailiwick.cluster.errors import Conflict, NotFound, Terminal, refusal, unreachable
+from bailiwick.cluster.resources import RELEASE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -101,6 +102,17 @@ class Api:
     ) -> Raw:
         """One object, within ``seconds`` (absent: the usual time). Raises NotFound when it is not there."""
         return await self._caller.object(Call("get", "GET", resource, namespace, name), seconds)
+
+    async def release(self, *, seconds: float | None = None) -> tuple[int, int]:
+        """Major and minor version of Kubernetes, as the API server tells. Raises Transient for an odd answer, too."""
+        call = Call("get", "GET", RELEASE)
+        told = await self._caller.object(call, seconds)
+        try:
+            # Some makers write a minor version as 36+.
+            major, minor = (int(str(told[part]).rstrip("+")) for part in ("major", "minor"))
+        except (KeyError, ValueError) as error:
+            raise unreachable(str(call), error) from error
+        return major, minor
 
     async def pages(
         self,

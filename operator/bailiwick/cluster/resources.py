@@ -42,6 +42,19 @@ class Resource:
         return "/".join(parts)
 
 
+class _Release(Resource):
+    """What the API server says of itself, which is no kind."""
+
+    __slots__ = ()
+
+    def path(self, *_: str | None) -> str:
+        """The URL path."""
+        return "/version"
+
+
+RELEASE = _Release("", "", "version", "Info", namespaced=False)
+
+
 def _bailiwick(plural: str, kind: str, *, namespaced: bool = False) -> Resource:
     return Resource("bailiwick.dev", "v1alpha1", plural, kind, namespaced)
 

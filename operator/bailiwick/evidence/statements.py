@@ -171,6 +171,11 @@ def _key_of(authority: Authority, envelope: Envelope) -> PublicKey:
     """The key that signed, of several the one that counts longest; raises EvidenceError."""
     if envelope.payload_type != PAYLOAD_TYPE:
         raise EvidenceError(f"its envelope holds {envelope.payload_type}, not {PAYLOAD_TYPE}")
+    if not authority.spec.public_keys:
+        raise EvidenceError(
+            f"Authority {authority.metadata.name} has certificates alone, which vouch for models, and statements are "
+            f"signed by key"
+        )
     message = pre_authentication_encoding(envelope.payload_type, payload_of(envelope))
     found = [
         key

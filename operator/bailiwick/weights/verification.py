@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from bailiwick.weights import folder as folders
 from bailiwick.weights import manifest
 from bailiwick.weights.problems import WeightsError
+from bailiwick.weights.profile import compare
 from bailiwick.weights.signature import NOT_SIGNED, Key, signed_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
     from pathlib import Path
+
+    from bailiwick.evidence.certificates import Root
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,8 @@ class Expected:
     manifest: Path | None = None
     signature: Path | None = None
     keys: tuple[Key, ...] = ()
+    roots: tuple[Root, ...] = ()
+    profile: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ def verify(folder: Path, expected: Expected, now: datetime) -> Found:
     """Read and compare. Raises WeightsError for the first thing that is not as it must be."""
     paths = folders.files(folder)
     folders.judge(folder, paths, expected.weights)
+    if expected.profile:
+        compare(folder, expected.profile)
     if not (expected.digest or expected.manifest or expected.signature):
         return Found(len(paths), None)
     signed = _signed(expected, now)
@@ -64,7 +71,7 @@ def verify(folder: Path, expected: Expected, now: datetime) -> Found:
 def _signed(expected: Expected, now: datetime) -> Mapping[str, str] | None:
     if expected.signature is None:
         return None
-    return signed_files(_read(expected.signature, "SignatureMissing"), expected.keys, now)
+    return signed_files(_read(expected.signature, "SignatureMissing"), expected.keys, now, roots=expected.roots)
 
 
 def _same_names(seen: Collection[str], wanted: Mapping[str, str], source: str, *, but: Collection[str] = ()) -> None:

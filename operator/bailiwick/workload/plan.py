@@ -11,7 +11,7 @@ from bailiwick.api.sovereignmodel import Parallelism
 from bailiwick.residency.egress import opened
 from bailiwick.residency.models import judge
 from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse
-from bailiwick.workload import gateway, group, importing, scaling, sources, verification
+from bailiwick.workload import copying, gateway, group, importing, scaling, sources, verification
 from bailiwick.workload.deployment import deployment
 from bailiwick.workload.eligibility import Eligibility, Need
 from bailiwick.workload.engines import ENGINES
@@ -81,6 +81,8 @@ class Settings:
     serves_ungoverned: bool = False
     """Whether models of namespaces that no policy governs are served, anywhere: for laboratories."""
     scaling: Scaling = field(default_factory=Scaling)
+    kubernetes: tuple[int, int] | None = None
+    """Release of the API server, major and minor; None: nobody asked, and nothing is refused for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +205,7 @@ def _refusal(
     return (
         judge(model, policies)
         or sources.refusal(model)
+        or copying.refusal(model, settings.kubernetes)
         or verification.refusal(model, authorities)
         or ENGINES[name].refusal(model)
         or _devices_disagree(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bailiwick.residency.territories import RESIDENT, label_of
-from bailiwick.workload import guard, sources, verification
+from bailiwick.workload import copying, guard, sources, verification
 from bailiwick.workload.containers import LOGS_TELL, RESTRICTED
 from bailiwick.workload.gate import gate, seal
 from bailiwick.workload.layout import (
@@ -53,10 +53,16 @@ def _pod(placing: Placing) -> Manifest:
             "runAsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "initContainers": [seal(placing), *verification.containers(placing), gate(placing)],
+        "initContainers": [
+            seal(placing),
+            *copying.containers(placing),
+            *verification.containers(placing),
+            gate(placing),
+        ],
         "containers": [_engine(placing)],
         "volumes": [
             *sources.volumes(model),
+            *copying.volumes(model),
             *guard.volumes(model),
             *verification.volumes(model),
             {"name": "scratch", "emptyDir": {}},

@@ -23,7 +23,7 @@ MODEL = "model"
 
 def refusal(model: SovereignModel) -> Verdict | None:
     """Why a source cannot be mounted, and what to do; None when all can."""
-    for where, source in _sources(model):
+    for where, source in each_of(model):
         kind = "s3" if source.s3 else "huggingFace" if source.hugging_face else None
         if kind and into(source) is None:
             return refuse(
@@ -74,7 +74,7 @@ def mounts(model: SovereignModel) -> list[Manifest]:
 
 def pull_secrets(model: SovereignModel) -> list[Manifest]:
     """Secrets by which the node may pull the images of volumes."""
-    names = {name for _, source in _sources(model) if source.oci for name in source.oci.pull_secrets}
+    names = {name for _, source in each_of(model) if source.oci for name in source.oci.pull_secrets}
     return [{"name": name} for name in sorted(names)]
 
 
@@ -90,13 +90,22 @@ def _mounted(model: SovereignModel) -> Iterator[tuple[str, str, Source, str | No
         yield adapter_volume(number), f"{ADAPTER_PATH}/{adapter.name}", adapter.source, adapter.digest
 
 
-def _sources(model: SovereignModel) -> Iterator[tuple[str, Source]]:
+def by_volume(model: SovereignModel) -> Iterator[tuple[str, Source]]:
+    """Name of the volume, and what is in it."""
+    for name, _, source, _ in _mounted(model):
+        yield name, source
+
+
+def each_of(model: SovereignModel) -> Iterator[tuple[str, Source]]:
+    """Field, and the source that it holds: the model's, then those of its adapters."""
     yield "spec.model.source", model.spec.model.source
     for adapter in model.spec.adapters:
         yield f"spec.adapters[{adapter.name}].source", adapter.source
 
 
 def _volume(source: Source) -> Manifest:
+    if source.oci and source.oci.mount == "Copy":
+        return {"emptyDir": {"sizeLimit": source.oci.size} if source.oci.size else {}}
     if source.oci:
         return {"image": {"reference": source.oci.image, "pullPolicy": source.oci.pull_policy}}
     if claim := source.persistent_volume_claim or into(source):

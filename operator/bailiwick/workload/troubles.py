@@ -51,6 +51,8 @@ case: the reason, and what to do. The first that is found counts."""
 _HASH = "pod-template-hash"
 
 
+COPY = "copy"
+"""Name of the container that copies weights out of an image, or what stands before the dash of it."""
 VERIFY = "verify"
 """Name of the container that verifies weights, or what stands before the dash of it."""
 _REFUSAL = re.compile(r"([A-Z][A-Za-z]+): (.+)")
@@ -126,6 +128,8 @@ def _stage_of(pod: Raw) -> str:
         return "loading the model"
     if "running" in states.get("seal", {}):
         return "being sealed off"
+    if any("running" in state for name, state in states.items() if name.partition("-")[0] == COPY):
+        return "copying the weights"
     if any("running" in state for name, state in states.items() if name.partition("-")[0] == VERIFY):
         return "verifying the weights"
     return "getting images and volumes"

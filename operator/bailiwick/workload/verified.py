@@ -24,7 +24,7 @@ def verified(model: SovereignModel, pods: Sequence[Raw]) -> Stated:
     """
     items = verification.needed(model)
     if not items:
-        return true("Verified", "DigestPinned", "all weights are image volumes that are named by their digests")
+        return true("Verified", "DigestPinned", "all weights are in images that are named by their digests")
     replicas = sorted(living(pods), key=lambda pod: str(pod["metadata"]["name"]))
     states = [(pod["metadata"]["name"], each) for pod in replicas for each in containers_of(pod) if _verifies(each)]
     for pod, container in states:

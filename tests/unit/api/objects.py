@@ -103,7 +103,13 @@ RESIDENCY_POLICY: Manifest = {
 }
 
 SOURCES: Mapping[str, Manifest] = {
-    "oci": {"image": f"registry.example/models/m@{DIGEST}", "pullPolicy": "IfNotPresent", "pullSecrets": ["registry"]},
+    "oci": {
+        "image": f"registry.example/models/m@{DIGEST}",
+        "pullPolicy": "IfNotPresent",
+        "pullSecrets": ["registry"],
+        "mount": "Copy",
+        "size": "20Gi",
+    },
     "persistentVolumeClaim": {"claimName": "weights", "path": "models/m"},
     "s3": {
         "endpoint": "https://storage.example",
@@ -314,6 +320,20 @@ MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 -----END PUBLIC KEY-----
 """  # of RFC 8410, section 10.1
 
+CERTIFICATE = """-----BEGIN CERTIFICATE-----
+MIIB3DCCAWGgAwIBAgIUD9kBkOH9idimDmUAyfHDnM4HcUIwCgYIKoZIzj0EAwIw
+LDEbMBkGA1UECgwSRXhhbXBsZSBMYWJvcmF0b3J5MQ0wCwYDVQQDDARSb290MCAX
+DTI2MTEwMTAwMDAwMFoYDzIwNzYxMTAxMDAwMDAwWjAsMRswGQYDVQQKDBJFeGFt
+cGxlIExhYm9yYXRvcnkxDTALBgNVBAMMBFJvb3QwdjAQBgcqhkjOPQIBBgUrgQQA
+IgNiAAQIMBf4d1sB64AMeprFPuyptPnFWNjwBnzhQJwsZXBCZKEqXz5xnhOWQcw7
+ZwUMSB1UUrDrA9B3LBUq/icxM7bLsy+b01uPsC2iIevmoQFBxzZBA/YxP29tlo2n
+hXaUl+GjQjBAMA8GA1UdEwEB/wQFMAMBAf8wDgYDVR0PAQH/BAQDAgEGMB0GA1Ud
+DgQWBBRG4QPIavjCCmhuVONmhbeh9239yjAKBggqhkjOPQQDAgNpADBmAjEAhMZd
+2dYc5pD/BQRPjUm0XuHq5VDLsFlEqSl4/V0QJUqvb3pCn4pghXxRLp+2jCQbAjEA
+7wNoQb2fEmLfmck/BT8MrKp8xQ4Y1TWfuGJph6awAsiuafNDP/ySOBhhblTJsI61
+-----END CERTIFICATE-----
+"""  # of the CA in tests/unit/weights/certified
+
 AUTHORITY: Manifest = {
     "apiVersion": API_VERSION,
     "kind": "Authority",
@@ -321,6 +341,16 @@ AUTHORITY: Manifest = {
     "spec": {
         "description": "The data protection officer, who counted the machines",
         "publicKeys": [{"pem": PUBLIC_KEY, "keyid": "first", "notAfter": "2027-11-01T00:00:00Z"}],
+        "certificates": [
+            {
+                "pem": CERTIFICATE,
+                "signers": [
+                    {"email": "models@laboratory.example"},
+                    {"subject": "CN=Models"},
+                    {"uri": "spiffe://a/models"},
+                ],
+            }
+        ],
         "mayVouchFor": ["place", "control"],
         "jurisdictions": ["DE", "EEA"],
         "assurance": "Verified",

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.unit.api.objects import ABSENT, DIGEST, PUBLIC_KEY, SOURCES, Manifest, changed
+from tests.unit.api.objects import ABSENT, CERTIFICATE, DIGEST, PUBLIC_KEY, SOURCES, Manifest, changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,6 +52,14 @@ GROUP_NAME = "two letters, or two letters and a dash, are ISO codes: name a grou
 TIME = "must be a time after the year 1969"
 STATEMENT = "a statement must state place, control or origin"
 KEY = "must be a public key, ed25519 or ECDSA P-256, in PEM: -----BEGIN PUBLIC KEY----- and so on"
+ONE_CERTIFICATE = "must be one X.509 certificate in PEM: -----BEGIN CERTIFICATE----- and so on, and no key"
+SIGNER = "give exactly one of subject, email, uri"
+COPY_ONLY = "is for mount Copy: an image volume takes no room of its own"
+SOME_KEY = "give publicKeys, certificates or both: without them nothing can be signed"
+STATED_BY_KEY = (
+    "give publicKeys: place, control and origin are stated by NodeStatements, which are signed by key; "
+    "certificates vouch for models alone"
+)
 MACHINE = "name the machine by its machineID, systemUUID or providerID: the name of a node can be taken over"
 WAIVER_ENDS = "expiresAt must be after notBefore"
 BOTH = "authority and envelope belong together: give both or neither"
@@ -231,6 +239,13 @@ def _hub(**fields: str) -> Manifest:
 
 
 WEIGHTS = (
+    *_model(
+        f"{_SOURCE}.oci.mount",
+        COPY_ONLY,
+        {"a size of a volume": "Volume", "of whatever it is": ABSENT},
+        blamed=f"{_SOURCE}.oci.size",
+    ),
+    *_model(f"{_SOURCE}.oci.size", QUANTITY, {"words": "much", "less than nothing": "-1"}),
     *_model(_SOURCE, ONE_SOURCE, {"none": {}, "two": {name: SOURCES[name] for name in ("oci", "s3")}}),
     *_model("spec.adapters.0.source", ONE_SOURCE, {"none": {}}),
     *_model(
@@ -385,6 +400,7 @@ WAIVERS = (
 )
 
 _BODY = PUBLIC_KEY.splitlines()[1]
+_HELD = CERTIFICATE.splitlines()[1]
 AUTHORITIES = (
     *_authority(
         "spec.publicKeys.0.pem",
@@ -399,6 +415,30 @@ AUTHORITIES = (
             "line ends that were lost": PUBLIC_KEY.replace("\n", ""),
         },
     ),
+    *_authority(
+        "spec.certificates.0.pem",
+        ONE_CERTIFICATE,
+        {
+            "no PEM": _HELD,
+            "a key": PUBLIC_KEY,
+            "another header": CERTIFICATE.replace("CERTIFICATE", "TRUSTED CERTIFICATE"),
+            # The beginning of a private key, which a header alone would let pass.
+            "a private key that is called a certificate": CERTIFICATE.replace(_HELD[:20], "MIIEvgIBADANBgkqhkiG"),
+            "two": CERTIFICATE + CERTIFICATE,
+            "a word behind it": CERTIFICATE + "x",
+            "line ends that were lost": CERTIFICATE.replace("\n", ""),
+        },
+    ),
+    *_authority(
+        "spec.certificates.0.signers.0", SIGNER, {"nobody": {}, "two at once": {"email": "a@b.example", "uri": "x:y"}}
+    ),
+    *_authority(
+        "spec",
+        SOME_KEY,
+        {"nothing to sign with": {"mayVouchFor": ["models"], "jurisdictions": ["DE"]}},
+        blamed="spec.publicKeys",
+    ),
+    *_authority("spec.publicKeys", STATED_BY_KEY, {"no keys": [], "absent keys": ABSENT}),
     *_authority("spec.publicKeys.0.notAfter", TIME, {"1969": "1969-12-31T00:00:00Z"}),
     *_authority("spec.jurisdictions.0", JURISDICTION, {"UK": "UK"}),
 )

@@ -39,9 +39,10 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
 
 def test_every_argument_that_pods_are_given_is_taken() -> None:
     actions = [(arguments[0], parsed(arguments)) for arguments in given()]
-    assert {action for action, _ in actions} == {"verify", "import"}
+    assert {action for action, _ in actions} == {"verify", "compare", "import"}
     assert {told.share for action, told in actions if action == "import"} == set(range(10, 101, 10))
     assert any(told.keys for action, told in actions if action == "verify")
+    assert any(told.roots for action, told in actions if action == "verify")
 
 
 class _Imports:

@@ -20,6 +20,7 @@ from bailiwick.evidence.statements import PAYLOAD_TYPE, Authorities, in_toto, si
 from bailiwick.residency.dimensions import Dimension
 from bailiwick.residency.facts import Fact, NodeFacts, Standing, Unknown, gather
 from bailiwick.residency.verdict import Reason
+from tests.unit.api.objects import CERTIFICATE
 from tests.unit.evidence.keys import EDWARDS, KEYS, P256, pem_of
 from tests.unit.residency.given import ATLAS, FRANKFURT, NOW, VIRGINIA, day, node, statement
 
@@ -357,6 +358,16 @@ def test_no_envelope_raises_anything(kind: str, text: str) -> None:
         envelope = Envelope.model_construct(payload_type=payload_type, payload=text, signatures=())
         strange = with_envelope(SIGNED["ed25519"], envelope)
         assert AUTHORITIES.vouching(NOW)(strange, Dimension.PLACE).assurance is None
+
+
+def test_an_authority_of_certificates_alone_signs_no_statements() -> None:
+    spec = {"certificates": [{"pem": CERTIFICATE}], "mayVouchFor": ["models"], "jurisdictions": ["EU"]}
+    by = Authority.read({"metadata": {"name": "site"}, "spec": spec})
+    found = standing(SIGNED["ed25519"], by)
+    assert found.assurance is None
+    assert found.problem is not None
+    assert found.problem.reason == "SignatureInvalid"
+    assert "Authority site has certificates alone, which vouch for models" in found.problem.message
 
 
 def test_the_sample_is_signed_as_it_says() -> None:

@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bailiwick.cli import main
+from bailiwick.cli.modelfiles import CONFIG
+from bailiwick.cli.profiles import digests
 from bailiwick.weights import folder as folders
 from bailiwick.weights import manifest
 from bailiwick.weights.problems import WeightsError
+from bailiwick.weights.profile import compare
 from bailiwick.weights.signature import Key
 from bailiwick.weights.verification import Expected, verify
+from bailiwick.workload.sizing.profile import Profile, write_profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -277,6 +281,70 @@ def test_the_folder_that_every_disk_has_does_not_count(tiny: Path) -> None:
     (tiny / "sub" / "lost+found").mkdir()
     (tiny / "sub" / "lost+found" / "x.pt").write_bytes(b"")
     assert refusal(tiny).reason == "ForbiddenFile"
+
+
+def profile(folder: Path, **files: str) -> Path:
+    """A profile that was written from these files, and from the folder's config.json."""
+    path = folder.parent / "profile.json"
+    written = {"config.json": f"sha256:{seen(folder)['config.json']}", **files}
+    path.write_text(json.dumps({"version": 1, "files": written, "config": {}}))
+    return path
+
+
+ANOTHER = "sha256:" + "1" * 64
+PROFILES: dict[str, tuple[dict[str, str], str]] = {
+    "of another model": ({"config.json": ANOTHER}, f"another config.json: expected {ANOTHER}, seen sha256:"),
+    "of a model with another index": ({"model.safetensors.index.json": ANOTHER}, "index.json', which is not there"),
+    "of a file elsewhere": ({"../profile.json": ANOTHER}, "'../profile.json', which is not there"),
+}
+
+
+@pytest.mark.parametrize("row", PROFILES)
+def test_a_profile_of_other_weights_is_refused(tiny: Path, row: str) -> None:
+    files, words = PROFILES[row]
+    written = profile(tiny, **files)
+    refused = refusal(tiny, profile=written)
+    assert refused.reason == "ProfileDiffers"
+    assert words in refused.message
+    assert "--write-profile" in refused.message
+    with pytest.raises(WeightsError, match="ProfileDiffers"):
+        compare(tiny, written)
+
+
+SAYING_NOTHING: dict[str, bytes | None] = {
+    "absent": None,
+    "empty": b"",
+    "no JSON": b"{",
+    "no text": b"\xff",
+    "a list": b"[]",
+    "no files": b"{}",
+    "files that are none": b'{"files": 1}',
+    "digests that are none": b'{"files": {"config.json": 1}}',
+    "too deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("row", SAYING_NOTHING)
+def test_a_profile_that_says_nothing_holds_no_pod_back(tiny: Path, row: str) -> None:
+    written, content = tiny.parent / "profile.json", SAYING_NOTHING[row]
+    if content is not None:
+        written.write_bytes(content)
+    assert verify(tiny, Expected(profile=written), NOW).files == 4
+
+
+def test_what_the_planner_writes_is_what_is_compared(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = tmp_path / "written.json"
+    files = digests({CONFIG: tiny / CONFIG})
+    written.write_text(write_profile(Profile(config=json.loads((tiny / CONFIG).read_text()), files=files)))
+    assert run(monkeypatch, "compare", "--profile", str(written), str(tiny)) == 0
+    assert run(monkeypatch, "verify", "--profile", str(written), str(tiny)) == 0
+    (tiny / CONFIG).write_text("{}")
+    for action in ("compare", "verify"):
+        capsys.readouterr()
+        assert run(monkeypatch, action, "--profile", str(written), str(tiny)) == 1
+        assert capsys.readouterr().err.startswith("ProfileDiffers: the profile was written from another config.json: ")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

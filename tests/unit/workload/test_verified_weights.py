@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bailiwick.api.authority import Authority
-from bailiwick.weights.signature import Key
+from bailiwick.api.sovereignmodel import Accelerators
+from bailiwick.evidence.certificates import root
+from bailiwick.weights.signature import Key, read_root
 from bailiwick.workload.troubles import trouble_of
 from bailiwick.workload.verified import verified
-from tests.unit.workload.given import DIGEST, IMAGE, model, plan, pod, policy
+from tests.unit.workload.given import DIGEST, IMAGE, accelerator, model, plan, pod, policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +33,15 @@ def authority(name: str = "us", *, may: tuple[str, ...] = ("models",), until: st
     key = {"pem": PEM} | ({"notAfter": until} if until else {})
     spec = {"publicKeys": [key], "mayVouchFor": list(may), "jurisdictions": ["DE"]}
     return Authority.read({"metadata": {"name": name}, "spec": spec})
+
+
+CA = (Path(__file__).parent.parent / "weights/certified/root.pem").read_text()
+SIGNERS = [{"subject": "CN=$(HOME),O=Laboratory"}, {"email": "models@laboratory.example"}]
+
+
+def ca(pem: str = CA, **listed: Any) -> Authority:
+    spec = {"certificates": [{"pem": pem, **listed}], "mayVouchFor": ["models"], "jurisdictions": ["DE"]}
+    return Authority.read({"metadata": {"name": "us"}, "spec": spec})
 
 
 def of(source: Any, adapters: Any = (), **said: Any) -> SovereignModel:
@@ -72,6 +84,41 @@ ARGUMENTS: dict[str, tuple[SovereignModel, dict[str, list[str]]]] = {
 }  # fmt: skip
 
 
+PROFILE = {"profile": {"configMap": "shape", "key": "llama.json"}}
+BY_PROFILE = "--profile=/verification/model-profile/profile.json"
+PROFILED: dict[str, tuple[SovereignModel, list[str]]] = {
+    "an image by digest": (of(IMAGE, **PROFILE), ["compare", BY_PROFILE]),
+    "an image by tag": (of(BY_TAG, **PROFILE), ["verify", "--weights=safetensors", BY_PROFILE]),
+    "a claim of which more is said": (
+        of(CLAIM, digest=DIGEST, **PROFILE), ["verify", "--weights=safetensors", f"--digest={DIGEST}", BY_PROFILE],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", PROFILED)
+def test_a_profile_is_compared_with_the_files_that_are_served(row: str) -> None:
+    served, expected = PROFILED[row]
+    served = served.model_copy(
+        update={"spec": served.spec.model_copy(update={"accelerators": Accelerators(per_replica=0)})}
+    )
+    found = pod(plan(served, authorities={}))
+    (container,) = (each for each in found["initContainers"] if each["name"] == "verify")
+    assert container["args"] == ["weights", *expected, "/model"]
+    assert {"name": "model-profile", "mountPath": "/verification/model-profile", "readOnly": True} in container[
+        "volumeMounts"
+    ]
+    (volume,) = (each["configMap"] for each in found["volumes"] if each["name"] == "model-profile")
+    assert volume == {
+        "name": "shape", "items": [{"key": "llama.json", "path": "profile.json"}], "optional": True,
+    }  # fmt: skip
+
+
+def test_of_engines_that_are_not_sized_no_profile_is_compared() -> None:
+    served = model(model={"name": "tiny", "source": IMAGE, **PROFILE}, engine={"name": "llama.cpp"})
+    offered = [accelerator(offer={"name": "llama.cpp"})]
+    assert [each["name"] for each in pod(plan(served, classes=offered))["initContainers"]] == ["seal", "gate"]
+
+
 @pytest.mark.parametrize("row", ARGUMENTS)
 def test_what_was_said_is_what_is_verified(row: str) -> None:
     served, expected = ARGUMENTS[row]
@@ -94,6 +141,29 @@ def test_a_key_comes_with_the_time_until_which_it_counts() -> None:
     told = found["verify"]["args"][-2].removeprefix("--key=")
     assert told.endswith("@2027-01-01T00:00:00Z")
     assert Key.read(told).until is not None
+
+
+def test_a_ca_comes_with_the_signers_that_count() -> None:
+    for listed, named in (([], ()), (SIGNERS, tuple(pair for each in SIGNERS for pair in each.items()))):
+        (container,) = verifying(of(CLAIM, signature=SIGNED), {"us": ca(signers=listed)}).values()
+        *_, signature, told, _ = container["args"]
+        assert signature == "--signature=/model/model.sig"
+        assert "$" not in told, "the kubelet reads it as a variable"
+        assert read_root(told.removeprefix("--root=")) == root(CA, named)
+
+
+UNUSABLE = {
+    "what is no CA": (CA.replace("MAMBAf8", "MAMBAQA"), [], "spec.certificates[0] cannot be used"),
+    "what is no subject": (CA, [{"subject": "models"}], "'models' is no subject"),
+}
+
+
+@pytest.mark.parametrize("row", UNUSABLE)
+def test_a_ca_that_nothing_can_lead_to_is_told(row: str) -> None:
+    pem, signers, words = UNUSABLE[row]
+    verdict = plan(of(CLAIM, signature=SIGNED), authorities={"us": ca(pem, signers=signers)}).verdict
+    assert verdict.reason == "AuthorityNotAllowed"
+    assert words in verdict.message
 
 
 def test_config_maps_that_are_missing_do_not_hold_the_pod_back() -> None:
@@ -154,11 +224,21 @@ def state(name: str = "verify", *, last: Any = None, **state: Any) -> dict[str, 
 
 DONE = {"exitCode": 0}
 CHANGED = {"exitCode": 1, "message": "x\nFileDiffers: model.safetensors was changed: y\n"}
+OTHER = {"exitCode": 1, "message": "ProfileDiffers: the profile was written from another config.json: y"}
+SHAPED = of(IMAGE, **PROFILE)
 CRASHED = {"exitCode": 1, "message": "Traceback\n  something"}
 TOLD = of(CLAIM, digest=DIGEST)
 BOTH = of(CLAIM, [{"name": "a", "source": CLAIM, "digest": DIGEST}], digest=DIGEST)
 FOUND: dict[str, tuple[SovereignModel, list[Any], str, str]] = {
     "an image by digest": (of(IMAGE), [], "True", "DigestPinned"),
+    "an image by digest, with a profile": (SHAPED, [replica(state(terminated=DONE))], "True", "FilesVerified"),
+    "an image by digest, with the profile of another": (
+        SHAPED, [replica(state(terminated=OTHER))], "False", "ProfileDiffers",
+    ),
+    "an image by digest, with a profile that is not compared yet": (SHAPED, [replica()], "Unknown", "Verifying"),
+    "a claim, with a profile alone": (
+        of(CLAIM, **PROFILE), [replica(state(terminated=DONE))], "Unknown", "NotVerified",
+    ),
     "no pods": (TOLD, [], "Unknown", "NoPods"),
     "not begun": (TOLD, [replica()], "Unknown", "Verifying"),
     "reading": (TOLD, [replica(state(running={}))], "Unknown", "Verifying"),
