@@ -179,6 +179,59 @@ def test_files_need_a_digest_or_a_manifest(ground: Ground, strict: Governed, sou
     ground.editor.create(model(strict.namespace, source, manifest={"configMap": "files"}), dry_run=True)
 
 
+def variants(namespace: str, *listed: dict[str, Any], **of: Any) -> Manifest:
+    """A model that may be served from each of several sources."""
+    made = model(namespace, {}, **of)
+    del made["spec"]["model"]["source"]
+    made["spec"]["model"]["variants"] = [
+        {"name": f"v{number}", "profile": {"configMap": "shape"}, **each} for number, each in enumerate(listed)
+    ]
+    return made
+
+
+def test_variants_that_may_all_be_served_are_served(ground: Ground, strict: Governed) -> None:
+    named = {"source": claim("weights", "llama"), "digest": DIGEST}
+    ground.editor.create(variants(strict.namespace, {"source": oci(PINNED)}, named), dry_run=True)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_one_variant_from_elsewhere_refuses_the_model(ground: Ground, strict: Governed, at: int) -> None:
+    listed = [{"source": oci(PINNED)} for _ in range(3)]
+    listed[at] = {"source": oci(f"docker.io/llama@{DIGEST}")}
+    with refused(MODELS, "SourceNotAllowed", f"{MODELS}.{strict.policy}") as refusal:
+        ground.editor.create(variants(strict.namespace, *listed), dry_run=True)
+    assert f"but this one comes from oci://docker.io/llama@{DIGEST}" in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (claim("weights"), "spec.model.variants[v1].source has none; give spec.model.variants[v1].digest or"),
+        (
+            oci("registry.example/models/llama:1"),
+            "spec.model.variants[v1].source.oci.image is registry.example/models/llama:1; write name@sha256:",
+        ),
+    ],
+    ids=str,
+)
+def test_one_variant_without_a_digest_refuses_the_model(
+    ground: Ground, strict: Governed, source: dict[str, Any], told: str
+) -> None:
+    with refused(MODELS, "DigestRequired", f"{MODELS}.{strict.policy}") as refusal:
+        ground.editor.create(variants(strict.namespace, {"source": oci(PINNED)}, {"source": source}), dry_run=True)
+    assert told in refusal.message
+
+
+def test_a_variant_may_not_be_added_that_may_not_be_served(ground: Ground, strict: Governed) -> None:
+    made = variants(strict.namespace, {"source": oci(PINNED)})
+    made["metadata"]["name"] = "growing"
+    ground.editor.create(made)
+    further = {"name": "v1", "profile": {"configMap": "shape"}, "source": oci(f"docker.io/llama@{DIGEST}")}
+    listed = {"spec": {"model": {"variants": [*made["spec"]["model"]["variants"], further]}}}
+    with refused(MODELS, "SourceNotAllowed", f"{MODELS}.{strict.policy}"):
+        ground.editor.patch(API_VERSION, "SovereignModel", "growing", listed, strict.namespace)
+
+
 def test_a_commit_is_a_digest(ground: Ground, strict: Governed) -> None:
     ground.editor.create(model(strict.namespace, hub("skt/A.X-K1")), dry_run=True)
 
@@ -267,3 +320,18 @@ def test_a_model_of_another_licence_is_refused(
     with refused(MODELS, "LicenceNotAllowed", f"{MODELS}.{signed.policy}") as refusal:
         ground.editor.create(model(signed.namespace, oci(PINNED), signature=SIGNATURE, **licence), dry_run=True)
     assert f"allows the licences Apache-2.0, MIT, but spec.model.licence is {seen}" in refusal.message
+
+
+def test_every_variant_is_signed_and_of_a_listed_licence(ground: Ground, signed: Governed) -> None:
+    good = {"source": oci(PINNED), "signature": SIGNATURE}
+    ground.editor.create(variants(signed.namespace, good, {**good, "licence": "MIT"}, licence="MIT"), dry_run=True)
+    with refused(MODELS, "SignatureRequired", f"{MODELS}.{signed.policy}") as refusal:
+        ground.editor.create(variants(signed.namespace, good, {"source": oci(PINNED)}, licence="MIT"), dry_run=True)
+    assert "but spec.model.variants[v1] names none of them" in refusal.message
+    with refused(MODELS, "LicenceNotAllowed", f"{MODELS}.{signed.policy}") as refusal:
+        other = {**good, "licence": "MIT-0"}
+        ground.editor.create(variants(signed.namespace, good, other, licence="MIT"), dry_run=True)
+    assert "but spec.model.variants[v1].licence is MIT-0" in refusal.message
+    with refused(MODELS, "LicenceNotAllowed", f"{MODELS}.{signed.policy}") as refusal:
+        ground.editor.create(variants(signed.namespace, {**good, "licence": "MIT"}, good), dry_run=True)
+    assert "but spec.model.variants[v1].licence is absent" in refusal.message

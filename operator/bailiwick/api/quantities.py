@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from bailiwick.api.markers import IntOrString, Rule
+from bailiwick.api.names import named
 
 _FACTORS = {
     "n": Decimal("1e-9"),
@@ -57,3 +58,13 @@ Quantity = Annotated[
     ),
 ]
 """An amount that is not negative; ``amount`` reads it."""
+
+PositiveNumber = Annotated[
+    str,
+    Field(max_length=32),
+    named(
+        "^(0[.][0-9]{0,14}[1-9][0-9]{0,14}|[1-9][0-9]{0,14}([.][0-9]{1,15})?)$",
+        "must be a positive decimal number such as 0.35",
+    ),
+]
+"""A decimal number above 0, as text: a float would not be read the same everywhere."""

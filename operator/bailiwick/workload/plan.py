@@ -28,12 +28,14 @@ from bailiwick.workload.scaling import Scaling
 from bailiwick.workload.service import service
 from bailiwick.workload.serviceaccount import service_account
 from bailiwick.workload.sized import Sized, Unsized, size
+from bailiwick.workload.variants import alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from bailiwick.api.acceleratorclass import AcceleratorClass
     from bailiwick.api.authority import Authority
+    from bailiwick.api.modelsource import ProfileReference
     from bailiwick.api.sovereignmodel import SovereignModel
     from bailiwick.residency.policies import CompiledPolicy
     from bailiwick.workload.naming import Manifest
@@ -44,6 +46,7 @@ MOST_NAMED_NODES = 500
 """Nodes that a pod template names one by one, where the model has a residency of its own: about 50 KB of it."""
 
 NO_AUTHORITIES: Mapping[str, Authority] = MappingProxyType({})
+NO_PROFILES: Mapping[ProfileReference, str] = MappingProxyType({})
 
 _FIRST = frozenset({"NetworkPolicy", "ServiceAccount", "Job"})
 _BUILDERS = (
@@ -108,14 +111,14 @@ def plan_workload(  # noqa: PLR0913 - by keyword
     classes: Mapping[str, AcceleratorClass],
     eligible: Eligible,
     settings: Settings,
-    profile: str | None = None,
+    profiles: Mapping[ProfileReference, str] = NO_PROFILES,
     authorities: Mapping[str, Authority] = NO_AUTHORITIES,
     offered: Collection[str] | None = None,
     gateways: Mapping[tuple[str, str], str] | None = None,
 ) -> WorkloadPlan:
     """Decide. ``eligible`` tells which nodes could take a replica; it is asked for one need at a time.
 
-    ``profile`` is the text that spec.model.profile leads to; None: it names none, or nothing is there.
+    ``profiles`` are the texts to which the references of the model and its variants lead, as far as they are there.
     ``offered`` are the kinds of other projects that the API server serves, ``gateways`` the classes of Gateways by
     namespace and name; None: nobody looked, nothing is refused for it.
     No node being eligible is no refusal: the objects are written, their pods wait, and never go elsewhere.
@@ -129,7 +132,7 @@ def plan_workload(  # noqa: PLR0913 - by keyword
     engine = ENGINES[model.spec.engine.name]
     sized = size(
         model,
-        profile=profile,
+        profiles=profiles,
         offers=offers,
         needs=lambda offer, devices: needs.ways(model, offer, devices),
         eligible=lambda need: eligible(model, policies, need),
@@ -143,7 +146,8 @@ def plan_workload(  # noqa: PLR0913 - by keyword
             sized,
             lambda need: eligible(model, policies, need),
         )
-    need, found = sized.need, sized.found
+    # From here on the variants that were not chosen are not there: nothing of theirs is mounted, imported or read.
+    model, need, found = alone(model, sized.variant), sized.need, sized.found
     refusal = engine.refusal_on(need, model) or group.refusal(model, need, offered) or _names_nothing(found)
     refusal = refusal or gateway.refusal(model, policies, offered, gateways)
     if refusal:
@@ -265,6 +269,7 @@ def _told(placing: Placing, sized: Sized) -> Plan:
         engine=placing.model.spec.engine.name,
         image=placing.engine_image,
         accelerator_class=placing.need.accelerator.metadata.name,
+        variant=sized.variant,
         device=placing.need.device,
         devices_per_replica=placing.need.devices * placing.need.nodes,
         nodes_per_replica=placing.need.nodes,

@@ -14,6 +14,7 @@ from bailiwick.workload.naming import selector
 from bailiwick.workload.scaled import autoscaled
 from bailiwick.workload.service import endpoint
 from bailiwick.workload.troubles import is_ready, living, running, stages_of, trouble_of
+from bailiwick.workload.variants import alone
 from bailiwick.workload.verified import verified
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _conditions(model: SovereignModel, plan: WorkloadPlan, seen: Seen) -> tuple[
         _planned(plan),
         *((fetched,) if fetched else ()),
         _placed(plan, seen),
-        verified(model, seen.pods),
+        verified(alone(model, _variant(plan, seen)), seen.pods),
         _available(seen),
         _resident(plan, seen),
     )
@@ -107,10 +108,17 @@ def _conditions(model: SovereignModel, plan: WorkloadPlan, seen: Seen) -> tuple[
     return (*aspects, *scaled, _ready(aspects, seen))
 
 
+def _variant(plan: WorkloadPlan, seen: Seen) -> str | None:
+    """The variant that is served: as planned, or as it was when the plan is refused and what runs goes on."""
+    before = (seen.manifest.get("status") or {}).get("plan") or {}
+    return plan.plan.variant if plan.plan else before.get("variant")
+
+
 def _planned(plan: WorkloadPlan) -> Stated:
     if not plan.verdict.allowed or plan.plan is None:
         return false("Planned", plan.verdict.reason, plan.verdict.message)
-    told = [f"{plan.plan.engine} on class {plan.plan.accelerator_class}"]
+    variant = f" with variant {plan.plan.variant}" if plan.plan.variant else ""
+    told = [f"{plan.plan.engine} on class {plan.plan.accelerator_class}{variant}"]
     return true("Planned", "Planned", "; ".join([*told, *([plan.plan.why] if plan.plan.why else []), *plan.notes]))
 
 

@@ -64,12 +64,12 @@ class Item:
 
 
 def items(model: SovereignModel) -> Iterator[Item]:
-    """The model, then its adapters."""
-    told = model.spec.model
-    yield Item(
-        volume=sources.MODEL, where="spec.model", source=told.source,
-        digest=told.digest, manifest=told.manifest, signature=told.signature,
-    )  # fmt: skip
+    """The model, or each of its variants while none is chosen; then its adapters."""
+    for told in model.spec.model.every:
+        yield Item(
+            volume=sources.MODEL, where=told.where, source=told.source,
+            digest=told.digest, manifest=told.manifest, signature=told.signature,
+        )  # fmt: skip
     for number, adapter in enumerate(model.spec.adapters):
         yield Item(
             volume=sources.adapter_volume(number), where=f"spec.adapters[{adapter.name}]", source=adapter.source,
