@@ -28,6 +28,7 @@ from bailiwick.workload.scaling import Scaling
 from bailiwick.workload.service import service
 from bailiwick.workload.serviceaccount import service_account
 from bailiwick.workload.sized import Sized, Unsized, size
+from bailiwick.workload.starting import start, unused
 from bailiwick.workload.variants import alone
 
 if TYPE_CHECKING:
@@ -166,7 +167,9 @@ def plan_workload(  # noqa: PLR0913 - by keyword
         monitoring_namespace=settings.monitoring_namespace,
         only_nodes=_only(model, policies, need, found),
         scaling=settings.scaling,
+        start=start(model.spec.model.weights, sized.figures.get("weight_bytes")),
     )
+    unused_speed = unused(model.spec.model.weights, placing.start.bytes)
     jobs = importing.jobs(placing)
     built = [made for build in _BUILDERS if (made := build(placing))]
     return WorkloadPlan(
@@ -176,7 +179,7 @@ def plan_workload(  # noqa: PLR0913 - by keyword
         eligibility=found,
         objects=(*group_network_policies(placing), *built, *(job for _, job in jobs)),
         awaited=tuple(Awaited(f"{item.where}.source", job["metadata"]["name"]) for item, job in jobs),
-        notes=(*sized.notes, *([_CLAIMED] if need.device_class else [])),
+        notes=tuple(filter(None, (*sized.notes, _CLAIMED if need.device_class else None, unused_speed))),
     )
 
 
