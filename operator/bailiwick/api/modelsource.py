@@ -199,7 +199,6 @@ _READ_SPEED = (
     "long an engine may take to start. Absent: 100Mi are assumed, and an hour at least."
 )
 _DIGEST = "SHA-256 of the manifest of files, as `bailiwick weights digest` writes it."
-_FILE = "File of the source that is loaded, for engines that load one (llama.cpp). Absent: model.gguf."
 _PROFILE = "What sizing needs to know of the model, as `bailiwick plan --write-profile` writes it."
 _ONE_DIGEST = Rule(
     "!(has(self.digest) && has(self.manifest))",
@@ -223,7 +222,6 @@ class Variant(Part):
         "Needed by objective Energy.",
     )
     source: Source = Field(description="Where its weights come from.")
-    file: _File | None = Field(default=None, description=_FILE)
     digest: Digest | None = Field(default=None, description=_DIGEST)
     manifest: Manifest | None = Field(default=None, description="The files and their digests.")
     signature: ModelSignature | None = Field(default=None, description="Signature over the files.")
@@ -244,7 +242,10 @@ class Model(Part):
         named("^[A-Za-z0-9][-A-Za-z0-9._/:]*$", "must be a name such as organisation/model"),
     ] = Field(description="The name that clients ask for, such as skt/A.X-K1.")
     source: Source | None = Field(default=None, description="Where the weights come from. Absent: variants say it.")
-    file: _File | None = Field(default=None, description=_FILE)
+    file: _File | None = Field(
+        default=None,
+        description="File of the source that is loaded, for engines that load one (llama.cpp). Absent: model.gguf.",
+    )
     digest: Digest | None = Field(default=None, description=_DIGEST)
     manifest: Manifest | None = Field(default=None, description="The files and their digests.")
     signature: ModelSignature | None = Field(default=None, description="Signature over the files.")
@@ -267,7 +268,7 @@ class Model(Part):
         Rule(
             "!has(self.variants) || self.variants.size() == 0 || ![has(self.file), has(self.digest), "
             "has(self.manifest), has(self.signature), has(self.profile), has(self.readSpeed)].exists(given, given)",
-            "file, digest, manifest, signature, profile and readSpeed belong to each variant; move them there",
+            "digest, manifest, signature, profile and readSpeed belong to each variant, file to none; move them",
             holds=lambda self: (
                 not self.variants
                 or not (self.file or self.digest or self.manifest or self.signature or self.profile or self.read_speed)
@@ -299,7 +300,7 @@ def _weights(where: str, told: Model | Variant, source: Source, licence: str | N
         where=where,
         variant=variant.name if variant else None,
         source=source,
-        file=told.file,
+        file=None if isinstance(told, Variant) else told.file,
         digest=told.digest,
         manifest=told.manifest,
         signature=told.signature,

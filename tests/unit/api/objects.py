@@ -424,7 +424,6 @@ VARIANTS: Manifest = {
             "name": "bf16",
             "quality": "0.82",
             "source": {"oci": SOURCES["oci"]},
-            "file": "model.gguf",
             "manifest": {"configMap": "files", "key": "SHA256SUMS"},
             "profile": {"configMap": "assistant-profile", "key": "profile.json"},
             "signature": {"authority": "model-authority", "configMap": "signature"},

@@ -284,7 +284,7 @@ WEIGHTS = (
 )
 
 _SAME_SOURCE = "give source, or variants that have one each"
-_OF_EACH = "file, digest, manifest, signature, profile and readSpeed belong to each variant; move them there"
+_OF_EACH = "digest, manifest, signature, profile and readSpeed belong to each variant, file to none; move them"
 _SPEED = "must be at least 1 byte per second, such as 300Mi"
 _QUALITY = "must be a positive decimal number such as 0.35"
 
