@@ -143,6 +143,8 @@ def _prospects(model: SovereignModel, policies: Sequence[CompiledPolicy], known:
         model, policies=policies, classes=classes, eligible=partial(_eligible, known), settings=_SETTINGS,
         authorities=known.authorities(),
     )  # fmt: skip
+    if plan.verdict.reason is Reason.MISSING_PROFILE:
+        return  # profiles are not looked at here: they may be there, or come later
     if not plan.verdict.allowed:
         yield f"the model would not be served: {plan.verdict}"
     elif not plan.eligibility.nodes:

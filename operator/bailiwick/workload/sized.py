@@ -150,11 +150,12 @@ def basis(model: SovereignModel) -> str:
     A field that a later release adds must not change it for models that do not use the field.
     """
     spec = model.spec
+    variants = [[each.name, str(_number(each.quality))] for each in spec.model.variants]
     asked = {
         "engine": [spec.engine.name, *spec.engine.arguments],
         "adapters": [each.name for each in spec.adapters],
         "objective": spec.objective,
-        **({"variants": [[each.name, each.quality] for each in spec.model.variants]} if spec.model.variants else {}),
+        **({"variants": variants} if variants else {}),
         **{
             name: part.model_dump(mode="json", by_alias=True, exclude_defaults=True)
             for name, part in (

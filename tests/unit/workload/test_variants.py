@@ -177,14 +177,18 @@ def test_one_that_may_not_be_served_refuses_the_model(at: int, told: Any, reason
     assert says in made.verdict.message
 
 
-def test_one_that_cannot_be_mounted_or_checked_refuses_the_model() -> None:
-    bucket = {"s3": {"endpoint": "https://storage.example", "bucket": "models"}}
-    made = varied(of(variant("bf16"), variant("fp8", source=bucket)))
-    assert made.verdict.reason == "UnsupportedSource"
-    assert "spec.model.variants[fp8].source.s3 needs an import" in made.verdict.message
-    made = varied(of(variant("bf16"), variant("fp8", signature={"authority": "nobody"})))
-    assert made.verdict.reason == "AuthorityUnknown"
-    assert "spec.model.variants[fp8].signature.authority names Authority nobody" in made.verdict.message
+@pytest.mark.parametrize("turn", [False, True])
+def test_one_that_cannot_be_mounted_or_checked_refuses_the_model(turn: bool) -> None:
+    def refused(bad: dict[str, Any]) -> Any:
+        listed = [variant("bf16"), bad]
+        return varied(of(*(reversed(listed) if turn else listed))).verdict
+
+    verdict = refused(variant("fp8", source={"s3": {"endpoint": "https://storage.example", "bucket": "models"}}))
+    assert verdict.reason == "UnsupportedSource"
+    assert "spec.model.variants[fp8].source.s3 needs an import" in verdict.message
+    verdict = refused(variant("fp8", signature={"authority": "nobody"}))
+    assert verdict.reason == "AuthorityUnknown"
+    assert "spec.model.variants[fp8].signature.authority names Authority nobody" in verdict.message
 
 
 @pytest.mark.parametrize("devices", [{}, {"accelerators": {"classes": ["gpu"], "perReplica": 4}}])
@@ -247,6 +251,12 @@ def test_a_change_of_what_is_asked_is_planned_anew(change: Any) -> None:
     status = {"plan": kept(varied())["plan"] | {"devicesPerReplica": 8, "tensor": 8}}
     assert varied(status=status).plan.devices_per_replica == 8
     assert varied(status=status, **change).plan == varied(**change).plan
+
+
+def test_a_figure_that_is_written_otherwise_is_the_same() -> None:
+    status = {"plan": kept(varied())["plan"] | {"devicesPerReplica": 8, "tensor": 8}}
+    asked = of(variant("bf16", quality="0.820"), variant("fp8", quality="0.80"))
+    assert varied(asked, status=status).plan.devices_per_replica == 8
 
 
 def test_a_new_digest_of_the_same_shape_keeps_the_choice() -> None:
