@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.resource import API_VERSION
+from bailiwick.api.sovereignmodel import SovereignModel
+from bailiwick.residency.jurisdictions import Atlas
+from bailiwick.residency.models import judge
+from bailiwick.residency.policies import compile_policy
 from bailiwick.residency.territories import GOVERNED_LABEL
-from e2e.client import eventually
+from e2e.client import ApiError, eventually
 from tests.border.ground import DIGEST, Governed, Ground, refused
 
 if TYPE_CHECKING:
@@ -269,16 +275,18 @@ def test_a_model_whose_policy_turned_against_it_can_still_go(ground: Ground) -> 
     eventually(lambda: ground.admin.find(API_VERSION, "SovereignModel", "llama", namespace) is None, what="it is gone")
 
 
+SIGNED = {
+    "sources": ALLOWED,
+    "requireDigest": False,
+    "signedBy": ["laboratory", "ministry"],
+    "licences": ["Apache-2.0", "MIT"],
+}
+
+
 @pytest.fixture(scope="module")
 def signed(ground: Ground) -> Governed:
     """A policy that wants the signature of one of two authorities, and one of two licences."""
-    rule = {
-        "sources": ALLOWED,
-        "requireDigest": False,
-        "signedBy": ["laboratory", "ministry"],
-        "licences": ["Apache-2.0", "MIT"],
-    }
-    governed = ground.govern(models=rule)
+    governed = ground.govern(models=SIGNED)
     allowed = model(governed.namespace, oci(PINNED), signature={"authority": "ministry"}, licence="MIT")
     eventually(lambda: ground.editor.create(allowed, dry_run=True), what="models are judged", seconds=10)
     return governed
@@ -335,3 +343,29 @@ def test_every_variant_is_signed_and_of_a_listed_licence(ground: Ground, signed:
     with refused(MODELS, "LicenceNotAllowed", f"{MODELS}.{signed.policy}") as refusal:
         ground.editor.create(variants(signed.namespace, {**good, "licence": "MIT"}, good), dry_run=True)
     assert "but spec.model.variants[v1].licence is absent" in refusal.message
+
+
+@pytest.mark.parametrize("licence", [None, "MIT", "MIT-0"])
+def test_the_operator_judges_variants_as_the_border_does(ground: Ground, signed: Governed, licence: str | None) -> None:
+    """Whatever is signed by whom and under which licence: what one refuses the other refuses, with the same reason."""
+    spec = {"namespaceSelector": {}, "place": {"allow": ["DE"]}, "models": SIGNED}
+    policy = compile_policy(ResidencyPolicy.read({"metadata": {"name": signed.policy}, "spec": spec}), Atlas(()))
+    forms = [
+        {"source": oci(PINNED)}
+        | ({"signature": {"authority": signer}} if signer else {})
+        | ({"licence": own} if own else {})
+        for signer, own in product(("laboratory", "abroad", None), ("Apache-2.0", "MIT-0", None))
+    ]
+    differ = []
+    for first, second in product(forms, forms):
+        asked = variants(signed.namespace, first, second, **({"licence": licence} if licence else {}))
+        verdict = judge(SovereignModel.read(asked), [policy])
+        try:
+            ground.editor.create(asked, dry_run=True)
+            told = ""
+        except ApiError as refusal:
+            told = refusal.message
+        agree = f"{verdict.reason}: " in told if verdict else not told
+        if not agree:
+            differ.append((asked["spec"]["model"], verdict, told))
+    assert differ == []

@@ -230,10 +230,12 @@ def _choose(asked: _Asked) -> Sized | _Refused:
     if asked.missing:
         return _Refused(problem=asked.missing)
     if model.spec.adapters:
+        source = "take one of spec.model.variants as spec.model.source, " if model.spec.model.variants else ""
         return _Refused(
             problem=Problem(
                 Reason.UNSUPPORTED_FEATURE,
-                "the memory of adapters is not counted; give spec.accelerators.perReplica, and keep some memory free",
+                f"the memory of adapters is not counted; {source}give spec.accelerators.perReplica, and keep some "
+                f"memory free",
             )
         )
     request = request_of(model)

@@ -216,6 +216,13 @@ def test_what_no_engine_can_choose_among_is_refused() -> None:
     assert "take one of them as spec.model.source" in made.verdict.message
 
 
+@pytest.mark.parametrize("devices", [{}, {"parallelism": {"tensor": 4}}])
+def test_adapters_are_not_counted_and_so_nothing_can_be_chosen(devices: Any) -> None:
+    made = varied(adapters=[{"name": "legal", "source": PINNED["third"]}], **devices)
+    assert (made.verdict.reason, made.objects) == ("UnsupportedFeature", ())
+    assert "take one of spec.model.variants as spec.model.source" in made.verdict.message
+
+
 # What was chosen stands
 
 
