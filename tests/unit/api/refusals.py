@@ -285,7 +285,7 @@ WEIGHTS = (
 
 _SAME_SOURCE = "give source, or variants that have one each"
 _OF_EACH = "digest, manifest, signature, profile and readSpeed belong to each variant, file to none; move them"
-_SPEED = "must be at least 1 byte per second, such as 300Mi"
+_SPEED = "must be whole bytes per second above 0, such as 300Mi or 7G"
 _QUALITY = "must be a positive decimal number such as 0.35"
 
 VARIED = (
@@ -333,10 +333,10 @@ VARIED = (
         {why: varied(quality=value) for why, value in {"nothing": "0", "words": "good", "negative": "-1"}.items()},
         blamed="spec.model.variants[0].quality",
     ),
-    *_model("spec.model.readSpeed", _SPEED, {"nothing": "0", "too little": "999m"}),
-    *_model("spec.model.readSpeed", QUANTITY, {"a unit of time": "300Mi/s"}),
+    *_model("spec.model.readSpeed", _SPEED, {"nothing": "0", "thousandths": "999m", "no end": "1e99999"}),
+    *_model("spec.model.readSpeed", _SPEED, {"a unit of time": "300Mi/s", "an exponent": "1e9"}),
     *_model(
-        "spec.model", _SPEED, {"a variant without": varied(readSpeed=0)}, blamed="spec.model.variants[0].readSpeed"
+        "spec.model", _SPEED, {"a variant without": varied(readSpeed="0")}, blamed="spec.model.variants[0].readSpeed"
     ),
 )
 

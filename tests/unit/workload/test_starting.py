@@ -43,7 +43,7 @@ def weights(speed: str | None = None) -> Any:
         ("10M", BYTES, 15_960),
         ("1", BYTES, LONGEST_SECONDS),
         ("1Gi", 0, 1800),
-        ("1500m", 90, 1920),
+        ("999999999999999Ti", 2**62, 1860),
     ],
 )
 def test_the_budget_of_a_start(speed: str | None, read: int | None, seconds: int) -> None:
