@@ -179,6 +179,13 @@ FIELDS: Mapping[str, tuple[str, str, st.SearchStrategy[Any]]] = {
         "spec.model.source",
         st.builds(lambda path: {"hostPath": {"path": path}}, values("a./", "/", "/a", "/a/..", "//", "a", "/..a", "")),
     ),
+    "a speed": (
+        "SovereignModel",
+        "spec.model.readSpeed",
+        values(
+            "0123456789eEimkKMGT.+", "300Mi", "0", "999m", "1", "7G", "1e9", "1e999999999", "9" * 15, "9" * 16, "Gi"
+        ),
+    ),
     "a quantity": (
         "AcceleratorClass",
         "spec.memory",
@@ -201,6 +208,9 @@ FIELDS: Mapping[str, tuple[str, str, st.SearchStrategy[Any]]] = {
             "1Ki",
             "1ki",
             "1K",
+            "1e99",
+            "1e100",
+            "1E+999999999",
             0,
             4,
             -1,

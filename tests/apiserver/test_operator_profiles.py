@@ -52,9 +52,9 @@ def serve(realm: Realm, namespace: str, **spec: Any) -> None:
     realm.model(namespace, model=whole, **{"accelerators": {"classes": ["gpu"]}, **spec})
 
 
-def write(realm: Realm, namespace: str, text: str, **labels: str) -> None:
-    """ConfigMap ``shape`` with a profile."""
-    metadata = {"name": "shape", "namespace": namespace, "labels": labels or {LABEL: "true"}}
+def write(realm: Realm, namespace: str, text: str, name: str = "shape", **labels: str) -> None:
+    """ConfigMap ``shape``, or of another name, with a profile."""
+    metadata = {"name": name, "namespace": namespace, "labels": labels or {LABEL: "true"}}
     realm.client.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"profile.json": text}})
 
 
@@ -135,3 +135,34 @@ def test_devices_that_are_too_few_are_refused_with_the_figures(realm: Realm, nam
     serve(realm, namespace, accelerators={"classes": ["gpu"], "perReplica": 1})
     eventually(lambda: realm.stated("Planned", namespace) == ("False", "DoesNotFit"), what="the status refuses")
     assert "does not fit one device of accelerator class gpu (73600000000 usable bytes each)" in said(realm, namespace)
+
+
+def test_one_of_several_variants_is_served_and_stays(realm: Realm, namespace: str) -> None:
+    """When the profiles of all are there, it is chosen; a lighter one that comes later is a change of the spec."""
+    narrow = write_profile(
+        Profile(config=changed(PUBLIC["Llama-3-Taiwan-70B-Instruct"], quantization_config={"quant_method": "fp8"}))
+    )
+    other = f"registry.example/narrow@sha256:{'1' * 64}"
+    variants = [
+        {"name": "bf16", "quality": "0.82", "source": {"oci": {"image": WEIGHTS}}, "profile": {"configMap": "shape"}},
+        {"name": "fp8", "quality": "0.8", "source": {"oci": {"image": other}}, "profile": {"configMap": "narrow"}},
+    ]
+    write(realm, namespace, LARGE)
+    realm.model(namespace, model={"name": "tiny", "variants": variants}, accelerators={"classes": ["gpu"]})
+    eventually(lambda: realm.stated("Planned", namespace) == ("False", "MissingProfile"), what="both are needed")
+    assert "spec.model.variants[fp8].profile" in said(realm, namespace)
+    write(realm, namespace, narrow, "narrow")
+    eventually(lambda: devices(realm, namespace) == "4", what="the first that fits is served")
+    assert WEIGHTS in str(realm.children(namespace)["Deployment"])
+    eventually(lambda: "with variant bf16" in said(realm, namespace), what="the status tells the variant")
+    realm.client.delete("v1", "ConfigMap", "narrow", namespace)
+    eventually(lambda: "no ConfigMap narrow" in said(realm, namespace), what="the loss is told")
+    assert realm.stated("Planned", namespace) == ("True", "Planned")
+    realm.client.patch(OURS, "SovereignModel", "chat", {"spec": {"objective": "Energy"}}, namespace)
+    eventually(lambda: realm.stated("Planned", namespace) == ("False", "MissingProfile"), what="it is planned anew")
+    assert devices(realm, namespace) == "4"
+    write(realm, namespace, narrow, "narrow")
+    eventually(lambda: devices(realm, namespace) == "2", what="the cheaper one is served")
+    children = str(realm.children(namespace)["Deployment"])
+    assert other in children
+    assert WEIGHTS not in children

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.resource import API_VERSION
+from bailiwick.api.sovereignmodel import SovereignModel
+from bailiwick.residency.jurisdictions import Atlas
+from bailiwick.residency.models import judge
+from bailiwick.residency.policies import compile_policy
 from bailiwick.residency.territories import GOVERNED_LABEL
-from e2e.client import eventually
+from e2e.client import ApiError, eventually
 from tests.border.ground import DIGEST, Governed, Ground, refused
 
 if TYPE_CHECKING:
@@ -179,6 +185,59 @@ def test_files_need_a_digest_or_a_manifest(ground: Ground, strict: Governed, sou
     ground.editor.create(model(strict.namespace, source, manifest={"configMap": "files"}), dry_run=True)
 
 
+def variants(namespace: str, *listed: dict[str, Any], **of: Any) -> Manifest:
+    """A model that may be served from each of several sources."""
+    made = model(namespace, {}, **of)
+    del made["spec"]["model"]["source"]
+    made["spec"]["model"]["variants"] = [
+        {"name": f"v{number}", "profile": {"configMap": "shape"}, **each} for number, each in enumerate(listed)
+    ]
+    return made
+
+
+def test_variants_that_may_all_be_served_are_served(ground: Ground, strict: Governed) -> None:
+    named = {"source": claim("weights", "llama"), "digest": DIGEST}
+    ground.editor.create(variants(strict.namespace, {"source": oci(PINNED)}, named), dry_run=True)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_one_variant_from_elsewhere_refuses_the_model(ground: Ground, strict: Governed, at: int) -> None:
+    listed = [{"source": oci(PINNED)} for _ in range(3)]
+    listed[at] = {"source": oci(f"docker.io/llama@{DIGEST}")}
+    with refused(MODELS, "SourceNotAllowed", f"{MODELS}.{strict.policy}") as refusal:
+        ground.editor.create(variants(strict.namespace, *listed), dry_run=True)
+    assert f"but this one comes from oci://docker.io/llama@{DIGEST}" in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (claim("weights"), "spec.model.variants[v1].source has none; give spec.model.variants[v1].digest or"),
+        (
+            oci("registry.example/models/llama:1"),
+            "spec.model.variants[v1].source.oci.image is registry.example/models/llama:1; write name@sha256:",
+        ),
+    ],
+    ids=str,
+)
+def test_one_variant_without_a_digest_refuses_the_model(
+    ground: Ground, strict: Governed, source: dict[str, Any], told: str
+) -> None:
+    with refused(MODELS, "DigestRequired", f"{MODELS}.{strict.policy}") as refusal:
+        ground.editor.create(variants(strict.namespace, {"source": oci(PINNED)}, {"source": source}), dry_run=True)
+    assert told in refusal.message
+
+
+def test_a_variant_may_not_be_added_that_may_not_be_served(ground: Ground, strict: Governed) -> None:
+    made = variants(strict.namespace, {"source": oci(PINNED)})
+    made["metadata"]["name"] = "growing"
+    ground.editor.create(made)
+    further = {"name": "v1", "profile": {"configMap": "shape"}, "source": oci(f"docker.io/llama@{DIGEST}")}
+    listed = {"spec": {"model": {"variants": [*made["spec"]["model"]["variants"], further]}}}
+    with refused(MODELS, "SourceNotAllowed", f"{MODELS}.{strict.policy}"):
+        ground.editor.patch(API_VERSION, "SovereignModel", "growing", listed, strict.namespace)
+
+
 def test_a_commit_is_a_digest(ground: Ground, strict: Governed) -> None:
     ground.editor.create(model(strict.namespace, hub("skt/A.X-K1")), dry_run=True)
 
@@ -216,16 +275,18 @@ def test_a_model_whose_policy_turned_against_it_can_still_go(ground: Ground) -> 
     eventually(lambda: ground.admin.find(API_VERSION, "SovereignModel", "llama", namespace) is None, what="it is gone")
 
 
+SIGNED = {
+    "sources": ALLOWED,
+    "requireDigest": False,
+    "signedBy": ["laboratory", "ministry"],
+    "licences": ["Apache-2.0", "MIT"],
+}
+
+
 @pytest.fixture(scope="module")
 def signed(ground: Ground) -> Governed:
     """A policy that wants the signature of one of two authorities, and one of two licences."""
-    rule = {
-        "sources": ALLOWED,
-        "requireDigest": False,
-        "signedBy": ["laboratory", "ministry"],
-        "licences": ["Apache-2.0", "MIT"],
-    }
-    governed = ground.govern(models=rule)
+    governed = ground.govern(models=SIGNED)
     allowed = model(governed.namespace, oci(PINNED), signature={"authority": "ministry"}, licence="MIT")
     eventually(lambda: ground.editor.create(allowed, dry_run=True), what="models are judged", seconds=10)
     return governed
@@ -267,3 +328,44 @@ def test_a_model_of_another_licence_is_refused(
     with refused(MODELS, "LicenceNotAllowed", f"{MODELS}.{signed.policy}") as refusal:
         ground.editor.create(model(signed.namespace, oci(PINNED), signature=SIGNATURE, **licence), dry_run=True)
     assert f"allows the licences Apache-2.0, MIT, but spec.model.licence is {seen}" in refusal.message
+
+
+def test_every_variant_is_signed_and_of_a_listed_licence(ground: Ground, signed: Governed) -> None:
+    good = {"source": oci(PINNED), "signature": SIGNATURE}
+    ground.editor.create(variants(signed.namespace, good, {**good, "licence": "MIT"}, licence="MIT"), dry_run=True)
+    with refused(MODELS, "SignatureRequired", f"{MODELS}.{signed.policy}") as refusal:
+        ground.editor.create(variants(signed.namespace, good, {"source": oci(PINNED)}, licence="MIT"), dry_run=True)
+    assert "but spec.model.variants[v1] names none of them" in refusal.message
+    with refused(MODELS, "LicenceNotAllowed", f"{MODELS}.{signed.policy}") as refusal:
+        other = {**good, "licence": "MIT-0"}
+        ground.editor.create(variants(signed.namespace, good, other, licence="MIT"), dry_run=True)
+    assert "but spec.model.variants[v1].licence is MIT-0" in refusal.message
+    with refused(MODELS, "LicenceNotAllowed", f"{MODELS}.{signed.policy}") as refusal:
+        ground.editor.create(variants(signed.namespace, {**good, "licence": "MIT"}, good), dry_run=True)
+    assert "but spec.model.variants[v1].licence is absent" in refusal.message
+
+
+@pytest.mark.parametrize("licence", [None, "MIT", "MIT-0"])
+def test_the_operator_judges_variants_as_the_border_does(ground: Ground, signed: Governed, licence: str | None) -> None:
+    """Whatever is signed by whom and under which licence: what one refuses the other refuses, with the same reason."""
+    spec = {"namespaceSelector": {}, "place": {"allow": ["DE"]}, "models": SIGNED}
+    policy = compile_policy(ResidencyPolicy.read({"metadata": {"name": signed.policy}, "spec": spec}), Atlas(()))
+    forms = [
+        {"source": oci(PINNED)}
+        | ({"signature": {"authority": signer}} if signer else {})
+        | ({"licence": own} if own else {})
+        for signer, own in product(("laboratory", "abroad", None), ("Apache-2.0", "MIT-0", None))
+    ]
+    differ = []
+    for first, second in product(forms, forms):
+        asked = variants(signed.namespace, first, second, **({"licence": licence} if licence else {}))
+        verdict = judge(SovereignModel.read(asked), [policy])
+        try:
+            ground.editor.create(asked, dry_run=True)
+            told = ""
+        except ApiError as refusal:
+            told = refusal.message
+        agree = f"{verdict.reason}: " in told if verdict else not told
+        if not agree:
+            differ.append((asked["spec"]["model"], verdict, told))
+    assert differ == []

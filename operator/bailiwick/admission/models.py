@@ -87,13 +87,12 @@ def tightens(own: Limits, policy: CompiledPolicy) -> Verdict:
 def references(model: SovereignModel) -> Iterator[tuple[str, str]]:
     """What a model uses of its namespace, as (plural, name)."""
     spec = model.spec
-    for source in (spec.model.source, *(adapter.source for adapter in spec.adapters)):
+    weights = spec.model.every
+    for source in (*(each.source for each in weights), *(adapter.source for adapter in spec.adapters)):
         yield from _of_source(source)
-    if spec.model.manifest:
-        yield "configmaps", spec.model.manifest.config_map
-    if spec.model.profile:
-        yield "configmaps", spec.model.profile.config_map
-    for signature in (spec.model.signature, *(adapter.signature for adapter in spec.adapters)):
+    for each in weights:
+        yield from (("configmaps", named.config_map) for named in (each.manifest, each.profile) if named)
+    for signature in (*(each.signature for each in weights), *(adapter.signature for adapter in spec.adapters)):
         if signature and signature.config_map:
             yield "configmaps", signature.config_map
     serving = spec.serving
@@ -144,6 +143,8 @@ def _prospects(model: SovereignModel, policies: Sequence[CompiledPolicy], known:
         model, policies=policies, classes=classes, eligible=partial(_eligible, known), settings=_SETTINGS,
         authorities=known.authorities(),
     )  # fmt: skip
+    if plan.verdict.reason is Reason.MISSING_PROFILE:
+        return  # profiles are not looked at here: they may be there, or come later
     if not plan.verdict.allowed:
         yield f"the model would not be served: {plan.verdict}"
     elif not plan.eligibility.nodes:

@@ -9,7 +9,7 @@ from pydantic import Field
 from bailiwick.api.codes import Place
 from bailiwick.api.markers import Atomic, MapSet, Rule, list_map
 from bailiwick.api.names import LABEL_KEYS, LabelKey, LabelValue, ObjectName, named
-from bailiwick.api.quantities import Quantity
+from bailiwick.api.quantities import PositiveNumber, Quantity
 from bailiwick.api.resource import Column, Kind, LabelSelector, Part, Resource
 
 _ExtendedResource = Annotated[
@@ -131,15 +131,14 @@ class PowerMetric(Part):
 class Measurement(Part):
     """What one model took on this device, by your own meter."""
 
-    model: str = Field(min_length=1, max_length=253, description="The model, as spec.model.name of a SovereignModel.")
-    joules_per_token: Annotated[
-        str,
-        Field(max_length=32),
-        named(
-            "^(0[.][0-9]{0,14}[1-9][0-9]{0,14}|[1-9][0-9]{0,14}([.][0-9]{1,15})?)$",
-            "must be a positive decimal number such as 0.35",
-        ),
-    ] = Field(description="Energy of all devices of a replica per generated token, under your load.")
+    model: str = Field(
+        min_length=1,
+        max_length=317,
+        description="The model, as spec.model.name of a SovereignModel. Of a variant: that, a colon, and its name.",
+    )
+    joules_per_token: PositiveNumber = Field(
+        description="Energy of all devices of a replica per generated token, under your load."
+    )
     source: str = Field(min_length=1, max_length=2048, description="Who measured it, when, and how.")
 
 

@@ -1,12 +1,13 @@
 """Where the weights of a model or adapter come from, and how they are recognised."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bailiwick.api.markers import Atomic, Rule
+from bailiwick.api.markers import Atomic, Rule, list_map
 from bailiwick.api.names import Digest, HttpUrl, ObjectName, named
-from bailiwick.api.quantities import Quantity
+from bailiwick.api.quantities import PositiveNumber, Quantity
 from bailiwick.api.resource import Part
 
 _RelativePath = Annotated[
@@ -182,6 +183,71 @@ class ModelSignature(Part):
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Weights that a model may be served from, and all that is said of them. ``where`` is the field that says it.
+
+    ``variant`` is None for those of a model without variants.
+    """
+
+    where: str
+    variant: str | None
+    source: Source
+    file: str | None
+    digest: str | None
+    manifest: Manifest | None
+    signature: ModelSignature | None
+    profile: ProfileReference | None
+    read_speed: str | None
+    licence: str | None
+    quality: str | None
+
+
+_ReadSpeed = Annotated[
+    str,
+    Field(max_length=18),
+    # No quantity of Kubernetes', whose exponents let a short text take the API server minutes: tenants write this.
+    named("^[1-9][0-9]{0,14}([kMGT]|[KMGT]i)?$", "must be whole bytes per second above 0, such as 300Mi or 7G"),
+]
+_READ_SPEED = (
+    "Bytes per second at which a node reads these weights while it starts, such as 300Mi. With a profile it says how "
+    "long an engine may take to start. Absent: 100Mi are assumed, and an hour at least."
+)
+_DIGEST = "SHA-256 of the manifest of files, as `bailiwick weights digest` writes it."
+_PROFILE = "What sizing needs to know of the model, as `bailiwick plan --write-profile` writes it."
+_ONE_DIGEST = Rule(
+    "!(has(self.digest) && has(self.manifest))",
+    "give digest or manifest, not both",
+    holds=lambda self: self.digest is None or self.manifest is None,
+    path=".digest",
+)
+
+
+class Variant(Part):
+    """One of several forms of a model, such as a quantized one. Which is served is planned."""
+
+    name: Annotated[
+        str,
+        Field(min_length=1, max_length=63),
+        named("^[A-Za-z0-9][-A-Za-z0-9._]*$", "must be a name: letters, digits, dashes, dots and underscores"),
+    ] = Field(description="Its name, such as fp8. Clients ask for the model's.")
+    quality: PositiveNumber | None = Field(
+        default=None,
+        description="What an evaluation of yours found, such as 0.82: on one scale for all variants, more is better. "
+        "Needed by objective Energy.",
+    )
+    source: Source = Field(description="Where its weights come from.")
+    digest: Digest | None = Field(default=None, description=_DIGEST)
+    manifest: Manifest | None = Field(default=None, description="The files and their digests.")
+    signature: ModelSignature | None = Field(default=None, description="Signature over the files.")
+    profile: ProfileReference = Field(description=f"{_PROFILE} Needed: variants are chosen by it.")
+    read_speed: _ReadSpeed | None = Field(default=None, description=_READ_SPEED)
+    licence: str | None = Field(
+        default=None, max_length=64, description="SPDX identifier of its licence. Absent: the model's."
+    )
+    rules = (_ONE_DIGEST,)
+
+
 class Model(Part):
     """The model and where its weights come from."""
 
@@ -190,28 +256,73 @@ class Model(Part):
         Field(min_length=1, max_length=253),
         named("^[A-Za-z0-9][-A-Za-z0-9._/:]*$", "must be a name such as organisation/model"),
     ] = Field(description="The name that clients ask for, such as skt/A.X-K1.")
-    source: Source = Field(description="Where the weights come from.")
+    source: Source | None = Field(default=None, description="Where the weights come from. Absent: variants say it.")
     file: _File | None = Field(
         default=None,
         description="File of the source that is loaded, for engines that load one (llama.cpp). Absent: model.gguf.",
     )
-    digest: Digest | None = Field(
-        default=None, description="SHA-256 of the manifest of files, as `bailiwick weights digest` writes it."
-    )
+    digest: Digest | None = Field(default=None, description=_DIGEST)
     manifest: Manifest | None = Field(default=None, description="The files and their digests.")
     signature: ModelSignature | None = Field(default=None, description="Signature over the files.")
-    profile: ProfileReference | None = Field(
-        default=None,
-        description="What sizing needs to know of the model, as `bailiwick plan --write-profile` writes it.",
-    )
+    profile: ProfileReference | None = Field(default=None, description=_PROFILE)
+    read_speed: _ReadSpeed | None = Field(default=None, description=_READ_SPEED)
     licence: str | None = Field(default=None, max_length=64, description="SPDX identifier of the model's licence.")
+    variants: Annotated[tuple[Variant, ...], list_map("name")] = Field(
+        default=(),
+        max_length=16,
+        description="Forms of the model in order of preference, instead of source; the plan chooses one of them.",
+    )
     rules = (
+        _ONE_DIGEST,
         Rule(
-            "!(has(self.digest) && has(self.manifest))",
-            "give digest or manifest, not both",
-            holds=lambda self: self.digest is None or self.manifest is None,
-            path=".digest",
+            "has(self.source) != (has(self.variants) && self.variants.size() > 0)",
+            "give source, or variants that have one each",
+            holds=lambda self: (self.source is None) == bool(self.variants),
+            path=".source",
         ),
+        Rule(
+            "!has(self.variants) || self.variants.size() == 0 || ![has(self.file), has(self.digest), "
+            "has(self.manifest), has(self.signature), has(self.profile), has(self.readSpeed)].exists(given, given)",
+            "digest, manifest, signature, profile and readSpeed belong to each variant, file to none; move them",
+            holds=lambda self: (
+                not self.variants
+                or not (self.file or self.digest or self.manifest or self.signature or self.profile or self.read_speed)
+            ),
+            path=".variants",
+        ),
+    )
+
+    @property
+    def every(self) -> tuple[Weights, ...]:
+        """All weights that the model may be served from, in order of preference: whoever judges it judges each."""
+        if self.source is None:
+            return tuple(
+                _weights(f"spec.model.variants[{each.name}]", each, each.source, each.licence or self.licence)
+                for each in self.variants
+            )
+        return (_weights("spec.model", self, self.source, self.licence),)
+
+    @property
+    def weights(self) -> Weights:
+        """Those that it is served from. Raises ValueError while several variants are left to choose from."""
+        (chosen,) = self.every
+        return chosen
+
+
+def _weights(where: str, told: Model | Variant, source: Source, licence: str | None) -> Weights:
+    variant = told if isinstance(told, Variant) else None
+    return Weights(
+        where=where,
+        variant=variant.name if variant else None,
+        source=source,
+        file=None if isinstance(told, Variant) else told.file,
+        digest=told.digest,
+        manifest=told.manifest,
+        signature=told.signature,
+        profile=told.profile,
+        read_speed=told.read_speed,
+        licence=licence,
+        quality=variant.quality if variant else None,
     )
 
 

@@ -18,6 +18,9 @@ class Plan(Part):
     engine: _Text = Field(description="Engine.")
     image: _Text = Field(description="Engine image.")
     accelerator_class: _Text = Field(description="AcceleratorClass that was chosen.")
+    variant: Annotated[str, Field(max_length=63)] | None = Field(
+        default=None, description="Variant that was chosen. Absent: the model has none."
+    )
     device: str | None = Field(
         default=None,
         max_length=317,
@@ -43,7 +46,7 @@ class Plan(Part):
     )
     why: str | None = Field(default=None, max_length=2048, description="Why this class and these devices.")
     profile: Annotated[str, Field(max_length=71)] | None = Field(
-        default=None, description="SHA-256 of the profile that was sized by."
+        default=None, description="SHA-256 of the profile that was sized by; of variants, of all of theirs."
     )
     basis: Annotated[str, Field(max_length=71)] | None = Field(
         default=None,

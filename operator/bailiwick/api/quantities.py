@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from bailiwick.api.markers import IntOrString, Rule
+from bailiwick.api.names import named
 
 _FACTORS = {
     "n": Decimal("1e-9"),
@@ -17,6 +18,10 @@ _FACTORS = {
     **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", start=1)},
 }
 _QUANTITY = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:([eE][+-]?[0-9]{1,9})|([numkMGTPE]|[KMGTPE]i)?)")
+
+_FORM = "^[+-]?[.]?[0-9][0-9.]*([eE][+-]?[0-9]{1,2}|[a-zA-Z]{0,2})$"
+"""What is asked whether it is a quantity. Of an exponent such as 999999999 the API server would make a number of as
+many digits, for minutes; and a bare suffix would be an amount of 0."""
 
 
 def amount(quantity: str) -> Decimal:
@@ -33,7 +38,7 @@ def amount(quantity: str) -> Decimal:
 
 def _is_amount(quantity: str) -> bool:
     try:
-        return amount(quantity) >= 0
+        return re.fullmatch(_FORM, quantity) is not None and amount(quantity) >= 0
     except ValueError:
         return False
 
@@ -49,11 +54,20 @@ Quantity = Annotated[
     Field(max_length=32),
     IntOrString,
     Rule(
-        # isQuantity alone takes a bare suffix: "Gi" would be an amount of 0.
-        "string(self).matches('^[+-]?[.]?[0-9].*$') && isQuantity(string(self))"
+        f"string(self).matches('{_FORM}') && isQuantity(string(self))"
         " && !quantity(string(self)).isLessThan(quantity('0'))",
         "must be a quantity such as 80Gi, 500m or 4, and not negative",
         holds=_is_amount,
     ),
 ]
 """An amount that is not negative; ``amount`` reads it."""
+
+PositiveNumber = Annotated[
+    str,
+    Field(max_length=32),
+    named(
+        "^(0[.][0-9]{0,14}[1-9][0-9]{0,14}|[1-9][0-9]{0,14}([.][0-9]{1,15})?)$",
+        "must be a positive decimal number such as 0.35",
+    ),
+]
+"""A decimal number above 0, as text: a float would not be read the same everywhere."""

@@ -7,28 +7,24 @@ from __future__ import annotations
 
 import json
 import sys
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bailiwick.api.acceleratorclass import AcceleratorClass
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.cli import profiles
+from bailiwick.cli.candidates import Candidate, candidates, name_of, number, pair
 from bailiwick.cli.manifests import UnusableError, every, manifests, read
-from bailiwick.cli.modelfiles import CONFIG, INDEX, read_config, read_folder, read_tensors
 from bailiwick.residency.verdict import Problem, Reason
 from bailiwick.workload.sized import measured, request_of
-from bailiwick.workload.sizing.choice import Choice, Offer, Variant, Wish, choose
-from bailiwick.workload.sizing.profile import Profile
+from bailiwick.workload.sizing.choice import Choice, Offer, Wish, choose
 from bailiwick.workload.sizing.refusals import UnsizableError
-from bailiwick.workload.sizing.weights import group
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping, Sequence
 
     from bailiwick.workload.sizing.fit import Request, Sizing
-    from bailiwick.workload.sizing.safetensors import Tensor
 
 CATALOGUE = Path(__file__).parents[3] / "charts/bailiwick/acceleratorclasses"
 FITS, DOES_NOT_FIT, UNUSABLE = 0, 1, 2
@@ -48,19 +44,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="safetensors files, or only the beginnings with their headers",
     )
-    parser.add_argument("--profile", type=Path, help="ConfigMap with the model's profile, where there are no files")
+    parser.add_argument(
+        "--profile",
+        type=Path,
+        help="ConfigMaps with the profiles of the model or its variants, where there are no files",
+    )
     parser.add_argument(
         "--write-profile", type=Path, metavar="FILE",
-        help="write the model's profile as a ConfigMap, for the operator: commit it beside the SovereignModel",
+        help="write the profiles as ConfigMaps, for the operator: commit them beside the SovereignModel",
     )  # fmt: skip
     parser.add_argument("--index", type=Path, help="model.safetensors.index.json of these files")
     parser.add_argument(
         "--variant", action="append", default=[], metavar="NAME=FOLDER",
-        help="a further variant of the model, such as a quantized one; may be repeated",
+        help="files of a variant that the manifest lists, or, where it lists none, of a further one; may be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--quality", action="append", default=[], metavar="NAME=NUMBER",
-        help="declared quality of a variant; the first one is called by the name of the model",
+        help="declared quality of a variant; a model without variants is called by its name",
     )  # fmt: skip
     parser.add_argument(
         "--joules", action="append", default=[], metavar="CLASS/NAME=NUMBER",
@@ -94,33 +94,14 @@ def _manifest(path: Path) -> SovereignModel:
 
 
 def _plan(model: SovereignModel, arguments: argparse.Namespace) -> Choice | Problem:
-    name = model.spec.model.name
     request = _request(model)
-    folders = dict(_pair(text, "--variant") for text in arguments.variant)
-    qualities = {
-        key: _number(value, "--quality") for key, value in (_pair(text, "--quality") for text in arguments.quality)
-    }
-    if unknown := sorted(qualities.keys() - {name, *folders}):
-        raise UnusableError(
-            f"--quality names {', '.join(unknown)}, which is no variant; variants: {name}, {list(folders)}"
-        )
-    own = _profile(model, arguments)
+    found = candidates(model, arguments)
     if arguments.write_profile:
-        profiles.write(arguments.write_profile, model, own)
-        if arguments.output == "text":
-            where = profiles.reference(model)
-            sys.stdout.write(
-                f"profile written to {arguments.write_profile}; the model names it by\n"
-                f"  spec.model.profile: {{ configMap: {where.config_map}, key: {where.key} }}\n"
-            )
-    further = ((key, _folder(Path(folder))) for key, folder in folders.items())
-    variants = [
-        Variant(model=each.model(key, quantization=request.quantization), quality=qualities.get(key))
-        for key, each in ((name, own), *further)
-    ]
+        _write(model, found, arguments)
+    variants = [each.variant(request.quantization, one_of_several=len(found) > 1) for each in found]
     joules = {
-        _class_and_variant(key): _number(value, "--joules")
-        for key, value in (_pair(text, "--joules") for text in arguments.joules)
+        _class_and_variant(model, key): number(value, "--joules")
+        for key, value in (pair(text, "--joules") for text in arguments.joules)
     }
     offers = list(_offers(model, _classes(arguments.classes)))
     if not offers:
@@ -141,28 +122,16 @@ def _plan(model: SovereignModel, arguments: argparse.Namespace) -> Choice | Prob
     )
 
 
-def _profile(model: SovereignModel, arguments: argparse.Namespace) -> Profile:
-    if [arguments.model, arguments.config, arguments.profile].count(None) != 2:  # noqa: PLR2004 - exactly one
-        raise UnusableError(
-            "say what the model is made of: give either --model FOLDER, or --config config.json, or --profile FILE"
-        )
-    if arguments.profile:
-        return profiles.read(arguments.profile, model)
-    if arguments.model:
-        return _folder(arguments.model)
-    headers, index = arguments.headers, arguments.index
-    tensors = read_tensors(headers, index, whole=False) if headers else None
-    files = {CONFIG: arguments.config, **({INDEX: index} if index else {})}
-    return _made(read_config(arguments.config), tensors, files)
-
-
-def _folder(folder: Path) -> Profile:
-    config, tensors = read_folder(folder)
-    return _made(config, tensors, {name: folder / name for name in (CONFIG, INDEX) if (folder / name).is_file()})
-
-
-def _made(config: Mapping[str, Any], tensors: Sequence[Tensor] | None, files: Mapping[str, Path]) -> Profile:
-    return Profile(config=config, groups=None if tensors is None else group(tensors), files=profiles.digests(files))
+def _write(model: SovereignModel, found: Sequence[Candidate], arguments: argparse.Namespace) -> None:
+    """The profiles of what the manifest lists; of variants that it does not, nobody would read them."""
+    listed = [(each.where, each.profile) for each in found if each.where]
+    profiles.write(arguments.write_profile, model, listed)
+    if arguments.output == "text":
+        one = "profile" if len(listed) == 1 else "profiles"
+        of = "the model names it" if not model.spec.model.variants else "its variants name them"
+        sys.stdout.write(f"{one} written to {arguments.write_profile}; {of} by\n")
+        field = "profile" if model.spec.model.variants else "spec.model.profile"
+        sys.stdout.writelines(f"  {field}: {{ configMap: {w.config_map}, key: {w.key} }}\n" for w, _ in listed)
 
 
 def _request(model: SovereignModel) -> Request:
@@ -196,28 +165,11 @@ def _offers(model: SovereignModel, classes: Mapping[str, AcceleratorClass]) -> I
         )
 
 
-def _pair(text: str, option: str) -> tuple[str, str]:
-    name, equals, value = text.rpartition("=")
-    if not equals or not name or not value:
-        raise UnusableError(f"{option} {text!r} is not NAME=VALUE")
-    return name, value
-
-
-def _class_and_variant(text: str) -> tuple[str, str]:
+def _class_and_variant(model: SovereignModel, text: str) -> tuple[str, str]:
     accelerator, slash, variant = text.partition("/")
     if not slash or not accelerator or not variant:
         raise UnusableError(f"--joules {text!r} is not CLASS/NAME")
-    return accelerator, variant
-
-
-def _number(text: str, option: str) -> Fraction:
-    try:
-        number = Fraction(text) if len(text) <= 32 else Fraction(0)  # noqa: PLR2004 - longer than any measurement
-    except (ValueError, ZeroDivisionError):
-        number = Fraction(0)
-    if number <= 0:
-        raise UnusableError(f"{option} {text[:40]!r} is no positive number")
-    return number
+    return accelerator, name_of(model, variant)
 
 
 def _as_json(model: SovereignModel, outcome: Choice | Problem) -> Iterator[str]:
@@ -225,7 +177,13 @@ def _as_json(model: SovereignModel, outcome: Choice | Problem) -> Iterator[str]:
     if isinstance(outcome, Problem):
         told |= {"fits": False, "reason": outcome.reason, "message": outcome.message}
     else:
-        told |= {"fits": True, "variant": outcome.variant, "why": outcome.reason, **_figures(outcome.sizing)}
+        own = {name_of(model, each.name): each.name for each in model.spec.model.variants}
+        told |= {
+            "fits": True,
+            "variant": own.get(outcome.variant, outcome.variant),
+            "why": outcome.reason,
+            **_figures(outcome.sizing),
+        }
         told["refused"] = [{"reason": each.reason, "message": each.message} for each in outcome.refused]
     yield json.dumps(told, indent=2)
 

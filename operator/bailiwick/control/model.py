@@ -64,7 +64,7 @@ class ModelLoop:
             classes=self._world.classes(),
             eligible=self._world.eligible,
             settings=self._settings,
-            profile=self._world.profile(model),
+            profiles=self._world.profiles(model),
             authorities=self._world.authorities(),
             offered=self._offered.kinds,
             gateways=self._world.gateway_classes() if model.spec.serving.gateway else None,

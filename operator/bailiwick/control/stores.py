@@ -46,9 +46,9 @@ def _namespace_of(manifest: Raw) -> Iterable[Hashable]:
 
 
 def _profile_of(manifest: Raw) -> Iterable[Hashable]:
-    profile = ((manifest.get("spec") or {}).get("model") or {}).get("profile") or {}
-    name = profile.get("configMap")
-    return ((manifest["metadata"]["namespace"], name),) if name else ()
+    model = (manifest.get("spec") or {}).get("model") or {}
+    told = (each.get("profile") or {} for each in (model, *(model.get("variants") or ())))
+    return {(manifest["metadata"]["namespace"], name) for each in told if (name := each.get("configMap"))}
 
 
 def _replica_of(manifest: Raw) -> Iterable[Hashable]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from bailiwick.api.modelsource import ProfileReference
     from bailiwick.api.sovereignmodel import SovereignModel
     from bailiwick.cluster.store import Store
     from bailiwick.control.stores import Stores
@@ -127,13 +128,14 @@ class World:
         """Names of the namespaces that a policy governs."""
         return [name for name, policies in self._governing.at(self.clock()).items() if policy in policies]
 
-    def profile(self, model: SovereignModel) -> str | None:
-        """The text of a model's profile; None where it names none, or names what is not there."""
-        where = model.spec.model.profile
-        if where is None or model.metadata.namespace is None:
-            return None
-        found = self.stores.profiles.get((model.metadata.namespace, where.config_map))
-        return found["data"].get(where.key) if found else None
+    def profiles(self, model: SovereignModel) -> Mapping[ProfileReference, str]:
+        """The texts of the profiles that a model and its variants name, as far as they are there."""
+        found: dict[ProfileReference, str] = {}
+        for where in (each.profile for each in model.spec.model.every if each.profile):
+            there = self.stores.profiles.get((str(model.metadata.namespace), where.config_map))
+            if there and isinstance(text := there["data"].get(where.key), str):
+                found[where] = text
+        return found
 
     def limits(self, model: SovereignModel, policies: Sequence[CompiledPolicy]) -> tuple[Limits, ...]:
         """Everything that a model's nodes are judged by: the policies, and its own residency."""

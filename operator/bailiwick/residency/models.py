@@ -43,18 +43,21 @@ def _unsigned(model: SovereignModel, asked: ModelRule, by: str) -> Verdict | Non
 
 
 def _signatures(model: SovereignModel) -> Iterator[tuple[str, ModelSignature | None]]:
-    yield "spec.model", model.spec.model.signature
+    for weights in model.spec.model.every:
+        yield weights.where, weights.signature
     for adapter in model.spec.adapters:
         yield f"spec.adapters[{adapter.name}]", adapter.signature
 
 
 def _licence(model: SovereignModel, asked: ModelRule, by: str) -> Verdict | None:
-    licence = model.spec.model.licence
-    if not asked.licences or licence in asked.licences:
+    if not asked.licences:
         return None
-    return refuse(
-        Reason.LICENCE_NOT_ALLOWED,
-        f"{by} allows the licences {', '.join(sorted(asked.licences))}, but spec.model.licence is "
-        f"{licence or 'absent'}; say under which licence the model is served, or ask for it to be added "
-        f"to spec.models.licences of the policy",
-    )
+    for weights in model.spec.model.every:
+        if weights.licence not in asked.licences:
+            return refuse(
+                Reason.LICENCE_NOT_ALLOWED,
+                f"{by} allows the licences {', '.join(sorted(asked.licences))}, but {weights.where}.licence is "
+                f"{weights.licence or 'absent'}; say under which licence the model is served, or ask for it to be "
+                f"added to spec.models.licences of the policy",
+            )
+    return None

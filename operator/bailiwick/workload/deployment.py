@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bailiwick.workload.layout import START_SECONDS
 from bailiwick.workload.naming import Manifest, metadata, queueing, selector
 from bailiwick.workload.pod import pod_template
 
@@ -28,7 +27,8 @@ def deployment(placing: Placing) -> Manifest | None:
             "replicas": model.spec.replicas,
             "selector": {"matchLabels": selector(model)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "progressDeadlineSeconds": START_SECONDS + 600,
+            # Before an engine starts, its weights are pulled or verified: they are read once more.
+            "progressDeadlineSeconds": placing.start.seconds + placing.start.reading + 600,
             "revisionHistoryLimit": 3,
             "template": template,
         },

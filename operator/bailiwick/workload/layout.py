@@ -17,7 +17,7 @@ GATE_RUN_PATH = "/run/gate"
 """Of the gate: what it makes of them, in memory."""
 
 START_SECONDS = 3600
-"""A terabyte from storage that gives 300 MB/s takes that long. A broken engine exits by itself, much earlier."""
+"""Where nobody knows how many bytes are read, and how fast (`starting`). A broken engine exits by itself, earlier."""
 PRE_STOP_SECONDS = 10
 """Until every node has taken the pod out of its Services, requests still come; they must find an engine."""
 DRAIN_SECONDS = 60

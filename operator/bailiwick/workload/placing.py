@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bailiwick.workload.scaling import Scaling
+from bailiwick.workload.starting import Start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,3 +73,4 @@ class Placing:
     only_nodes: tuple[str, ...] | None
     """The nodes that the model's own residency leaves, where it has one; else labels say it all."""
     scaling: Scaling = field(default_factory=Scaling)
+    start: Start = field(default_factory=Start)

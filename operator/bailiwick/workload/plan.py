@@ -7,11 +7,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bailiwick.api.modelstatus import Plan
-from bailiwick.api.sovereignmodel import Parallelism
 from bailiwick.residency.egress import opened
 from bailiwick.residency.models import judge
 from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse
-from bailiwick.workload import copying, gateway, group, importing, scaling, sources, verification
+from bailiwick.workload import copying, gateway, group, importing, needs, scaling, sources, verification
 from bailiwick.workload.deployment import deployment
 from bailiwick.workload.eligibility import Eligibility, Need
 from bailiwick.workload.engines import ENGINES
@@ -29,13 +28,15 @@ from bailiwick.workload.scaling import Scaling
 from bailiwick.workload.service import service
 from bailiwick.workload.serviceaccount import service_account
 from bailiwick.workload.sized import Sized, Unsized, size
-from bailiwick.workload.sizing.choice import Offer
+from bailiwick.workload.starting import start, unused
+from bailiwick.workload.variants import alone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from bailiwick.api.acceleratorclass import AcceleratorClass
     from bailiwick.api.authority import Authority
+    from bailiwick.api.modelsource import ProfileReference
     from bailiwick.api.sovereignmodel import SovereignModel
     from bailiwick.residency.policies import CompiledPolicy
     from bailiwick.workload.naming import Manifest
@@ -46,6 +47,7 @@ MOST_NAMED_NODES = 500
 """Nodes that a pod template names one by one, where the model has a residency of its own: about 50 KB of it."""
 
 NO_AUTHORITIES: Mapping[str, Authority] = MappingProxyType({})
+NO_PROFILES: Mapping[ProfileReference, str] = MappingProxyType({})
 
 _FIRST = frozenset({"NetworkPolicy", "ServiceAccount", "Job"})
 _BUILDERS = (
@@ -112,20 +114,20 @@ def plan_workload(  # noqa: PLR0913 - by keyword
     classes: Mapping[str, AcceleratorClass],
     eligible: Eligible,
     settings: Settings,
-    profile: str | None = None,
+    profiles: Mapping[ProfileReference, str] = NO_PROFILES,
     authorities: Mapping[str, Authority] = NO_AUTHORITIES,
     offered: Collection[str] | None = None,
     gateways: Mapping[tuple[str, str], str] | None = None,
 ) -> WorkloadPlan:
     """Decide. ``eligible`` tells which nodes could take a replica; it is asked for one need at a time.
 
-    ``profile`` is the text that spec.model.profile leads to; None: it names none, or nothing is there.
+    ``profiles`` are the texts to which the references of the model and its variants lead, as far as they are there.
     ``offered`` are the kinds of other projects that the API server serves, ``gateways`` the classes of Gateways by
     namespace and name; None: nobody looked, nothing is refused for it.
     No node being eligible is no refusal: the objects are written, their pods wait, and never go elsewhere.
     """
     names = tuple(policy.name for policy in policies)
-    offers = tuple(_offers(model, classes))
+    offers = tuple(needs.offers(model, classes))
     refusal = _refusal(model, policies, settings, authorities, offered)
     refusal = refusal or (None if offers else _no_class(model, classes))
     if refusal:
@@ -133,21 +135,22 @@ def plan_workload(  # noqa: PLR0913 - by keyword
     engine = ENGINES[model.spec.engine.name]
     sized = size(
         model,
-        profile=profile,
+        profiles=profiles,
         offers=offers,
-        needs=lambda offer, devices: _needs(model, offer, devices),
+        needs=lambda offer, devices: needs.ways(model, offer, devices),
         eligible=lambda need: eligible(model, policies, need),
     )
     if isinstance(sized, Verdict):
         return WorkloadPlan(verdict=sized, policies=names)
     if isinstance(sized, Unsized):
-        sized = _unsized(
+        sized = needs.unsized(
             model,
             [each for each in offers if each.accelerator.metadata.name not in sized.without],
             sized,
             lambda need: eligible(model, policies, need),
         )
-    need, found = sized.need, sized.found
+    # From here on the variants that were not chosen are not there: nothing of theirs is mounted, imported or read.
+    model, need, found = alone(model, sized.variant), sized.need, sized.found
     refusal = engine.refusal_on(need, model) or group.refusal(model, need, offered) or _names_nothing(found)
     refusal = refusal or gateway.refusal(model, policies, offered, gateways)
     if refusal:
@@ -166,7 +169,9 @@ def plan_workload(  # noqa: PLR0913 - by keyword
         monitoring_namespace=settings.monitoring_namespace,
         only_nodes=_only(model, policies, need, found),
         scaling=settings.scaling,
+        start=start(model.spec.model.weights, sized.figures.get("weight_bytes")),
     )
+    unused_speed = unused(model.spec.model.weights, placing.start.bytes)
     jobs = importing.jobs(placing)
     built = [made for build in _BUILDERS if (made := build(placing))]
     return WorkloadPlan(
@@ -176,7 +181,7 @@ def plan_workload(  # noqa: PLR0913 - by keyword
         eligibility=found,
         objects=(*group_network_policies(placing), *built, *(job for _, job in jobs)),
         awaited=tuple(Awaited(f"{item.where}.source", job["metadata"]["name"]) for item, job in jobs),
-        notes=(*sized.notes, *([_CLAIMED] if need.device_class else [])),
+        notes=tuple(filter(None, (*sized.notes, _CLAIMED if need.device_class else None, unused_speed))),
     )
 
 
@@ -228,83 +233,6 @@ def _devices_disagree(model: SovereignModel) -> Verdict | None:
     )
 
 
-def _offers(model: SovereignModel, classes: Mapping[str, AcceleratorClass]) -> Iterator[Offer]:
-    """The classes that serve the model's engine, in the order of preference."""
-    for accelerator in (classes[name] for name in model.spec.accelerators.classes if name in classes):
-        for serving in (offer for offer in accelerator.spec.engines if offer.name is model.spec.engine.name):
-            yield Offer(accelerator=accelerator, serving=serving)
-
-
-def _needs(model: SovereignModel, offer: Offer, devices: int) -> Sequence[Need]:
-    """What a replica of so many devices could ask for, in the order of the class; first by the name that was planned.
-
-    So a driver that is installed beside another does not replace the pods that run.
-    """
-    nodes, on_each = group.spread(devices, offer.accelerator.spec.devices_per_node)
-    plan, spec = model.status.plan if model.status else None, offer.accelerator.spec
-    current = plan.device if plan and plan.accelerator_class == offer.accelerator.metadata.name else None
-    if not devices:
-        return [Need(accelerator=offer.accelerator, serving=offer.serving, resource=None, devices=0)]
-    named = {"Resource": spec.resources, "Claim": spec.device_classes[:1]}
-    needs = [
-        Need(
-            accelerator=offer.accelerator,
-            serving=offer.serving,
-            resource=name if way == "Resource" else None,
-            device_class=name if way == "Claim" else None,
-            devices=on_each,
-            nodes=nodes,
-        )
-        for way in spec.ways
-        for name in named[way]
-    ]
-    return sorted(needs, key=lambda need: need.device != current)
-
-
-def _unsized(
-    model: SovereignModel, offers: Sequence[Offer], told: Unsized, eligible: Callable[[Need], Eligibility]
-) -> Sized:
-    """Devices as asked, else one, on the preferred class that has a node."""
-    needs = [need for offer in offers for need in _needs(model, offer, _devices(model, offer.accelerator))]
-    need, found = _choose(model, [(need, eligible(need)) for need in needs])
-    return Sized(
-        need=need,
-        found=found,
-        parallelism=_parallelism(model, need),
-        figures={},
-        notes=(told.note,) if told.note else (),
-    )
-
-
-def _devices(model: SovereignModel, accelerator: AcceleratorClass) -> int:
-    """Devices per replica: as asked, or what parallelism needs; none on a plain CPU."""
-    if not accelerator.spec.ways:
-        return 0
-    asked = model.spec.accelerators.per_replica
-    if isinstance(asked, int):
-        return asked
-    parallelism = model.spec.parallelism
-    return group.devices_of(parallelism) if parallelism else 1
-
-
-def _parallelism(model: SovereignModel, need: Need) -> Parallelism:
-    """As asked, or tensor parallelism over the devices of a node, and pipeline parallelism over nodes."""
-    return model.spec.parallelism or Parallelism(tensor=max(need.devices, 1), pipeline=need.nodes)
-
-
-def _choose(model: SovereignModel, asked: Sequence[tuple[Need, Eligibility]]) -> tuple[Need, Eligibility]:
-    """The preferred need that has a node.
-
-    What runs is not moved because a node restarts, a better one joins or an autoscaler asks for one replica more: the
-    class that was planned is kept while the model still lists it and any node could carry it, in service or not.
-    """
-    current = model.status.plan.accelerator_class if model.status and model.status.plan else None
-    for need, found in asked:
-        if need.accelerator.metadata.name == current and found.capable:
-            return need, found
-    return next((each for each in asked if each[1].nodes), next((each for each in asked if each[1].capable), asked[0]))
-
-
 def _named(found: Eligibility) -> tuple[str, ...]:
     """The nodes to name in the pod template: all that are inside, so that it changes only when the inside does."""
     if len(found.inside) <= MOST_NAMED_NODES:
@@ -347,6 +275,7 @@ def _told(placing: Placing, sized: Sized) -> Plan:
         engine=placing.model.spec.engine.name,
         image=placing.engine_image,
         accelerator_class=placing.need.accelerator.metadata.name,
+        variant=sized.variant,
         device=placing.need.device,
         devices_per_replica=placing.need.devices * placing.need.nodes,
         nodes_per_replica=placing.need.nodes,

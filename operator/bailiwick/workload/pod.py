@@ -14,7 +14,6 @@ from bailiwick.workload.layout import (
     PRE_STOP_SECONDS,
     PROBE_PORT,
     SCRATCH_PATH,
-    START_SECONDS,
 )
 from bailiwick.workload.naming import labels
 from bailiwick.workload.resourceclaimtemplate import container_claims, pod_claims
@@ -134,6 +133,7 @@ def _engine(placing: Placing) -> Manifest:
     health: dict[str, Any] = {"httpGet": {"path": "/health", "port": PROBE_PORT}}
     engine = placing.engine
     command = list(engine.command(placing))
+    attempts = placing.start.seconds // 2
     # Requests that are under way end before the signal where the engine would cut them, and after it where it waits.
     pause = PRE_STOP_SECONDS if engine.MANNERS.drains else PRE_STOP_SECONDS + DRAIN_SECONDS
     memory = [{"name": "shared-memory", "mountPath": "/dev/shm"}] if engine.MANNERS.shared_memory else []  # noqa: S108 - the pod's own
@@ -145,7 +145,7 @@ def _engine(placing: Placing) -> Manifest:
         "env": list(engine.environment(placing)),
         **LOGS_TELL,
         "securityContext": RESTRICTED,
-        "startupProbe": {**health, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": START_SECONDS // 2},
+        "startupProbe": {**health, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": attempts},
         "readinessProbe": {**health, "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 2},
         "livenessProbe": {**health, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
         "lifecycle": {"preStop": {"sleep": {"seconds": pause}}},

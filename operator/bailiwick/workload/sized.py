@@ -17,10 +17,12 @@ from bailiwick.workload.sizing.fit import Request
 from bailiwick.workload.sizing.profile import LABEL, digest, read_profile
 from bailiwick.workload.sizing.refusals import UnsizableError
 from bailiwick.workload.sizing.spread import Spread
+from bailiwick.workload.variants import Candidate, candidates, read_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from bailiwick.api.modelsource import ProfileReference
     from bailiwick.api.modelstatus import Plan
     from bailiwick.api.sovereignmodel import SovereignModel
     from bailiwick.workload.eligibility import Eligibility, Need
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 
 _CANNOT_BE = frozenset({Reason.DOES_NOT_FIT, Reason.INVALID_MODEL})
 """Of explicit devices, what is refused. Whatever else sizing says is that it does not know, and the user does."""
+_UNREADABLE = frozenset(
+    {Reason.MALFORMED_PROFILE, Reason.MALFORMED_WEIGHTS, Reason.UNKNOWN_ARCHITECTURE, Reason.UNKNOWN_QUANTIZATION}
+)
+"""Of a variant, what leaves it unknown on every class. Without it nobody can say that another is the better choice."""
 _SHOWN = 3
 
 
@@ -41,6 +47,8 @@ class Sized:
     parallelism: Parallelism
     figures: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    variant: str | None = None
+    """The variant that was chosen; None: the model has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +61,10 @@ class Unsized:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """What is given to sizing: the model, the text of its profile, and ways to ask nodes."""
+    """What is given to sizing: the model, what it may be served from, and ways to ask nodes."""
 
     model: SovereignModel
-    profile: str | None
+    candidates: Sequence[Candidate]
     offers: Sequence[Offer]
     needs: Callable[[Offer, int], Iterable[Need]]
     eligible: Callable[[Need], Eligibility]
@@ -67,20 +75,31 @@ class _Asked:
         spec = self.model.spec
         return isinstance(spec.accelerators.per_replica, int) or spec.parallelism is not None
 
+    @property
+    def missing(self) -> Problem | None:
+        """The first profile that is not there."""
+        return next((_missing(self.model, each) for each in self.candidates if each.profile is None), None)
+
 
 def size(
     model: SovereignModel,
     *,
-    profile: str | None,
+    profiles: Mapping[ProfileReference, str],
     offers: Sequence[Offer],
     needs: Callable[[Offer, int], Iterable[Need]],
     eligible: Callable[[Need], Eligibility],
 ) -> Sized | Unsized | Verdict:
-    """Size the model for the classes that are offered. ``profile`` is the text that its reference leads to, if any."""
-    asked = _Asked(model=model, profile=profile, offers=offers, needs=needs, eligible=eligible)
-    if model.spec.model.profile is None:
+    """Size the model for the classes that are offered. ``profiles`` are the texts that its references lead to."""
+    asked = _Asked(model=model, candidates=candidates(model, profiles), offers=offers, needs=needs, eligible=eligible)
+    vllm = model.spec.engine.name is EngineName.VLLM
+    if model.spec.model.variants and not vllm:
+        return refuse(
+            Reason.UNSUPPORTED_FEATURE,
+            f"spec.model.variants are chosen by their sizes, and how engine {model.spec.engine.name} uses memory is "
+            f"not known; take one of them as spec.model.source, or engine vllm",
+        )
+    if not any(each.weights.profile for each in asked.candidates):
         # Of other engines nobody says how they use memory, so a profile would not help.
-        vllm = model.spec.engine.name is EngineName.VLLM
         return Unsized(note=_NO_PROFILE if vllm and not asked.explicit else None)
     standing = _standing(asked)
     if standing and standing.found.capable:
@@ -131,10 +150,12 @@ def basis(model: SovereignModel) -> str:
     A field that a later release adds must not change it for models that do not use the field.
     """
     spec = model.spec
+    variants = [[each.name, str(_number(each.quality))] for each in spec.model.variants]
     asked = {
         "engine": [spec.engine.name, *spec.engine.arguments],
         "adapters": [each.name for each in spec.adapters],
         "objective": spec.objective,
+        **({"variants": variants} if variants else {}),
         **{
             name: part.model_dump(mode="json", by_alias=True, exclude_defaults=True)
             for name, part in (
@@ -155,7 +176,10 @@ def _standing(asked: _Asked) -> Sized | None:
     plan = asked.model.status.plan if asked.model.status else None
     if plan is None or plan.basis != basis(asked.model) or plan.tensor is None or plan.pipeline is None:
         return None
-    if asked.profile is not None and plan.profile != digest(asked.profile):
+    known = read_by(asked.candidates)
+    if known is not None and plan.profile != known:
+        return None
+    if plan.variant not in {each.weights.variant for each in asked.candidates}:
         return None
     offer = next((each for each in asked.offers if each.accelerator.metadata.name == plan.accelerator_class), None)
     if offer is None:
@@ -166,7 +190,8 @@ def _standing(asked: _Asked) -> Sized | None:
         found=found,
         parallelism=Parallelism(tensor=plan.tensor, pipeline=plan.pipeline, expert=bool(plan.expert)),
         figures=_kept(plan),
-        notes=(_missing(asked.model).message,) if asked.profile is None else (),
+        notes=(asked.missing.message,) if asked.missing else (),
+        variant=plan.variant,
     )
 
 
@@ -175,17 +200,18 @@ def _kept(plan: Plan) -> Mapping[str, Any]:
 
 
 _OF_THE_PLACING = frozenset(
-    {"engine", "image", "accelerator_class", "device", "devices_per_replica", "nodes_per_replica"}
+    {"engine", "image", "accelerator_class", "variant", "device", "devices_per_replica", "nodes_per_replica"}
 )
 
 
-def _missing(model: SovereignModel) -> Problem:
-    where = model.spec.model.profile
+def _missing(model: SovereignModel, candidate: Candidate) -> Problem:
+    where = candidate.weights.profile
     assert where is not None  # noqa: S101 - asked only where there is a reference
     return Problem(
         Reason.MISSING_PROFILE,
         f'namespace {model.metadata.namespace} has no ConfigMap {where.config_map} with the label {LABEL}: "true" and '
-        f"the key {where.key}, which spec.model.profile names; create it as `bailiwick plan --write-profile` writes it",
+        f"the key {where.key}, which {candidate.weights.where}.profile names; create it as `bailiwick plan "
+        f"--write-profile` writes it",
     )
 
 
@@ -201,24 +227,29 @@ class _Refused:
 def _choose(asked: _Asked) -> Sized | _Refused:
     """The best option among those that have a node now, else that some node could carry, else of all."""
     model = asked.model
-    if asked.profile is None:
-        return _Refused(problem=_missing(model))
+    if asked.missing:
+        return _Refused(problem=asked.missing)
     if model.spec.adapters:
+        source = "take one of spec.model.variants as spec.model.source, " if model.spec.model.variants else ""
         return _Refused(
             problem=Problem(
                 Reason.UNSUPPORTED_FEATURE,
-                "the memory of adapters is not counted; give spec.accelerators.perReplica, and keep some memory free",
+                f"the memory of adapters is not counted; {source}give spec.accelerators.perReplica, and keep some "
+                f"memory free",
             )
         )
-    name, request = model.spec.model.name, request_of(model)
-    tried = [_try(asked, offer, asked.profile, request) for offer in asked.offers]
+    request = request_of(model)
+    tried = [_try(asked, offer, each, request) for offer in asked.offers for each in asked.candidates]
     refused = [each for each in tried if isinstance(each, _Refused)]
+    if model.spec.model.variants and (unknown := _unreadable(refused)):
+        return unknown
     possible = [each for each in tried if isinstance(each, _Possible)]
     candidates = [each for each in possible if each.found.nodes] or [each for each in possible if each.found.capable]
-    wish = Wish(request=request, objective=model.spec.objective, joules=measured(asked.offers, [name]))
+    qualities = {each.name: _number(each.weights.quality) for each in asked.candidates}
+    wish = Wish(request=request, objective=model.spec.objective, joules=measured(asked.offers, qualities))
     problems = tuple(each.problem for each in refused)
     options = [each.option for each in candidates or possible]
-    chosen = best(options, problems, [each.variant for each in options[:1]], wish)
+    chosen = best(options, problems, qualities, wish)
     if isinstance(chosen, Problem):
         doubted = None if possible else next((each.problem for each in refused if not each.surely), None)
         return _Refused(
@@ -232,13 +263,23 @@ def _choose(asked: _Asked) -> Sized | _Refused:
         need=taken.need,
         found=taken.found,
         parallelism=Parallelism(tensor=spread.tensor, pipeline=spread.pipeline, expert=spread.expert),
-        figures=_figures(chosen, basis=basis(model), profile=digest(asked.profile)),
+        figures=_figures(chosen, basis=basis(model), profile=read_by(asked.candidates)),
         notes=(*chosen.sizing.notes, *(f"not chosen: {problem.message}" for problem in problems[:_SHOWN])),
+        variant=taken.variant,
     )
+
+
+def _unreadable(refused: Sequence[_Refused]) -> _Refused | None:
+    return next((each for each in refused if each.problem.reason in _UNREADABLE), None)
+
+
+def _number(quality: str | None) -> Fraction | None:
+    return None if quality is None else Fraction(quality)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Possible:
+    variant: str | None
     option: Option
     need: Need
     found: Eligibility
@@ -250,6 +291,7 @@ class _Question:
 
     digest: str
     name: str
+    quality: str | None
     request: Request
     content: str
     text: str = field(compare=False)
@@ -264,17 +306,19 @@ def _answer(question: _Question) -> Option | Problem:
         model = read_profile(question.text).model(question.name, quantization=request.quantization)
     except UnsizableError as error:
         return error.problem
-    options, refused = options_of((Variant(model=model),), (question.offer,), request)
+    variant = Variant(model=model, quality=_number(question.quality))
+    options, refused = options_of((variant,), (question.offer,), request)
     return options[0] if options else refused[0]
 
 
-def _try(asked: _Asked, offer: Offer, profile: str, request: Request) -> _Possible | _Refused:
-    """One class: how a replica is spread there, and which nodes have the devices."""
-    kind = offer.accelerator
+def _try(asked: _Asked, offer: Offer, candidate: Candidate, request: Request) -> _Possible | _Refused:
+    """One variant on one class: how a replica is spread there, and which nodes have the devices."""
+    kind, profile = offer.accelerator, candidate.profile or ""
     answer = _answer(
         _Question(
             digest=digest(profile),
-            name=asked.model.spec.model.name,
+            name=candidate.name,
+            quality=candidate.weights.quality,
             request=request,
             content=f"{kind.metadata.name} {offer.serving.name} {kind.spec.model_dump_json()}",
             text=profile,
@@ -284,8 +328,10 @@ def _try(asked: _Asked, offer: Offer, profile: str, request: Request) -> _Possib
     problem = answer if isinstance(answer, Problem) else _too_wide(answer.sizing)
     if isinstance(answer, Option) and problem is None:
         need, found = _best_need(asked, offer, answer.sizing.devices)
-        return _Possible(option=answer, need=need, found=found)
+        return _Possible(variant=candidate.weights.variant, option=answer, need=need, found=found)
     assert problem is not None  # noqa: S101 - one of both
+    if candidate.weights.variant is not None and problem.reason in _UNREADABLE:
+        problem = Problem(problem.reason, f"{candidate.weights.where}: {problem.message}")
     # What was sized and is too wide is as sure as what does not fit.
     surely = isinstance(answer, Option) or problem.reason in _CANNOT_BE
     return _Refused(
@@ -293,7 +339,7 @@ def _try(asked: _Asked, offer: Offer, profile: str, request: Request) -> _Possib
     )
 
 
-def _figures(chosen: Choice, **known_by: str) -> Mapping[str, Any]:
+def _figures(chosen: Choice, **known_by: str | None) -> Mapping[str, Any]:
     sizing = chosen.sizing
     return {
         "weight_bytes": sizing.weights,
@@ -333,10 +379,10 @@ def _best_need(asked: _Asked, offer: Offer, devices: int) -> tuple[Need, Eligibi
 
 
 def _doubted(asked: _Asked, refused: _Refused) -> Unsized | Verdict:
-    """A refusal where sizing was needed, or where it is sure; else a note, for then the user knows better."""
+    """A refusal where sizing was needed or is sure; else a note, for then the user knows better."""
     problem = refused.problem
     if asked.model.spec.engine.name is not EngineName.VLLM:
         return Unsized(note=f"nothing was sized: {problem.message}")
-    if not asked.explicit or refused.surely:
+    if not asked.explicit or refused.surely or asked.model.spec.model.variants:
         return refuse(problem.reason, problem.message)
     return Unsized(note=f"the devices asked for were not checked: {problem.message}", without=refused.impossible)

@@ -85,7 +85,8 @@ def adapter_volume(number: int) -> str:
 
 def _mounted(model: SovereignModel) -> Iterator[tuple[str, str, Source, str | None]]:
     """Name of the volume, path in the engine, source, digest."""
-    yield MODEL, MODEL_PATH, model.spec.model.source, model.spec.model.digest
+    weights = model.spec.model.weights
+    yield MODEL, MODEL_PATH, weights.source, weights.digest
     for number, adapter in enumerate(model.spec.adapters):
         yield adapter_volume(number), f"{ADAPTER_PATH}/{adapter.name}", adapter.source, adapter.digest
 
@@ -97,8 +98,9 @@ def by_volume(model: SovereignModel) -> Iterator[tuple[str, Source]]:
 
 
 def each_of(model: SovereignModel) -> Iterator[tuple[str, Source]]:
-    """Field, and the source that it holds: the model's, then those of its adapters."""
-    yield "spec.model.source", model.spec.model.source
+    """Field, and the source that it holds: the model's or each of its variants', then those of its adapters."""
+    for weights in model.spec.model.every:
+        yield f"{weights.where}.source", weights.source
     for adapter in model.spec.adapters:
         yield f"spec.adapters[{adapter.name}].source", adapter.source
 

@@ -13,7 +13,9 @@ from bailiwick.workload.imported import imported, progress
 from bailiwick.workload.naming import selector
 from bailiwick.workload.scaled import autoscaled
 from bailiwick.workload.service import endpoint
+from bailiwick.workload.starting import Start, start
 from bailiwick.workload.troubles import is_ready, living, running, stages_of, trouble_of
+from bailiwick.workload.variants import alone
 from bailiwick.workload.verified import verified
 
 if TYPE_CHECKING:
@@ -95,22 +97,37 @@ def summarise_unreadable(manifest: Raw, problem: str, *, now: datetime) -> Raw:
 
 def _conditions(model: SovereignModel, plan: WorkloadPlan, seen: Seen) -> tuple[Stated, ...]:
     fetched = imported(plan.awaited, seen.jobs, seen.importers)
+    served = alone(model, _told_before(plan, seen, "variant"))
+    begun = _start(served, _told_before(plan, seen, "weightBytes"))
     aspects = (
         _planned(plan),
         *((fetched,) if fetched else ()),
         _placed(plan, seen),
-        verified(model, seen.pods),
-        _available(seen),
+        verified(served, seen.pods),
+        _available(seen, begun),
         _resident(plan, seen),
     )
     scaled = (autoscaled(seen.scaler),) if model.spec.autoscaling and plan.verdict.allowed else ()
-    return (*aspects, *scaled, _ready(aspects, seen))
+    return (*aspects, *scaled, _ready(aspects, seen, begun))
+
+
+def _told_before(plan: WorkloadPlan, seen: Seen, field: str) -> Any:
+    """A field of what is served: as planned, or as it was when the plan is refused and what runs goes on."""
+    before = (seen.manifest.get("status") or {}).get("plan") or {}
+    return (plan.plan.model_dump(mode="json", by_alias=True) if plan.plan else before).get(field)
+
+
+def _start(model: SovereignModel, weight_bytes: int | None) -> Start:
+    """What the engine may take to come up; as for any model while nobody knows from which variant."""
+    every = model.spec.model.every
+    return start(every[0], weight_bytes) if len(every) == 1 else Start()
 
 
 def _planned(plan: WorkloadPlan) -> Stated:
     if not plan.verdict.allowed or plan.plan is None:
         return false("Planned", plan.verdict.reason, plan.verdict.message)
-    told = [f"{plan.plan.engine} on class {plan.plan.accelerator_class}"]
+    variant = f" with variant {plan.plan.variant}" if plan.plan.variant else ""
+    told = [f"{plan.plan.engine} on class {plan.plan.accelerator_class}{variant}"]
     return true("Planned", "Planned", "; ".join([*told, *([plan.plan.why] if plan.plan.why else []), *plan.notes]))
 
 
@@ -143,7 +160,7 @@ def _scheduling(pod: Raw) -> str:
     return next((each.get("message", "") for each in conditions if each.get("type") == "PodScheduled"), "")
 
 
-def _available(seen: Seen) -> Stated:
+def _available(seen: Seen, begun: Start) -> Stated:
     """As many replicas answer as were asked for, be they of this generation or the one before."""
     deployment = seen.deployment
     if deployment is None and seen.failure:
@@ -154,7 +171,7 @@ def _available(seen: Seen) -> Stated:
     told = f"{ready} of {wanted} replicas answer"
     if ready >= wanted:
         return true("Available", "Available", told)
-    if trouble := trouble_of(deployment, seen.pods):
+    if trouble := trouble_of(deployment, seen.pods, begun):
         return false("Available", trouble.reason, f"{told}: {trouble.message}")
     stages = stages_of(seen.pods)
     return false("Available", "Progressing", f"{told}: {stages}" if stages else told)
@@ -177,7 +194,7 @@ def _resident(plan: WorkloadPlan, seen: Seen) -> Stated:
     return true("Resident", "Inside", "every pod with a node is inside")
 
 
-def _ready(aspects: Sequence[Stated], seen: Seen) -> Stated:
+def _ready(aspects: Sequence[Stated], seen: Seen, begun: Start) -> Stated:
     """The first aspect that is not as it should be, or that all is well and as the spec says now."""
     by_type = {each.type: each for each in aspects}
     for kind in ("Planned", "Resident", "Verified"):
@@ -192,7 +209,7 @@ def _ready(aspects: Sequence[Stated], seen: Seen) -> Stated:
     if seen.deployment is None:
         return false("Ready", "Progressing", available.message)
     if unfinished := _unfinished(seen.deployment):
-        trouble = trouble_of(seen.deployment, seen.pods)
+        trouble = trouble_of(seen.deployment, seen.pods, begun)
         reason, why = (trouble.reason, trouble.message) if trouble else ("Progressing", stages_of(seen.pods))
         return false("Ready", reason, f"{available.message}; {unfinished}" + (f": {why}" if why else ""))
     return true("Ready", "Serving", available.message)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from bailiwick.workload.layout import START_SECONDS
+from bailiwick.workload.layout import GRACE_SECONDS
+from bailiwick.workload.starting import ANY_START, Start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,6 +49,8 @@ _CAUSES = {
 }
 """Words by which engines and container runtimes tell why they cannot go on (vLLM 0.32, kv_cache_utils.py), in lower
 case: the reason, and what to do. The first that is found counts."""
+_LATE = 60
+"""Seconds by which a kubelet may be late to end an engine that does not start. One that lived longer did answer."""
 _HASH = "pod-template-hash"
 
 
@@ -66,13 +69,16 @@ class Trouble:
     message: str
 
 
-def trouble_of(deployment: Raw, pods: Sequence[Raw]) -> Trouble | None:
-    """The first thing that keeps replicas from answering: containers that cannot run, then pods that cannot be."""
+def trouble_of(deployment: Raw, pods: Sequence[Raw], start: Start = ANY_START) -> Trouble | None:
+    """The first thing that keeps replicas from answering: containers that cannot run, then pods that cannot be.
+
+    ``start`` is what an engine may take to come up.
+    """
     conditions = {each.get("type"): each for each in (deployment.get("status") or {}).get("conditions", ())}
     waiting = [pod for pod in living(pods) if not is_ready(pod)]
     for pod in sorted(waiting, key=lambda pod: str(pod["metadata"]["name"])):
         for container in containers_of(pod):
-            if found := trouble_with(pod["metadata"]["name"], container):
+            if found := trouble_with(pod["metadata"]["name"], container, start):
                 return found
     failure = conditions.get("ReplicaFailure", {})
     if failure.get("status") == "True":
@@ -149,7 +155,7 @@ def _refused(failure: Raw) -> Trouble:
     return Trouble(failure.get("reason", "FailedCreate"), f"{told}; {remedy}" if remedy else told)
 
 
-def trouble_with(pod: str, container: Raw) -> Trouble | None:
+def trouble_with(pod: str, container: Raw, start: Start = ANY_START) -> Trouble | None:
     """What one container waits for in vain, or how it ended; None where it does neither."""
     waiting = container.get("state", {}).get("waiting", {})
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
@@ -164,11 +170,13 @@ def trouble_with(pod: str, container: Raw) -> Trouble | None:
         return Trouble(reason, f"{where} cannot start: {_short(said) or reason}; {_WAITING[reason]}")
     ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
     return (
-        _ended(pod, container["name"], ended) if ended.get("exitCode") or ended.get("reason") == "OOMKilled" else None
+        _ended(pod, container["name"], ended, start)
+        if ended.get("exitCode") or ended.get("reason") == "OOMKilled"
+        else None
     )
 
 
-def _ended(pod: str, container: str, ended: Raw) -> Trouble:
+def _ended(pod: str, container: str, ended: Raw, start: Start) -> Trouble:
     """A container that ended in a way that it should not have, and is started again."""
     where = f"container {container} of pod {pod}"
     if ended.get("reason") == "OOMKilled":
@@ -182,7 +190,7 @@ def _ended(pod: str, container: str, ended: Raw) -> Trouble:
     words += f", last words: {last}" if last else ""
     return (
         _by_one_of_ours(where, container, ended, last, words)
-        or _by_an_engine(where, container, ended, words)
+        or _by_an_engine(where, container, ended, words, start)
         or Trouble(
             "CrashLoopBackOff", f"{where} ended ({words}); read its log: kubectl logs {pod} -c {container} --previous"
         )
@@ -204,15 +212,15 @@ def _by_one_of_ours(where: str, container: str, ended: Raw, last: str, words: st
     return None
 
 
-def _by_an_engine(where: str, container: str, ended: Raw, words: str) -> Trouble | None:
+def _by_an_engine(where: str, container: str, ended: Raw, words: str, start: Start) -> Trouble | None:
     """What engines are known to end by."""
     if known := _known(ended.get("message") or ""):
         return Trouble(known[0], f"{where} ended ({words}); {known[1]}")
-    if container == "engine" and _lasted(ended) >= START_SECONDS:
+    if container == "engine" and start.seconds <= _lasted(ended) <= start.seconds + GRACE_SECONDS + _LATE:
         return Trouble(
             "SlowStart",
-            f"{where} did not answer within {START_SECONDS} s and was ended ({words}); read the weights from faster "
-            f"storage, such as a disk of the node",
+            f"{where} did not answer within {start.seconds} s and was ended ({words}): {start}, or read the weights "
+            f"from faster storage, such as a disk of the node",
         )
     return None
 

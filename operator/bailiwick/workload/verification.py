@@ -68,14 +68,14 @@ class Item:
 
 
 def items(model: SovereignModel) -> Iterator[Item]:
-    """The model, then its adapters."""
-    told = model.spec.model
+    """The model, or each of its variants while none is chosen; then its adapters."""
     # Models of other engines are not sized, so what they have of a profile changes nothing.
-    profile = told.profile if model.spec.engine.name is EngineName.VLLM else None
-    yield Item(
-        volume=sources.MODEL, where="spec.model", source=told.source,
-        digest=told.digest, manifest=told.manifest, signature=told.signature, profile=profile,
-    )  # fmt: skip
+    sized = model.spec.engine.name is EngineName.VLLM
+    for told in model.spec.model.every:
+        yield Item(
+            volume=sources.MODEL, where=told.where, source=told.source, digest=told.digest,
+            manifest=told.manifest, signature=told.signature, profile=told.profile if sized else None,
+        )  # fmt: skip
     for number, adapter in enumerate(model.spec.adapters):
         yield Item(
             volume=sources.adapter_volume(number), where=f"spec.adapters[{adapter.name}]", source=adapter.source,

@@ -160,6 +160,18 @@ async def test_a_class_that_nobody_has_and_a_model_without_nodes_are_explained()
     assert "2 WrongPlace" in said
 
 
+async def test_profiles_are_not_looked_at_and_so_not_missed() -> None:
+    shape = {"configMap": "shape"}
+    cluster = Cluster()
+    cluster.api.may.add("shape")
+    image = {"oci": {"image": "registry.example/m@sha256:" + "0" * 64}}
+    variants = [{"name": name, "source": image, "profile": shape} for name in ("a", "b")]
+    for asked in ({"name": "m", "source": image, "profile": shape}, {"name": "m", "variants": variants}):
+        judgement = await ask(cluster, "SovereignModel", {**model(), "spec": {"model": asked}})
+        assert judgement.verdict.allowed
+        assert "MissingProfile" not in " ".join(judgement.warnings)
+
+
 def claim(volume: str = "") -> Manifest:
     return manifest("data", {"volumeName": volume} if volume else {"storageClassName": "fast"})
 

@@ -40,6 +40,15 @@ def test_a_model_refers_to_what_its_weights_need(row: str) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS)
+def test_every_variant_does_whichever_is_served(row: str) -> None:
+    spec, expected = ROWS[row]
+    first = {"name": "first", "source": IMAGE, "profile": {"configMap": "shape"}}
+    second = {"name": "second", "profile": {"configMap": "small"}, **spec}
+    served = model(model={"name": "tiny", "variants": [first, second]})
+    assert sorted(references(served)) == sorted([*expected, ("configmaps", "shape"), ("configmaps", "small")])
+
+
+@pytest.mark.parametrize("row", ROWS)
 def test_an_adapter_does_as_well(row: str) -> None:
     spec, expected = ROWS[row]
     if "manifest" not in spec:

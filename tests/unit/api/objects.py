@@ -141,6 +141,7 @@ SOVEREIGN_MODEL: Manifest = {
             "manifest": {"configMap": "files", "key": "SHA256SUMS"},
             "profile": {"configMap": "assistant-profile", "key": "profile.json"},
             "signature": {"authority": "model-authority", "configMap": "signature"},
+            "readSpeed": "300Mi",
             "licence": "Apache-2.0",
         },
         "engine": {
@@ -195,6 +196,7 @@ SOVEREIGN_MODEL: Manifest = {
             "engine": "vllm",
             "image": "registry.example/vllm",
             "acceleratorClass": "nvidia-h100",
+            "variant": "fp8",
             "device": "nvidia.com/gpu",
             "devicesPerReplica": 4,
             "nodesPerReplica": 1,
@@ -442,6 +444,38 @@ COMPLETE: Mapping[str, Manifest] = {
         WAIVER_APPROVAL,
     )
 }
+
+
+VARIANTS: Manifest = {
+    "name": "skt/A.X-K1",
+    "licence": "Apache-2.0",
+    "variants": [
+        {
+            "name": "bf16",
+            "quality": "0.82",
+            "source": {"oci": SOURCES["oci"]},
+            "manifest": {"configMap": "files", "key": "SHA256SUMS"},
+            "profile": {"configMap": "assistant-profile", "key": "profile.json"},
+            "signature": {"authority": "model-authority", "configMap": "signature"},
+            "readSpeed": "300Mi",
+            "licence": "MIT",
+        },
+        {
+            "name": "fp8",
+            "quality": "0.8",
+            "source": {"hostPath": SOURCES["hostPath"]},
+            "digest": DIGEST,
+            "profile": {"configMap": "small-profile", "key": "profile.json"},
+        },
+    ],
+}
+"""The alternative to a model with a source of its own."""
+
+
+def varied(**of: Any) -> Manifest:
+    """The model with variants; ``of`` changes its first variant, and ABSENT removes."""
+    first = {key: value for key, value in {**VARIANTS["variants"][0], **of}.items() if value is not ABSENT}
+    return {**VARIANTS, "variants": [first, VARIANTS["variants"][1]]}
 
 
 def changed(kind: str, changes: Mapping[str, Any]) -> Manifest:

@@ -10,7 +10,17 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.unit.api.objects import ABSENT, CERTIFICATE, DIGEST, PUBLIC_KEY, SOURCES, Manifest, changed
+from tests.unit.api.objects import (
+    ABSENT,
+    CERTIFICATE,
+    DIGEST,
+    PUBLIC_KEY,
+    SOURCES,
+    VARIANTS,
+    Manifest,
+    changed,
+    varied,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -298,6 +308,63 @@ WEIGHTS = (
     ),
 )
 
+_SAME_SOURCE = "give source, or variants that have one each"
+_OF_EACH = "digest, manifest, signature, profile and readSpeed belong to each variant, file to none; move them"
+_SPEED = "must be whole bytes per second above 0, such as 300Mi or 7G"
+_QUALITY = "must be a positive decimal number such as 0.35"
+
+VARIED = (
+    *_model("spec.model.source", _SAME_SOURCE, {"no weights at all": ABSENT}),
+    *_model(
+        "spec.model",
+        _SAME_SOURCE,
+        {
+            "a source beside variants": {**VARIANTS, "source": {"oci": SOURCES["oci"]}},
+            "an empty list of variants": {"name": "m", "variants": []},
+        },
+        blamed="spec.model.source",
+    ),
+    *_model(
+        "spec.model",
+        _OF_EACH,
+        {
+            f"{field} of them all": {**VARIANTS, field: value}
+            for field, value in {
+                "file": "m.gguf",
+                "digest": DIGEST,
+                "manifest": {"configMap": "files"},
+                "readSpeed": "1Gi",
+                "signature": {"authority": "a"},
+                "profile": {"configMap": "shape"},
+            }.items()
+        },
+        blamed="spec.model.variants",
+    ),
+    *_model(
+        "spec.model",
+        "give digest or manifest, not both",
+        {"a variant with both": varied(digest=DIGEST)},
+        blamed="spec.model.variants[0].digest",
+    ),
+    *_model(
+        "spec.model", ONE_SOURCE, {"a variant of nothing": varied(source={})}, blamed="spec.model.variants[0].source"
+    ),
+    *_model(
+        "spec.model", ADAPTER_NAME, {"a variant with a colon": varied(name="a:b")}, blamed="spec.model.variants[0].name"
+    ),
+    *_model(
+        "spec.model",
+        _QUALITY,
+        {why: varied(quality=value) for why, value in {"nothing": "0", "words": "good", "negative": "-1"}.items()},
+        blamed="spec.model.variants[0].quality",
+    ),
+    *_model("spec.model.readSpeed", _SPEED, {"nothing": "0", "thousandths": "999m", "no end": "1e99999"}),
+    *_model("spec.model.readSpeed", _SPEED, {"a unit of time": "300Mi/s", "an exponent": "1e9"}),
+    *_model(
+        "spec.model", _SPEED, {"a variant without": varied(readSpeed="0")}, blamed="spec.model.variants[0].readSpeed"
+    ),
+)
+
 MODELS = (
     *_model("spec.model.name", "must be a name such as organisation/model", {"a blank": "my model"}),
     *_model("spec.adapters.0.name", ADAPTER_NAME, {"a slash": "a/b"}),
@@ -448,6 +515,7 @@ REFUSALS: tuple[Refusal, ...] = (
     *NAMES,
     *POLICIES,
     *WEIGHTS,
+    *VARIED,
     *MODELS,
     *STATEMENTS,
     *CLASSES,

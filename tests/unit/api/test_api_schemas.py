@@ -194,6 +194,9 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         ".spec.model.source.oci.pullPolicy": "IfNotPresent",
         ".spec.model.manifest.key": "SHA256SUMS",
         ".spec.model.profile.key": "profile.json",
+        ".spec.model.variants[].source.oci.pullPolicy": "IfNotPresent",
+        ".spec.model.variants[].manifest.key": "SHA256SUMS",
+        ".spec.model.variants[].profile.key": "profile.json",
         ".spec.engine": {},
         ".spec.engine.name": "vllm",
         ".spec.accelerators": {},
@@ -233,7 +236,7 @@ def test_defaults_are_exactly_these(kind: type[Resource]) -> None:
 def test_the_complete_object_sets_every_field(kind: type[Resource]) -> None:
     """The contract tests change each of its fields in turn; a new field must be in it, but for alternatives."""
     unset = [path for path, there in presence(open_api_schema(kind), COMPLETE[kind.__name__]) if not there]
-    alternatives = ("persistentVolumeClaim", "s3", "huggingFace", "hostPath", "oci", "model.digest")
+    alternatives = ("persistentVolumeClaim", "s3", "huggingFace", "hostPath", "oci", "model.digest", "model.variants")
     assert [path for path in unset if not path.endswith(alternatives)] == []
 
 

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.cli import main
+from bailiwick.workload.starting import start
 from tests.unit.workload.sizing.given import LLAMA_8B, PUBLIC, changed
 
 API = "bailiwick.dev/v1alpha1"
@@ -299,3 +301,85 @@ def test_the_sample_with_a_profile_is_planned_as_it_says(desk: Desk) -> None:
     told = desk.plan("--profile", str(sample))
     assert (told["acceleratorClass"], told["devicesPerReplica"]) == ("nvidia-h100", 4)
     assert told["weightBytes"] == pytest.approx(141e9, rel=0.01)
+
+
+# Variants that the manifest lists
+
+
+def listed(desk: Desk, **spec: Any) -> list[str]:
+    """A manifest with two variants, of which the first is the better and the second the smaller, and their files."""
+    variants = [
+        {
+            "name": name,
+            "quality": quality,
+            "source": {"hostPath": {"path": "/m"}},
+            "profile": {"configMap": f"m-{name}"},
+        }
+        for name, quality in (("bf16", "0.82"), ("fp8", "0.8"))
+    ]
+    desk.manifest = desk.model(**{"model": {"name": "m", "variants": variants}, **spec})
+    narrow = changed(SMALL, quantization_config={"quant_method": "fp8"})
+    configs = {"bf16": SMALL, "fp8": narrow}
+    return [f"--variant={name}={desk.files(name, config, files={})}" for name, config in configs.items()]
+
+
+def test_variants_of_the_manifest_are_chosen_from(desk: Desk) -> None:
+    files = listed(desk)
+    told = desk.plan(*files)
+    assert told["variant"] == "bf16"
+    assert told["why"].startswith("m:bf16 on 1 x nvidia-h100 is the first in order of preference")
+    files = listed(desk, objective="Energy")
+    assert desk.plan(*files)["variant"] == "fp8"
+    assert desk.plan(*files, "--quality=fp8=0.5")["variant"] == "bf16"
+    measured = ["--joules=nvidia-h100/bf16=1", "--joules=nvidia-h100/fp8=2"]
+    told = desk.plan(*files, *measured)
+    assert (told["variant"], "as measured" in told["why"]) == ("bf16", True)
+
+
+def test_profiles_of_variants_are_written_and_read_together(desk: Desk) -> None:
+    files, profile = listed(desk, objective="Energy"), str(desk.folder / "profiles.yaml")
+    said = desk.says(*files, "--write-profile", profile)
+    assert "profile: { configMap: m-bf16, key: profile.json }" in said
+    assert "profile: { configMap: m-fp8, key: profile.json }" in said
+    written = list(yaml.safe_load_all((desk.folder / "profiles.yaml").read_text()))
+    assert [each["metadata"]["name"] for each in written] == ["m-bf16", "m-fp8"]
+    assert desk.plan("--profile", profile) == desk.plan(*files)
+    assert desk.plan("--profile", profile, files[1]) == desk.plan(*files)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ([], "say what variant bf16 is made of: give --variant bf16=FOLDER"),
+        (["{bf16}"], "say what variant fp8 is made of"),
+        (["{bf16}", "{fp8}", "--variant=other=x"], "--variant names other, which spec.model.variants does not list"),
+        (["{bf16}", "{fp8}", "--model=x"], "spec.model.variants lists several sets of files"),
+        (["{bf16}", "{fp8}", "--quality=m=1"], "--quality names m, which is no variant; variants: bf16, fp8"),
+        (["{fp8}", "--profile={one}"], "holds 0 ConfigMaps m-bf16, which spec.model.variants[bf16].profile names"),
+    ],
+)
+def test_what_is_missing_of_variants_is_named(desk: Desk, arguments: list[str], why: str) -> None:
+    bf16, fp8 = listed(desk)
+    metadata = {"name": "m-other", "labels": {"bailiwick.dev/profile": "true"}}
+    one = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"profile.json": "{}"}}
+    given = {"bf16": bf16, "fp8": fp8, "one": desk.put("one.yaml", yaml.safe_dump(one))}
+    assert why in desk.says(*(each.format(**given) for each in arguments), code=2)
+
+
+def test_a_variant_that_nobody_can_size_is_named(desk: Desk) -> None:
+    bf16, _ = listed(desk)
+    strange = desk.files("strange", changed(SMALL, model_type="abacus"), files={})
+    told = desk.plan(bf16, f"--variant=fp8={strange}", code=1)
+    assert (told["fits"], told["reason"]) == (False, "UnknownArchitecture")
+    assert told["message"].startswith("m:fp8: model_type 'abacus'")
+
+
+def test_the_sample_with_variants_is_planned_as_it_says(desk: Desk) -> None:
+    sample = Path(__file__).parents[3] / "samples/models/variants.yaml"
+    desk.manifest = str(sample)
+    told = desk.plan("--profile", str(sample))
+    assert (told["variant"], told["acceleratorClass"], told["devicesPerReplica"]) == ("fp8", "nvidia-h100", 2)
+    assert desk.plan("--profile", str(sample), "--quality=fp8=0.7")["devicesPerReplica"] == 4
+    (model,) = (each for each in yaml.safe_load_all(sample.read_text()) if each["kind"] == "SovereignModel")
+    weights = SovereignModel.read(model).spec.model.every[1]
+    assert start(weights, told["weightBytes"]).seconds == 32 * 60

@@ -147,13 +147,17 @@ def test_a_profile_concerns_the_models_that_name_it(happens: str) -> None:
         model = manifest(name, namespace) | {"spec": {"model": {"profile": {"configMap": named}}}}
         model["metadata"]["uid"] = f"{namespace}-{name}"
         stores.models.apply_event("ADDED", model)
+    variants = [{"profile": {"configMap": named}} for named in ("else", "shape", "shape")]
+    varied = manifest("varied", "clinic") | {"spec": {"model": {"variants": variants}}}
+    varied["metadata"]["uid"] = "varied"
+    stores.models.apply_event("ADDED", varied)
     stores.models.apply_event("ADDED", manifest("plain", "clinic"))
     if happens == "DELETED":
         stores.profiles.apply_event("ADDED", manifest("shape", "clinic"))
     change = stores.profiles.apply_event(happens, manifest("shape", "clinic"))
     assert change
     Routes(stores=stores, queue=queue).changed(stores.profiles, [change])  # type: ignore[arg-type]
-    assert queue.added == {(MODEL, ("clinic", "chat"))}
+    assert queue.added == {(MODEL, ("clinic", "chat")), (MODEL, ("clinic", "varied"))}
 
 
 def test_a_config_map_that_is_too_large_for_a_profile_takes_no_room() -> None:

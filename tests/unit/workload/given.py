@@ -98,12 +98,22 @@ def plan(
     nodes: Sequence[Raw] = (),
     statements: Sequence[NodeStatement] | None = None,
     profile: str | None = None,
+    profiles: Mapping[str, str | None] | None = None,
     authorities: Mapping[str, Authority] | None = None,
     served: Sequence[str] | None = None,
     gateways: Mapping[tuple[str, str], str] | None = None,
     **settings: Any,
 ) -> WorkloadPlan:
-    """The plan for a model under policy ``health``, with class ``cpu``; nodes stand in Germany if nobody says else."""
+    """The plan for a model under policy ``health``, with class ``cpu``; nodes stand in Germany if nobody says else.
+
+    ``profile`` is what a model's reference leads to, ``profiles`` what those of its variants do, by their names.
+    """
+    texts = dict(profiles or {})
+    there = {
+        each.profile: text
+        for each in of.spec.model.every
+        if each.profile and (text := texts.get(each.variant or "", profile))
+    }
     spoken = [statement(each["metadata"]["name"]) for each in nodes] if statements is None else statements
     offered = [accelerator()] if classes is None else classes
     facts = [with_provenance(each, offered) for each in gather_all([read_node(each) for each in nodes], spoken, NOW)]
@@ -116,7 +126,7 @@ def plan(
         ),
         settings=Settings(gate_image="gate", weights_image="weights", **settings),
         authorities=authorities or {},
-        profile=profile,
+        profiles=there,
         offered=served,
         gateways=gateways,
     )

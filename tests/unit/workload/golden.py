@@ -10,6 +10,7 @@ import yaml
 
 from bailiwick.api.acceleratorclass import AcceleratorClass
 from bailiwick.api.authority import Authority
+from bailiwick.api.modelsource import ProfileReference
 from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.residency.facts import gather_all
@@ -69,7 +70,17 @@ def planned(case: str, *, namespace: str | None = None) -> WorkloadPlan:
         ),
         authorities={each.metadata.name: each for each in map(Authority.read, objects.get("Authority", ()))},
         gateways=gateways,
+        profiles=_profiles(objects),
     )
+
+
+def _profiles(objects: dict[str, list[dict[str, Any]]]) -> dict[ProfileReference, str]:
+    """What the ConfigMaps of an input hold, by the reference that leads there."""
+    return {
+        ProfileReference(config_map=each["metadata"]["name"], key=key): text
+        for each in objects.get("ConfigMap", ())
+        for key, text in each["data"].items()
+    }
 
 
 def templates(objects: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -151,7 +151,7 @@ def arguments(placing: Placing) -> Sequence[str]:
     """
     model = placing.model
     return [
-        *("--model", f"{MODEL_PATH}/{model.spec.model.file or FILE}", "--alias", model.spec.model.name),
+        *("--model", f"{MODEL_PATH}/{model.spec.model.weights.file or FILE}", "--alias", model.spec.model.name),
         *("--host", "127.0.0.1", "--port", str(ENGINE_PORT)),
         *("--offline", "--no-webui", "--no-slots", "--metrics"),
         *_limits(model),

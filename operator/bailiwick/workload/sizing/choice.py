@@ -80,7 +80,7 @@ def choose(variants: Sequence[Variant], offers: Sequence[Offer], wish: Wish) -> 
     if not variants or not offers:
         return Problem(Reason.NO_ACCELERATOR, "there is no variant or no accelerator class to plan for; name some")
     options, refused = options_of(variants, offers, wish.request)
-    return best(options, refused, variants, wish)
+    return best(options, refused, {each.model.name: each.quality for each in variants}, wish)
 
 
 def options_of(
@@ -101,25 +101,28 @@ def options_of(
 
 
 def best(
-    options: Sequence[Option], refused: Sequence[Problem], variants: Sequence[Variant], wish: Wish
+    options: Sequence[Option], refused: Sequence[Problem], declared: Mapping[str, Fraction | None], wish: Wish
 ) -> Choice | Problem:
-    """The option that the objective ranks first; without options, why there is none."""
+    """The option that the objective ranks first; without options, why there is none.
+
+    ``declared`` is the quality of every variant, by name, also of those that do not fit: None where nobody told it.
+    """
     if not options:
         return _none(refused)
     try:
-        chosen, reason = _RANKINGS[wish.objective](options, variants, wish)
+        chosen, reason = _RANKINGS[wish.objective](options, declared, wish)
     except UnsizableError as error:
         return error.problem
     return Choice(variant=chosen.variant.model.name, sizing=chosen.sizing, reason=reason, refused=tuple(refused))
 
 
-def _balanced(options: Sequence[Option], _: Sequence[Variant], wish: Wish) -> tuple[Option, str]:
+def _balanced(options: Sequence[Option], _: Mapping[str, Fraction | None], wish: Wish) -> tuple[Option, str]:
     first, request = options[0], wish.request
     devices = "the fewest devices" if request.devices is None and request.spread is None else "the devices asked for"
     return first, f"{first} is the first in order of preference that fits, on {devices} ({wish.objective})"
 
 
-def _latency(options: Sequence[Option], _: Sequence[Variant], wish: Wish) -> tuple[Option, str]:
+def _latency(options: Sequence[Option], _: Mapping[str, Fraction | None], wish: Wish) -> tuple[Option, str]:
     ranked = [(seconds, option) for option in options if (seconds := _seconds(option)) is not None]
     if not ranked:
         raise _missing(options, "spec.bandwidth", wish.objective)
@@ -131,8 +134,8 @@ def _latency(options: Sequence[Option], _: Sequence[Variant], wish: Wish) -> tup
     )
 
 
-def _energy(options: Sequence[Option], variants: Sequence[Variant], wish: Wish) -> tuple[Option, str]:
-    good, told = _good_enough(options, variants)
+def _energy(options: Sequence[Option], declared: Mapping[str, Fraction | None], wish: Wish) -> tuple[Option, str]:
+    good, told = _good_enough(options, declared)
     # Measured and nominal figures cannot be compared: the first know of batches, the second of one sequence.
     if all(option.key in wish.joules for option in good):
         measured, best = min(((wish.joules[option.key], option) for option in good), key=lambda each: each[0])
@@ -151,18 +154,18 @@ def _energy(options: Sequence[Option], variants: Sequence[Variant], wish: Wish) 
 _RANKINGS = {"Balanced": _balanced, "Latency": _latency, "Energy": _energy}
 
 
-def _good_enough(options: Sequence[Option], variants: Sequence[Variant]) -> tuple[Sequence[Option], str]:
+def _good_enough(options: Sequence[Option], declared: Mapping[str, Fraction | None]) -> tuple[Sequence[Option], str]:
     """The options whose variant has at least 0.9 of the best declared quality; with one variant, all of them."""
-    if len(variants) == 1:
+    if len(declared) == 1:
         return options, "that fit (Energy)"
-    undeclared = [variant.model.name for variant in variants if variant.quality is None]
+    undeclared = [name for name, quality in declared.items() if quality is None]
     if undeclared:
         raise UnsizableError(
             Reason.MISSING_FIGURE,
             f"objective Energy chooses among variants of a quality that is good enough, and nobody declared that of "
             f"{', '.join(undeclared)}; declare it for every variant, on one scale",
         )
-    best = max(variant.quality for variant in variants if variant.quality is not None)
+    best = max(quality for quality in declared.values() if quality is not None)
     good = [option for option in options if (option.variant.quality or 0) >= GOOD_ENOUGH * best]
     if not good:
         raise UnsizableError(
