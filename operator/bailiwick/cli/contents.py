@@ -18,11 +18,13 @@ from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.policies import compile_policy, exempt_namespaces, governing
 from bailiwick.residency.verdict import Reason
 from bailiwick.workload import images, verification
+from bailiwick.workload.plan import NO_PROFILES
 from bailiwick.workload.sizing.profile import LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from bailiwick.api.modelsource import ProfileReference
     from bailiwick.cli.chart import Installation
     from bailiwick.residency.policies import CompiledPolicy
     from bailiwick.workload.plan import WorkloadPlan
@@ -185,20 +187,24 @@ def _add(
 ) -> None:
     told = f"{model.metadata.namespace}/{model.metadata.name}" if model.metadata.namespace else model.metadata.name
     found.objections += _unknown(told, model, classes)
-    model, profile, notes = _sized_by(told, model, given)
     policies, unsure = _governing(told, model, given)
-    found.notes += [*notes, *unsure]
-    made = images.plans(
-        model, classes=classes, settings=installation.settings, policies=policies, profile=profile,
-        authorities=given.authorities,
-    )  # fmt: skip
+    found.notes += unsure
     found.weights += [Weights(model=told, item=item) for item in verification.items(model)]
-    refused = [(name, plan.verdict) for name, plan in made.items() if not plan.verdict.allowed]
+    made: list[tuple[str, WorkloadPlan]] = []
+    for form in images.forms(model):
+        sized, profiles, notes = _sized_by(told, form, given)
+        found.notes += notes
+        plans = images.plans(
+            sized, classes=classes, settings=installation.settings, policies=policies, profiles=profiles,
+            authorities=given.authorities,
+        )  # fmt: skip
+        made += plans.items()
+    refused = [(name, plan.verdict) for name, plan in made if not plan.verdict.allowed]
     if len(refused) == len(made):
         found.objections += [Objection(told, verdict.reason, verdict.message, name) for name, verdict in refused]
     else:
         found.notes += [f"{told} is not served on {name}: {verdict.message}" for name, verdict in refused]
-    for name, plan in made.items():
+    for name, plan in made:
         _add_plan(found, told, classes[name], plan)
 
 
@@ -237,18 +243,20 @@ def _unknown(told: str, model: SovereignModel, classes: Mapping[str, Accelerator
             )
 
 
-def _sized_by(told: str, model: SovereignModel, given: Given) -> tuple[SovereignModel, str | None, Sequence[str]]:
+def _sized_by(
+    told: str, model: SovereignModel, given: Given
+) -> tuple[SovereignModel, Mapping[ProfileReference, str], Sequence[str]]:
     """The model, the text of its profile, and what to know. Without the profile every class counts that it lists."""
     where = model.spec.model.profile
     if where is None:
-        return model, None, ()
+        return model, NO_PROFILES, ()
     text = given.profiles.get((model.metadata.namespace, where.config_map), {}).get(where.key)
     if text is not None:
-        return model, text, ()
+        return model, {where: text}, ()
     named = model.spec.model.model_copy(update={"profile": None})
     unsized = model.model_copy(update={"spec": model.spec.model_copy(update={"model": named})})
     note = f"{told}: its profile, ConfigMap {where.config_map}, is not given, so every class counts that it lists"
-    return unsized, None, (note,)
+    return unsized, NO_PROFILES, (note,)
 
 
 def _governing(told: str, model: SovereignModel, given: Given) -> tuple[Sequence[CompiledPolicy], Sequence[str]]:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bailiwick.workload.eligibility import Eligibility
-from bailiwick.workload.plan import NO_AUTHORITIES, plan_workload
+from bailiwick.workload.plan import NO_AUTHORITIES, NO_PROFILES, plan_workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bailiwick.api.acceleratorclass import AcceleratorClass
     from bailiwick.api.authority import Authority
+    from bailiwick.api.modelsource import ProfileReference
     from bailiwick.api.sovereignmodel import SovereignModel
     from bailiwick.residency.policies import CompiledPolicy
     from bailiwick.workload.plan import Settings, WorkloadPlan
@@ -26,13 +27,30 @@ class Use:
     what: str
 
 
+def forms(model: SovereignModel) -> tuple[SovereignModel, ...]:
+    """The model once for each of its variants, as if that were its source: any of them may be chosen."""
+    told = model.spec.model
+    return tuple(
+        model.model_copy(update={"spec": model.spec.model_copy(update={"model": form})})
+        for form in (
+            told.model_copy(
+                update={
+                    "source": each.source, "digest": each.digest, "manifest": each.manifest,
+                    "signature": each.signature, "profile": each.profile, "licence": each.licence, "variants": (),
+                }
+            )
+            for each in told.every
+        )
+    )  # fmt: skip
+
+
 def plans(  # noqa: PLR0913 - by keyword
     model: SovereignModel,
     *,
     classes: Mapping[str, AcceleratorClass],
     settings: Settings,
     policies: Sequence[CompiledPolicy] = (),
-    profile: str | None = None,
+    profiles: Mapping[ProfileReference, str] = NO_PROFILES,
     authorities: Mapping[str, Authority] = NO_AUTHORITIES,
 ) -> Mapping[str, WorkloadPlan]:
     """By class, in the model's order: what it becomes where that class is taken. Classes that are unknown are left out.
@@ -46,7 +64,7 @@ def plans(  # noqa: PLR0913 - by keyword
             classes=classes,
             eligible=lambda *_: Eligibility(),
             settings=settings,
-            profile=profile,
+            profiles=profiles,
             authorities=authorities,
         )
         for name in model.spec.accelerators.classes

@@ -214,7 +214,8 @@ def test_every_source_has_a_sample() -> None:
         kind
         for sample in ALL
         if sample.path.startswith("weights/")
-        for kind in sample.model.spec.model.source.model_fields_set
+        for weights in sample.model.spec.model.every
+        for kind in weights.source.model_fields_set
     }
     assert shown == set(Source.model_fields)
     assert {field_name(each) for each in shown} == {"oci", "persistentVolumeClaim", "s3", "huggingFace", "hostPath"}
