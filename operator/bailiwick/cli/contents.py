@@ -193,7 +193,7 @@ def _add(
     made: list[tuple[str, WorkloadPlan]] = []
     for form in images.forms(model):
         sized, profiles, notes = _sized_by(told, form, given)
-        found.notes += notes
+        found.notes += [note for note in notes if note not in found.notes]
         plans = images.plans(
             sized, classes=classes, settings=installation.settings, policies=policies, profiles=profiles,
             authorities=given.authorities,

@@ -120,6 +120,20 @@ NVIDIA = "registry.example/vllm/vllm-openai:v0.33.0"
 FAMILIES = {"acceleratorClasses": {"families": ["nvidia", "arm"]}}
 
 
+@pytest.mark.parametrize("with_profiles", [False, True])
+def test_every_variant_is_listed_for_any_may_be_chosen(desk: Desk, with_profiles: bool) -> None:
+    images = {name: f"registry.example/models/{name}@{DIGEST}" for name in ("whole", "fp8")}
+    variants = [
+        {"name": name, "source": {"oci": {"image": image}}, "profile": {"configMap": "p"}}
+        for name, image in images.items()
+    ]
+    manifest = model(**on("large"))
+    manifest["spec"]["model"] = {"name": "m", "variants": variants}
+    large = accelerator("large", resources=["a.example/b"], memory="80G", devicesPerNode=1)
+    text = json.dumps({"version": 1, "files": {}, "config": LLAMA_8B})
+    assert set(images.values()) <= desk.images(manifest, large, *([profile(text)] if with_profiles else []))
+
+
 @pytest.mark.parametrize(
     ("objects", "values", "more"),
     [
