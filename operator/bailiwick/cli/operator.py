@@ -23,6 +23,7 @@ from bailiwick.cluster.pace import Pace
 from bailiwick.control.alarm import Alarm
 from bailiwick.control.audit import AuditLoop
 from bailiwick.control.canary import EVERY_SECONDS, CanaryLoop, identities
+from bailiwick.control.gates import Gates
 from bailiwick.control.health import Health, serve
 from bailiwick.control.keeper import Installed, KeeperLoop
 from bailiwick.control.kopf_events import KopfEvents
@@ -187,8 +188,9 @@ class Operator:
             clock=self._pace.clock, judged=territory.judged,
         )  # fmt: skip
         model = ModelLoop(
-            world=world, writer=writer, status=status, settings=self._environment.settings, offered=self._offered
-        )
+            world=world, writer=writer, status=status, settings=self._environment.settings, offered=self._offered,
+            gates=Gates(stores=self._stores, api=api, writer=writer),
+        )  # fmt: skip
         waiver = WaiverLoop(world=world, status=status)
         spread = SpreadLoop(
             queue=self._queue,

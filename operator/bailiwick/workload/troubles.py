@@ -124,6 +124,8 @@ def _stage_of(pod: Raw) -> str:
     states = {container["name"]: container.get("state", {}) for container in containers_of(pod)}
     if "running" in states.get("engine", {}):
         return "loading the model"
+    if "engine" not in states and "running" in states.get("gate", {}):
+        return "waiting for the endpoint outside"
     if "running" in states.get("seal", {}):
         return "being sealed off"
     if any("running" in state for name, state in states.items() if name.partition("-")[0] == VERIFY):

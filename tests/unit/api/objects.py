@@ -271,6 +271,29 @@ NODE_STATEMENT: Manifest = {
     },
 }
 
+CERTIFICATE = """-----BEGIN CERTIFICATE-----
+MIIBszCCAVmgAwIBAgIUQ0EgZm9yIHRlc3RzIG9ubHkgMAoGCCqGSM49BAMCMA8x
+Q0E=
+-----END CERTIFICATE-----
+"""  # of the form that a schema can tell, and no more
+
+ENDPOINT_STATEMENT: Manifest = {
+    "apiVersion": API_VERSION,
+    "kind": "EndpointStatement",
+    "metadata": {"name": "mac-1"},
+    "spec": {
+        "endpoint": {
+            "address": "192.0.2.7",
+            "port": 8443,
+            "serverName": "mac-1.models.example",
+            "certificateAuthority": CERTIFICATE,
+            "healthPath": "/health",
+        },
+        **{name: NODE_STATEMENT["spec"][name] for name in ("place", "control", "origin", "issuedAt", "expiresAt")},
+        **{name: NODE_STATEMENT["spec"][name] for name in ("authority", "envelope")},
+    },
+}
+
 _ORIGIN = {"jurisdictions": ["US"], "source": "https://vendor.example/datasheet", "confidence": "Documented"}
 
 ACCELERATOR_CLASS: Manifest = {
@@ -403,6 +426,7 @@ COMPLETE: Mapping[str, Manifest] = {
     for manifest in (
         ACCELERATOR_CLASS,
         AUTHORITY,
+        ENDPOINT_STATEMENT,
         JURISDICTION,
         NODE_STATEMENT,
         RESIDENCY_POLICY,
