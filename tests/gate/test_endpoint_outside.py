@@ -68,13 +68,19 @@ def leading_to(port: int, folder: Path, ca: Certificate = AUTHORITY, **more: str
     }
 
 
-async def streams(_request: Request, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def streams(
+    _request: Request, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pause: float = 0.3
+) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
     for word in (b"one", b"two"):
         writer.write(b"3\r\n" + word + b"\r\n")
         await writer.drain()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(pause)
     writer.write(b"0\r\n\r\n")
+
+
+async def slowly(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await streams(request, reader, writer, pause=1)
 
 
 async def test_prompts_reach_the_server_in_tls_and_answers_stream_back(start_gate: StartGate, tmp_path: Path) -> None:
@@ -181,6 +187,23 @@ async def _refused(gate: Gate) -> bytes:
             return answer.body
         await asyncio.sleep(0.1)
     raise AssertionError("the gate goes on after the statement has ended")
+
+
+@pytest.mark.parametrize(("seconds", "whole"), [("5", True), ("0.2", False)])
+async def test_what_is_under_way_gets_the_time_that_the_gate_is_told(
+    start_gate: StartGate, tmp_path: Path, seconds: str, whole: bool
+) -> None:
+    async with server(tmp_path, certificate("server", AUTHORITY, NAME)) as engine:
+        gate = await start_gate(**leading_to(engine.port, tmp_path, GATE_DRAIN_SECONDS=seconds))
+        engine.answer = slowly
+        reader, writer = await asyncio.open_connection(gate.address, 8080)
+        writer.write(b"POST /v1/completions HTTP/1.1\r\nhost: chat\r\ncontent-length: 2\r\n\r\n{}")
+        await asyncio.wait_for(reader.readuntil(b"one\r\n"), PATIENCE)
+        gate.process.terminate()
+        rest = await asyncio.wait_for(reader.read(), PATIENCE)
+        assert rest.endswith(b"0\r\n\r\n") is whole
+        assert await asyncio.wait_for(gate.process.wait(), PATIENCE) == 0
+        writer.close()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ COMMANDS = {
     "admission": ("bailiwick.cli.admission", "run the webhook that judges policies, models and claims"),
     "operator": ("bailiwick.cli.operator", "run the operator: the territory loop and the model loop"),
     "plan": ("bailiwick.cli.plan", "say how many devices a model needs, and on which class, without a cluster"),
-    "statement": ("bailiwick.cli.statement", "sign and verify NodeStatements, without a cluster"),
+    "statement": ("bailiwick.cli.statement", "sign and verify statements about machines, without a cluster"),
     "weights": ("bailiwick.cli.weights", "import and verify files of weights, and write their manifest and digest"),
 }
 

@@ -45,8 +45,10 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def manifests(path: Path, kind: str, *, only: int = 0, api_version: str = API_VERSION) -> list[dict[str, Any]]:
-    """The objects of a kind in a file, ``only`` so many. Raises UnusableError."""
+def manifests(
+    path: Path, kind: str, *, only: int = 0, some: bool = True, api_version: str = API_VERSION
+) -> list[dict[str, Any]]:
+    """The objects of a kind in a file, ``only`` so many, and at least ``some``. Raises UnusableError."""
     try:
         documents = [each for each in yaml.load_all(content(path), _Loader) if each is not None]
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -55,7 +57,7 @@ def manifests(path: Path, kind: str, *, only: int = 0, api_version: str = API_VE
     found = [
         each for each in documents if isinstance(each, dict) and (each.get("apiVersion"), each.get("kind")) == expected
     ]
-    if not found or (only and len(found) != only):
+    if (some and not found) or (only and len(found) != only):
         raise UnusableError(f"{path} holds {len(found)} objects {kind} ({api_version}); give {only or 'some'}")
     return found
 

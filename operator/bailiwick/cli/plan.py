@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bailiwick.api.acceleratorclass import AcceleratorClass
+from bailiwick.api.acceleratorclass import AcceleratorClass, EngineName
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.cli import profiles
 from bailiwick.cli.manifests import UnusableError, every, manifests, read
@@ -95,6 +95,8 @@ def _manifest(path: Path) -> SovereignModel:
 
 def _plan(model: SovereignModel, arguments: argparse.Namespace) -> Choice | Problem:
     name = model.spec.model.name
+    if model.spec.engine.name is EngineName.EXTERNAL:
+        raise UnusableError("engine external starts nothing in the cluster, so there is nothing to size")
     request = _request(model)
     folders = dict(_pair(text, "--variant") for text in arguments.variant)
     qualities = {

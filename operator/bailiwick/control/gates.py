@@ -60,7 +60,7 @@ class Gates:
                 yield self._writer.remove(resources.DEPLOYMENTS, deployment)
         for pod in running(self._astray(self._stores.pods, key, planned)):
             metadata = pod["metadata"]
-            if metadata.get("deletionTimestamp") and metadata.get("deletionGracePeriodSeconds", 0) <= SECONDS:
+            if metadata.get("deletionTimestamp") and metadata.get("deletionGracePeriodSeconds", SECONDS + 1) <= SECONDS:
                 continue
             yield self._api.delete(
                 resources.PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"], grace_seconds=SECONDS

@@ -70,28 +70,37 @@ def judge_endpoint(
 ) -> JudgedEndpoint | None:
     """The server that a statement names; None where there is no such statement.
 
-    Every statement about the same address and port counts, as every statement about a node does. One that knows the
-    server by another name or CA speaks of another machine. Whatever the policies ask, somebody must vouch for where it
-    stands: a node is at least in the cluster, and this is nowhere.
+    Whatever the policies ask, somebody must vouch for where it stands: a node is at least in the cluster, and this is
+    nowhere.
     """
-    every = sorted(statements, key=lambda statement: statement.metadata.name)
+    every = tuple(statements)
     meant = next((each for each in every if each.metadata.name == name), None)
     if meant is None:
         return None
-    where = address_of(meant.spec.endpoint)
-    about = [each for each in every if address_of(each.spec.endpoint) == where]
-    strange = {
-        each.metadata.name: _another(each, meant)
-        for each in about
-        if identity_of(each.spec.endpoint) != identity_of(meant.spec.endpoint)
-    }
-    facts = believe(_as_node(where), about, strange, now, vouching=vouching)
+    facts = endpoint_facts(meant, every, now, vouching=vouching)
     moments = [moment for limit in limits for moment in changes(limit, facts, now)]
     moments += [facts.next_change] if facts.next_change else []
     verdict = judge_all(limits, facts, now)
     if verdict.allowed and isinstance(facts.place, Unknown):
         verdict = refuse(facts.place.reason, facts.place.message)
     return JudgedEndpoint(statement=meant, facts=facts, verdict=verdict, until=min(moments, default=None))
+
+
+def endpoint_facts(
+    meant: EndpointStatement, statements: Iterable[EndpointStatement], now: datetime, *, vouching: Vouching = declared
+) -> NodeFacts:
+    """What is believed about the server that a statement means.
+
+    Every statement about the same address and port counts, as every statement about a node does. One that knows the
+    server by another name or CA speaks of another machine.
+    """
+    where, identity = address_of(meant.spec.endpoint), identity_of(meant.spec.endpoint)
+    about = [each for each in statements if address_of(each.spec.endpoint) == where]
+    about.sort(key=lambda statement: statement.metadata.name)
+    strange = {
+        each.metadata.name: _another(each, meant) for each in about if identity_of(each.spec.endpoint) != identity
+    }
+    return believe(_as_node(where), about, strange, now, vouching=vouching)
 
 
 def _another(statement: EndpointStatement, meant: EndpointStatement) -> Problem:
