@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from contextlib import asynccontextmanager
@@ -40,14 +41,14 @@ class Tap:
 
 
 @asynccontextmanager
-async def server(folder: Path, shows: Certificate) -> AsyncIterator[Engine]:
+async def server(folder: Path, shows: Certificate, host: str = "127.0.0.1") -> AsyncIterator[Engine]:
     """An engine that listens in TLS, as one on a machine elsewhere does."""
     path = folder / f"{shows.certificate.serial_number}.pem"
     path.write_bytes(shows.pem + shows.key_pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
     engine = Engine()
-    listening = await asyncio.start_server(engine.serve, "127.0.0.1", 0, ssl=context)
+    listening = await asyncio.start_server(engine.serve, host, 0, ssl=context)
     engine.port = listening.sockets[0].getsockname()[1]
     try:
         yield engine
@@ -128,6 +129,13 @@ async def test_keys_are_asked_for_and_not_told_outside(start_gate: StartGate, tm
         assert key not in str(engine.requests)
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+async def test_an_address_of_ipv6_is_reached(start_gate: StartGate, tmp_path: Path) -> None:
+    async with server(tmp_path, certificate("server", AUTHORITY, NAME), "::1") as engine:
+        gate = await start_gate(**leading_to(engine.port, tmp_path, ENDPOINT_ADDRESS=f"[::1]:{engine.port}"))
+        assert (await gate.ask("GET", "/v1/models")).status == 200
+
+
 @pytest.mark.parametrize(
     ("shown", "trusted"),
     [
@@ -177,6 +185,8 @@ async def test_nothing_is_sent_when_the_statement_has_ended(start_gate: StartGat
         seen = len(engine.requests)
         assert (before.status, b"endpoint_not_vouched_for" in told) == (200, True)
         assert (await gate.ask("POST", "/v1/completions", b"{}")).status == 503
+        assert [(await gate.ask("GET", path, port=8081)).status for path in ("/health", "/metrics")] == [503, 503]
+        assert (await gate.ask("GET", "/gate/health", port=8081)).status == 200
         assert len(engine.requests) == seen
 
 
