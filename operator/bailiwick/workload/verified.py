@@ -24,7 +24,7 @@ def verified(model: SovereignModel, pods: Sequence[Raw]) -> Stated:
     """
     items = verification.needed(model)
     if not items:
-        return true("Verified", "DigestPinned", "all weights are in images that are named by their digests")
+        return _unread(model)
     replicas = sorted(living(pods), key=lambda pod: str(pod["metadata"]["name"]))
     states = [(pod["metadata"]["name"], each) for pod in replicas for each in containers_of(pod) if _verifies(each)]
     for pod, container in states:
@@ -43,6 +43,13 @@ def verified(model: SovereignModel, pods: Sequence[Raw]) -> Stated:
     if len(done) < len(replicas) * len(items):
         return unknown("Verified", "Verifying", "not every replica has read all of its files yet")
     return true("Verified", "FilesVerified", "every replica has read its files, and they are what was said of them")
+
+
+def _unread(model: SovereignModel) -> Stated:
+    """Of weights that no container of ours reads."""
+    if model.spec.model.endpoint:
+        return unknown("Verified", "NotSeen", "the endpoint loads weights of its own, and nobody here sees them")
+    return true("Verified", "DigestPinned", "all weights are in images that are named by their digests")
 
 
 def _verifies(container: Raw) -> bool:
