@@ -342,6 +342,12 @@ VARIED = (
     ),
     *_model(
         "spec.model",
+        "a variant cannot be an endpoint: give a source whose files can be loaded",
+        {"a variant outside": varied(source={"endpoint": {"statement": "mac-1"}})},
+        blamed="spec.model.variants",
+    ),
+    *_model(
+        "spec.model",
         "give digest or manifest, not both",
         {"a variant with both": varied(digest=DIGEST)},
         blamed="spec.model.variants[0].digest",

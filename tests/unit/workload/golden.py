@@ -76,12 +76,12 @@ def planned(case: str, *, namespace: str | None = None) -> WorkloadPlan:
         ),
         authorities={each.metadata.name: each for each in map(Authority.read, objects.get("Authority", ()))},
         gateways=gateways,
-        profiles=_profiles(objects),
+        profiles=profiles(objects),
         endpoint=judge_endpoint(outside.statement, statements, policies, NOW) if outside else None,
     )
 
 
-def _profiles(objects: dict[str, list[dict[str, Any]]]) -> dict[ProfileReference, str]:
+def profiles(objects: dict[str, list[dict[str, Any]]]) -> dict[ProfileReference, str]:
     """What the ConfigMaps of an input hold, by the reference that leads there."""
     return {
         ProfileReference(config_map=each["metadata"]["name"], key=key): text
