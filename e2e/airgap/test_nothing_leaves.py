@@ -31,11 +31,18 @@ IMAGES = ("operator", "gate", "llama-cpp", "smollm2-135m-instruct-gguf")
 ELSEWHERE = "192.0.2.1"  # of no network (RFC 5737)
 _LEAVE = f"import socket; socket.create_connection(('{ELSEWHERE}', 443), 2)"
 _ASK = """
-import json, sys, urllib.request
+import json, sys, time, urllib.error, urllib.request
 url, model = sys.argv[1:]
 body = {"model": model, "max_tokens": 8, "messages": [{"role": "user", "content": "Hello"}]}
 asked = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-print(json.load(urllib.request.urlopen(asked, timeout=60))["choices"][0]["message"]["content"])
+for left in range(30, -1, -1):  # the network learns of a new pod a moment after it starts
+    try:
+        print(json.load(urllib.request.urlopen(asked, timeout=60))["choices"][0]["message"]["content"])
+        break
+    except urllib.error.URLError:
+        if not left:
+            raise
+        time.sleep(1)
 """
 
 
