@@ -15,27 +15,42 @@ from e2e.cluster.steps import ClusterError, run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from e2e.cluster.node_engine import Engine
+
 MIRRORS = "/etc/containerd/certs.d"
 
 
 @contextmanager
 def no_route_out() -> Iterator[None]:
-    """Take the default route from every node; what stays are the nodes, the pods and the Services."""
-    engine, former = cluster.engine(), {}
+    """Take the default route from every node; what stays are the nodes, the pods and the Services.
+
+    A node keeps what it had in a file, so that a killed run leaves nothing that the next one cannot put right.
+    """
+    engine = cluster.engine()
     for node in kind.NODES:
-        former[node] = engine.inside(node, "ip", "route", "show", "default").split()
-        if not former[node]:
-            raise ClusterError(f"{node} has no default route already; `make cluster-down cluster` starts afresh")
+        _open(engine, node)
+        route = engine.inside(node, "ip", "route", "show", "default").split()
+        engine.inside(node, "sh", "-c", f"cat > {_KEPT}", given=" ".join(route))
+        # The node's own programs come to Services by a route, too, before the address is translated.
+        engine.inside(node, "ip", "route", "replace", kind.SERVICE_SUBNET, "dev", route[route.index("dev") + 1])
+        engine.inside(node, "ip", "route", "del", "default")
     try:
-        for node, route in former.items():
-            # The node's own programs come to Services by a route, too, before the address is translated.
-            engine.inside(node, "ip", "route", "replace", kind.SERVICE_SUBNET, "dev", route[route.index("dev") + 1])
-            engine.inside(node, "ip", "route", "del", "default")
         yield
     finally:
-        for node, route in former.items():
-            engine.inside(node, "ip", "route", "replace", *route)
-            engine.attempt("exec", node, "ip", "route", "del", kind.SERVICE_SUBNET)
+        for node in kind.NODES:
+            _open(engine, node)
+
+
+_KEPT = "/run/default-route"
+
+
+def _open(engine: Engine, node: str) -> None:
+    """Give a node its default route back, if it was taken."""
+    kept = engine.attempt("exec", node, "cat", _KEPT).stdout.split()
+    if kept:
+        engine.inside(node, "ip", "route", "replace", *kept)
+        engine.attempt("exec", node, "ip", "route", "del", kind.SERVICE_SUBNET)
+        engine.inside(node, "rm", _KEPT)
 
 
 @contextmanager
