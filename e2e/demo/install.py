@@ -86,6 +86,13 @@ def _images() -> dict[str, str]:
         return dict(zip((name for name, _ in work), references, strict=True))
 
 
+def reference(name: str) -> str:
+    """One of the project's images by the digest that the node inside knows. Raises ClusterError."""
+    if cluster.external():
+        return f"{cluster.repository()}/{name}@{images.digest(name)}"
+    return load_image(images.archive(name), (INSIDE,))
+
+
 def install_chart(kubeconfig: Path, *, operator: str, gate: str, engines: Mapping[str, str]) -> None:
     """Helm, with images by digest; those of engines by the chart's value for their class. Raises RuntimeError."""
     repository, _, digest = operator.partition("@")

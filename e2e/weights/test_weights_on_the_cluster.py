@@ -13,8 +13,8 @@ from e2e.cluster import cluster
 from e2e.cluster.gguf_files import NAME, gguf_files
 from e2e.cluster.services import STORAGE, STORAGE_KEYS, put_object
 from e2e.demo.attacks import INSIDE
+from e2e.demo.install import reference
 from e2e.demo.scenes import condition, govern, is_ready
-from e2e.engines.test_llamacpp_on_the_cluster import reference
 from e2e.kubectl import wait_until
 
 if TYPE_CHECKING:

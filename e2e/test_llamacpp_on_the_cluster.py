@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from e2e.cluster import cluster, images
-from e2e.cluster.load import load_image
 from e2e.demo import scenes
 from e2e.demo.attacks import INSIDE, NAMESPACE
+from e2e.demo.install import reference
 from e2e.kubectl import wait_until
 
 if TYPE_CHECKING:
@@ -21,16 +20,9 @@ if TYPE_CHECKING:
     from e2e.demo.install import Installed
     from e2e.kubectl import Kubectl
 
-SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "engines" / "llamacpp.yaml"
+SAMPLE = Path(__file__).resolve().parents[1] / "samples" / "engines" / "llamacpp.yaml"
 WITHIN = 15.0
 """Seconds from the start of the engine's container to its readiness, on a node that does much besides."""
-
-
-def reference(name: str) -> str:
-    """An image by the digest that the nodes know."""
-    if cluster.external():
-        return f"{cluster.repository()}/{name}@{images.digest(name)}"
-    return load_image(images.archive(name), (INSIDE,))
 
 
 @pytest.fixture(scope="module", params=["Volume", "Copy"])
