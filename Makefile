@@ -20,8 +20,8 @@ demo: venv  ## A real cluster, a real model inside the border, and every way acr
 ENGINES := e2e/engines e2e/gate e2e/sizing
 test: check  ## Everything that this machine can run: units, API server, engines, real cluster
 	@mkdir -p .run/logs; log=.run/logs/beside-the-cluster.log; \
-	{ $(BIN)/python -m pytest tests -m apiserver --numprocesses 3 --dist loadfile; api=$$?; \
-	  $(BIN)/python -m pytest $(ENGINES) && exit $$api; } > $$log 2>&1 & \
+	{ failed=0; $(BIN)/python -m pytest tests -m apiserver --numprocesses 3 --dist loadfile || failed=1; \
+	  $(BIN)/python -m pytest $(ENGINES) || failed=1; exit $$failed; } > $$log 2>&1 & \
 	beside=$$!; trap 'kill $$beside 2> /dev/null || true' EXIT; \
 	cluster=0; $(BIN)/python -m pytest e2e $(ENGINES:%=--ignore=%) || cluster=$$?; \
 	others=0; wait $$beside || others=$$?; tail -n 200 $$log; exit $$((cluster + others))
