@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -44,6 +44,6 @@ async def test_a_client_cannot_leave_its_request_running_behind(gate: Gate) -> N
 
 
 async def test_a_client_neither_steers_vllm_nor_reads_its_load_by_headers(gate: Gate) -> None:
-    headers = {"X_Data_Parallel_Rank": "3", "Endpoint_Load_Metrics_Format": "json"}
+    headers: Any = {"X_Data_Parallel_Rank": "3", "Endpoint_Load_Metrics_Format": "json"}
     await gate.ask("POST", "/v1/chat/completions", b"{}", **headers)
     assert {"x-data-parallel-rank", "endpoint-load-metrics-format"}.isdisjoint(gate.engine.requests[-1].headers)

@@ -341,7 +341,8 @@ def test_a_signature_needs_its_authority_beside_it(desk: Desk) -> None:
         ([model(autoscaling={"minReplicas": 0, "maxReplicas": 1})], "NotInstalled", "set autoscaling.prometheus"),
         ([model(source={"s3": {"endpoint": "https://s.example", "bucket": "models"}})], "UnsupportedSource", "into"),
         ([model(), {"apiVersion": API, "kind": "ResidencyPolicy", "metadata": {"name": "p"}, "spec": {
-            "namespaceSelector": {}, "place": {"allow": ["DE"]}, "mode": "Enforce", "models": {"licences": ["MIT"]}}},
+            "namespaceSelector": {}, "place": {"allow": ["DE"]}, "mode": "Enforce",
+            "models": {"sources": ["oci://registry.example/"], "licences": ["MIT"]}}},
           {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "clinic"}}],
          "LicenceNotAllowed", "policy p allows the licences MIT"),
     ],

@@ -207,7 +207,7 @@ POLICIES: dict[str, tuple[dict[str, Any], SovereignModel, str]] = {
 @pytest.mark.parametrize("mode", ["Enforce", "Warn", "Audit"])
 def test_policies_that_are_enforced_choose_signers_and_licences(row: str, mode: str) -> None:
     asked, served, reason = POLICIES[row]
-    judging = policy(spec={"mode": mode, "models": {"sources": [], **asked}})
+    judging = policy(spec={"mode": mode, "models": {"sources": ["oci://registry.example/"], **asked}})
     found = plan(served, policies=[judging], authorities={"us": authority()}).verdict
     assert found.reason == (reason if mode == "Enforce" else "Allowed")
     if reason not in {"Allowed", found.reason}:
