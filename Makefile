@@ -16,9 +16,12 @@ help:  ## Show this list
 demo: venv  ## A real cluster, a real model inside the border, and every way across it refused
 	@$(BIN)/python -m e2e.demo
 
+# The suites of the API server wait for most of their time, and so do those of the cluster: they run side by side.
 test: check  ## Everything that this machine can run: units, API server, real cluster
-	@$(BIN)/python -m pytest tests -m apiserver --numprocesses 3 --dist loadfile
-	@$(BIN)/python -m pytest e2e
+	@mkdir -p .run/logs; log=.run/logs/apiserver-suites.log; \
+	$(BIN)/python -m pytest tests -m apiserver --numprocesses 3 --dist loadfile > $$log 2>&1 & \
+	api=$$!; trap 'kill $$api 2> /dev/null || true' EXIT; cluster=0; $(BIN)/python -m pytest e2e || cluster=$$?; \
+	suites=0; wait $$api || suites=$$?; tail -n 100 $$log; exit $$((cluster + suites))
 
 check: venv  ## Format, lint, types, import contracts, generated files, unit tests: under a minute
 	@$(BIN)/ruff format --check --quiet .

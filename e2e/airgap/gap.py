@@ -79,12 +79,13 @@ class Capture:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.send_signal(signal.SIGINT)
-        self._process.wait(20)
+        self.end()
 
-    @property
-    def missed(self) -> str:
-        """What tcpdump says of packets that it did not get in time: `0 packets dropped by kernel`."""
+    def end(self) -> str:
+        """Look no more; what tcpdump says of packets that it did not get in time: `0 packets dropped by kernel`."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(20)
         return next(line for line in self._said.read_text().splitlines() if "dropped by kernel" in line)
 
     def begun_by(self, address: str, *, but: str = "") -> list[str]:

@@ -157,8 +157,12 @@ def put_object(endpoint: str, path: str, content: bytes = b"") -> None:
 
 
 def push(name: str, registry: str, repository: str) -> str:
-    """Put one of the project's images into a registry; its repository and digest there, `repository/name@sha256:…`."""
-    archive = images.archive(name)
+    """Put one of the project's images into a registry; its repository and digest there, `repository/name@sha256:…`.
+
+    It gets a label, and so an identity of its own: of an image that it has pulled, a kubelet lets no pod use a copy by
+    another name that was loaded into the node, as other suites do with the same image.
+    """
+    archive, reference = images.archive(name), f"{registry}/{repository}/{name}:dev"
     with tempfile.TemporaryDirectory() as layout:
         with tarfile.open(archive) as tar:
             tar.extractall(layout, filter="data")
@@ -167,8 +171,11 @@ def push(name: str, registry: str, repository: str) -> str:
         index.write_text(
             json.dumps(told | {"manifests": told["manifests"][:1]})
         )  # one image, listed by each of its names
-        run(binary("crane"), "push", "--insecure", layout, f"{registry}/{repository}/{name}:dev")
-    return f"{repository}/{name}@{oci_archive.digest(archive)}"
+        run(binary("crane"), "push", "--insecure", layout, reference)
+    labelled = run(
+        binary("crane"), "mutate", "--insecure", "--label", f"registry={repository}", "--tag", reference, reference
+    )
+    return f"{repository}/{name}@{labelled.strip().rpartition('@')[2]}"
 
 
 def _image(program: str) -> str:

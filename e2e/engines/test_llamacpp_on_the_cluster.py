@@ -33,12 +33,15 @@ def reference(name: str) -> str:
     return load_image(images.archive(name), (INSIDE,))
 
 
-@pytest.fixture(scope="module")
-def edge(kubectl: Kubectl, model: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The sample, serving."""
+@pytest.fixture(scope="module", params=["Volume", "Copy"])
+def edge(request: pytest.FixtureRequest, kubectl: Kubectl, model: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The sample, serving from an image volume, and from a copy as before Kubernetes 1.36."""
     (sample,) = yaml.safe_load_all(SAMPLE.read_text())
     sample["metadata"]["namespace"] = NAMESPACE
-    source = {"image": reference("smollm2-135m-instruct-gguf"), "pullPolicy": "Never"}
+    sample["metadata"]["name"] += f"-{request.param.lower()}"
+    source = {"image": reference("smollm2-135m-instruct-gguf"), "pullPolicy": "Never", "mount": request.param}
+    if request.param == "Copy":
+        source["size"] = "256Mi"
     sample["spec"]["model"]["source"]["oci"] = source
     sample["spec"]["engine"]["image"] = reference("llama-cpp")
     name = sample["metadata"]["name"]
@@ -54,6 +57,15 @@ def edge(kubectl: Kubectl, model: Mapping[str, Any]) -> Iterator[Mapping[str, An
 def test_it_runs_inside(edge: Mapping[str, Any]) -> None:
     assert {each["node"] for each in edge["status"]["placements"]} == {INSIDE}
     assert edge["status"]["plan"]["engine"] == "llama.cpp"
+
+
+def test_its_weights_are_the_images(kubectl: Kubectl, edge: Mapping[str, Any]) -> None:
+    """As a volume, or in a folder of the pod's own that only what the image holds came into."""
+    mount = edge["spec"]["model"]["source"]["oci"]["mount"]
+    deployment = kubectl.get("deployment", edge["metadata"]["name"], "-n", NAMESPACE)
+    (weights,) = (each for each in deployment["spec"]["template"]["spec"]["volumes"] if each["name"] == "model")
+    assert ("image" in weights, "emptyDir" in weights) == (mount == "Volume", mount == "Copy")
+    assert scenes.condition(edge, "Verified")["status"] == "True"
 
 
 def test_it_answers_through_its_service(kubectl: Kubectl, installed: Installed, edge: Mapping[str, Any]) -> None:

@@ -61,7 +61,7 @@ def served(kubectl: Kubectl, bucket: None) -> Iterator[Mapping[str, Any]]:
     )
     yield ready(kubectl)
     kubectl.must("delete", "smodel", MODEL, "-n", NAMESPACE)
-    kubectl.must("delete", "pod", "--all", "-n", NAMESPACE, "--now")  # nobody asks any more
+    kubectl.must("delete", "pod", "--all", "-n", NAMESPACE, "--force")  # nobody asks any more
     kubectl.must("delete", "-f", str(GROUND), "--wait=true", timeout=180)
     kubectl.must("delete", "pv", MODEL)
     on_the_node(f"rm -rf {DISK}")

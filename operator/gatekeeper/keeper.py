@@ -5,6 +5,9 @@
     GATE_TLS          folder of the kubernetes.io/tls Secret
     GATE_CLIENT_CA    folder of the Secret with the CA of client certificates
     GATE_RUN          a folder of its own, in memory
+    ENDPOINT_CA       certificates by which a server outside is recognised, where the gate leads to one
+
+It is told to stop by a signal, and lets HAProxy finish for GATE_DRAIN_SECONDS (10).
 
 New API keys go into the running HAProxy. For anything else a new HAProxy takes over the listeners while the old one
 finishes what it has begun. What is broken when the gate starts ends it, so that the model's status tells; what breaks
@@ -27,6 +30,7 @@ from gatekeeper.proxy import SIGNALS, Proxy, replace_by_haproxy
 
 LOOK_SECONDS = 1.0
 STOP_SECONDS = 10.0
+ENDPOINT_CA = "ENDPOINT_CA"
 _SECRETS = {
     "GATE_API_KEYS": "with API keys",
     "GATE_TOKEN_KEYS": "with the token issuer's keys",
@@ -40,7 +44,7 @@ def main() -> int:
     environment = dict(os.environ)
     program = [environment.get("GATE_HAPROXY", "haproxy")]
     configuration = environment.get("GATE_CONFIGURATION", "/etc/haproxy/haproxy.cfg")
-    if not any(environment.get(name) for name in _SECRETS):
+    if not any(environment.get(name) for name in (*_SECRETS, ENDPOINT_CA)):
         replace_by_haproxy(program, configuration)
     # From here on a signal waits until `_wait` asks for it.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -65,8 +69,10 @@ class Keeper:
         self._folders = {name: Path(environment[name]) for name in _SECRETS if environment.get(name)}
         self._seen: dict[str, Contents] = {}
         self._generation = 0
+        self._drain_seconds = float(environment.get("GATE_DRAIN_SECONDS", STOP_SECONDS))
+        self._endpoint_ca = environment.get(ENDPOINT_CA)
         self._environment = {
-            **environment,
+            **{name: value for name, value in environment.items() if name != ENDPOINT_CA},
             "GATE_RUN": str(run),
             "GATE_SALT": base64.b64encode(salt).decode(),
             # A replaced HAProxy finishes what it has begun. When the gate ends, we see to it that it does.
@@ -83,6 +89,8 @@ class Keeper:
                     f"the Secret {_SECRETS[name]} is missing or empty, so nobody could be let in; create it, or "
                     f"correct its name in spec.serving of the model"
                 )
+        if self._endpoint_ca:
+            _write(self._run / "endpoint.pem", self._endpoint_ca.splitlines())
         if "GATE_API_KEYS" in self._folders:
             self._write_keys(self._seen["GATE_API_KEYS"])
         if "GATE_TOKEN_KEYS" in self._folders:
@@ -103,7 +111,7 @@ class Keeper:
                 self._renew_keys(now["GATE_API_KEYS"])
             for name in changed - {"GATE_API_KEYS"}:
                 self._renew(name)
-        self._proxy.stop(STOP_SECONDS)
+        self._proxy.stop(self._drain_seconds)
         return 0
 
     def _look(self) -> dict[str, Contents]:

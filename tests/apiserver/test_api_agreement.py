@@ -240,6 +240,32 @@ FIELDS: Mapping[str, tuple[str, str, st.SearchStrategy[Any]]] = {
             20260101,
         ),
     ),
+    "an address": (
+        "EndpointStatement",
+        "spec.endpoint.address",
+        values(
+            "0123456789abcdef:.%",
+            "192.0.2.7",
+            "2001:db8::7",
+            "10.0.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "224.0.0.1",
+            "255.255.255.255",
+            "0.0.0.0",  # noqa: S104 - nothing is bound
+            "::",
+            "fe80::1",
+            "ff02::1",
+            "64:ff9b::7f00:1",
+            "2001:db8:0:1::7",
+            "192.0.2.07",
+        ),
+    ),
+    "certificates": (
+        "EndpointStatement",
+        "spec.endpoint.certificateAuthority",
+        values("MAab09+=", CERTIFICATE, CERTIFICATE + CERTIFICATE, CERTIFICATE.replace("\n", "\r\n"), PUBLIC_KEY),
+    ),
     "a time": (
         "NodeStatement",
         "spec.issuedAt",

@@ -23,6 +23,7 @@ BAD_REQUEST, UNPROCESSABLE = 400, 422
 FEWEST = {
     "AcceleratorClass": 130,
     "Authority": 30,
+    "EndpointStatement": 70,
     "Jurisdiction": 15,
     "NodeStatement": 70,
     "ResidencyPolicy": 240,

@@ -87,7 +87,7 @@ def test_a_model_is_served_once_its_weights_are_there(realm: Realm, namespace: s
     pod = importer(realm, namespace)
     assert pod["spec"]["nodeSelector"] == {policy.label: "resident"}
     assert set(realm.children(namespace)) == {"NetworkPolicy", "ServiceAccount"}
-    way = realm.client.get("networking.k8s.io/v1", "NetworkPolicy", "chat-import", namespace)
+    way = realm.client.get("networking.k8s.io/v1", "NetworkPolicy", "chat.import", namespace)
     assert way["spec"]["egress"][1:] == [
         {"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": [{"protocol": "TCP", "port": 9000}]}
     ]

@@ -33,6 +33,7 @@ ALLOWED = [
     "hf://skt/",
     "pvc://weights",
     "hostpath:///srv/models",
+    "endpoint://mac-1",
 ]
 
 
@@ -59,6 +60,12 @@ def claim(name: str, path: str = "") -> dict[str, Any]:
 
 def folder(path: str) -> dict[str, Any]:
     return {"hostPath": {"path": path}}
+
+
+def outside(namespace: str, statement: str) -> Manifest:
+    """A model that an endpoint outside serves."""
+    served = model(namespace, {"endpoint": {"statement": statement}})
+    return {**served, "spec": served["spec"] | {"engine": {"name": "external"}}}
 
 
 def model(
@@ -130,6 +137,19 @@ def test_a_model_in_a_system_namespace_is_refused(ground: Ground) -> None:
 )
 def test_an_allowed_source_is_served(ground: Ground, loose: Governed, source: dict[str, Any]) -> None:
     ground.editor.create(model(loose.namespace, source), dry_run=True)
+
+
+def test_an_endpoint_outside_must_be_named_by_the_policy(ground: Ground, loose: Governed) -> None:
+    ground.editor.create(outside(loose.namespace, "mac-1"), dry_run=True)
+    with refused(MODELS, "SourceNotAllowed", f"{MODELS}.{loose.policy}") as refusal:
+        ground.editor.create(outside(loose.namespace, "mac-10"), dry_run=True)
+    assert "this one comes from endpoint://mac-10" in refusal.message
+
+
+def test_where_content_must_be_named_nothing_is_served_outside(ground: Ground, strict: Governed) -> None:
+    with refused(MODELS, "DigestRequired", f"{MODELS}.{strict.policy}") as refusal:
+        ground.editor.create(outside(strict.namespace, "mac-1"), dry_run=True)
+    assert "nobody here sees what endpoint://mac-1 loads" in refusal.message
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ CALLS = {
     ("bailiwick.dev", "jurisdictions", ""): {"list", "watch"},
     ("bailiwick.dev", "acceleratorclasses", ""): {"list", "watch"},
     ("bailiwick.dev", "authorities", ""): {"list", "watch"},
+    ("bailiwick.dev", "endpointstatements", ""): {"list", "watch"},
     ("bailiwick.dev", "nodestatements", ""): {"list", "watch"},
     ("bailiwick.dev", "residencywaivers", ""): {"list", "watch"},
     ("bailiwick.dev", "waiverapprovals", ""): {"list", "watch"},

@@ -288,6 +288,11 @@ async def test_a_good_token_gets_in(trusting: Gate, signers: dict[str, PrivateKe
     assert "authorization" not in trusting.engine.requests[0].headers
 
 
+def _claims(value: Any) -> str:
+    """An id without moments, which differ between the processes that run the tests."""
+    return ",".join(value) if isinstance(value, dict) else str(value)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -296,9 +301,9 @@ async def test_a_good_token_gets_in(trusting: Gate, signers: dict[str, PrivateKe
         {"nbf": None},
         {"exp": int(time.time()) + 3600.5},
         {"nbf": int(time.time()) + 10},
-        {"exp": int(time.time()) + 600, "iat": 1, "scope": "a b", "nested": {"iss": "https://evil.example"}},
+        {"exp": int(time.time()) + 3600, "iat": 1, "scope": "a b", "nested": {"iss": "https://evil.example"}},
     ],
-    ids=str,
+    ids=_claims,
 )
 async def test_claims_may_be_written_so(
     trusting: Gate, signers: dict[str, PrivateKey], changed: dict[str, Any]
@@ -325,7 +330,7 @@ async def test_claims_may_be_written_so(
         ({"sub": None}, 401, "invalid_token"),
         ({"sub": ""}, 401, "invalid_token"),
     ],
-    ids=str,
+    ids=_claims,
 )
 async def test_claims_that_do_not_fit_are_named(
     trusting: Gate, signers: dict[str, PrivateKey], changed: dict[str, Any], status: int, code: str

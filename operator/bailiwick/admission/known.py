@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from bailiwick.api.acceleratorclass import AcceleratorClass
 from bailiwick.api.authority import Authority
+from bailiwick.api.endpointstatement import EndpointStatement
 from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.api.nodestatement import NodeStatement
 from bailiwick.api.residencypolicy import ResidencyPolicy
@@ -26,6 +27,7 @@ from bailiwick.cluster.listwatch import Feed
 from bailiwick.cluster.resources import Resource
 from bailiwick.cluster.store import Store
 from bailiwick.evidence.statements import Authorities
+from bailiwick.residency.endpoints import judge_endpoint
 from bailiwick.residency.facts import gather_all
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.nodes import read_node
@@ -34,14 +36,15 @@ from bailiwick.residency.provenance import with_provenance
 from bailiwick.residency.waivers import with_waivers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from bailiwick.admission.review import User
     from bailiwick.cluster.api import Api, Raw
     from bailiwick.cluster.pace import Pace
+    from bailiwick.residency.endpoints import JudgedEndpoint
     from bailiwick.residency.facts import NodeFacts
-    from bailiwick.residency.policies import CompiledPolicy
+    from bailiwick.residency.policies import CompiledPolicy, Limits
 
 R = TypeVar("R", bound=CustomResource)
 
@@ -70,6 +73,7 @@ class Known:
         self._policies = Store(resources.RESIDENCY_POLICIES, trim=trim.whole)
         self._jurisdictions = Store(resources.JURISDICTIONS, trim=trim.whole)
         self._statements = Store(resources.NODE_STATEMENTS, trim=trim.whole)
+        self._endpoints = Store(resources.ENDPOINT_STATEMENTS, trim=trim.whole)
         self._authorities = Store(resources.AUTHORITIES, trim=trim.whole)
         self._waivers = Store(resources.RESIDENCY_WAIVERS, trim=trim.whole)
         self._approvals = Store(resources.WAIVER_APPROVALS, trim=trim.whole)
@@ -84,8 +88,8 @@ class Known:
     def stores(self) -> tuple[Store, ...]:
         """Every store that `feed` fills."""
         return (
-            self._policies, self._jurisdictions, self._statements, self._authorities, self._waivers, self._approvals,
-            self._classes, self._models, self._nodes, self._namespaces,
+            self._policies, self._jurisdictions, self._statements, self._endpoints, self._authorities, self._waivers,
+            self._approvals, self._classes, self._models, self._nodes, self._namespaces,
         )  # fmt: skip
 
     async def feed(self) -> None:
@@ -146,6 +150,12 @@ class Known:
             until = min((each.next_change for each in found if each.next_change), default=None)
             self._facts = (revisions, until, {each.name: each for each in found})
         return self._facts[2]
+
+    def endpoint(self, statement: str, limits: Sequence[Limits]) -> JudgedEndpoint | None:
+        """The server outside that a statement names, judged; None where nobody stated anything of it."""
+        authorities = Authorities.of(self._read_all(Authority, self._authorities).values(), self.atlas())
+        statements, now = self._read_all(EndpointStatement, self._endpoints).values(), self.now()
+        return judge_endpoint(statement, statements, limits, now, vouching=authorities.vouching(now))
 
     def namespaces(self) -> dict[str, Mapping[str, str]]:
         """Labels of every namespace by name."""

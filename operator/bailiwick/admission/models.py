@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bailiwick.admission.known import Known
     from bailiwick.admission.review import Review
     from bailiwick.api.modelsource import Source
+    from bailiwick.residency.endpoints import JudgedEndpoint
     from bailiwick.residency.policies import CompiledPolicy, Limits
     from bailiwick.workload.eligibility import Eligibility, Need
 
@@ -137,11 +138,11 @@ def _prospects(model: SovereignModel, policies: Sequence[CompiledPolicy], known:
     """Why the model would not be served as the cluster is now. It may be served tomorrow, so this refuses nothing."""
     classes = known.classes()
     absent = [name for name in model.spec.accelerators.classes if name not in classes]
-    if absent:
+    if absent and model.spec.model.endpoint is None:
         yield f"there is no AcceleratorClass {', '.join(absent)}; classes of this cluster: {', '.join(sorted(classes))}"
     plan = plan_workload(
         model, policies=policies, classes=classes, eligible=partial(_eligible, known), settings=_SETTINGS,
-        authorities=known.authorities(),
+        authorities=known.authorities(), endpoint=_endpoint(known, model, policies),
     )  # fmt: skip
     if plan.verdict.reason is Reason.MISSING_PROFILE:
         return  # profiles are not looked at here: they may be there, or come later
@@ -150,6 +151,14 @@ def _prospects(model: SovereignModel, policies: Sequence[CompiledPolicy], known:
     elif not plan.eligibility.nodes:
         counts = "; ".join(f"{each.count} {each.reason}: {each.message}" for each in plan.eligibility.ineligible)
         yield f"no node is eligible now, and the model will wait ({counts or 'the cluster has no nodes'})"
+
+
+def _endpoint(known: Known, model: SovereignModel, policies: Sequence[CompiledPolicy]) -> JudgedEndpoint | None:
+    source, own = model.spec.model.endpoint, model.spec.residency
+    if source is None:
+        return None
+    limits = [*policies, *([compile_residency(own, known.atlas(), by="the model")] if own else [])]
+    return known.endpoint(source.statement, limits)
 
 
 def _eligible(known: Known, model: SovereignModel, policies: Sequence[CompiledPolicy], need: Need) -> Eligibility:

@@ -127,6 +127,14 @@ class HostPathSource(Part):
     ] = Field(description="Absolute path on the node.")
 
 
+class EndpointSource(Part):
+    """A server outside the cluster that has the model already: its weights are its own, and nobody here sees them."""
+
+    statement: ObjectName = Field(
+        description="The EndpointStatement that says which server it is, and where it stands."
+    )
+
+
 class Source(Part):
     """Where the weights come from: exactly one."""
 
@@ -135,13 +143,23 @@ class Source(Part):
     s3: S3Source | None = Field(default=None, description="S3-compatible object storage.")
     hugging_face: HuggingFaceSource | None = Field(default=None, description="Hugging Face compatible hub.")
     host_path: HostPathSource | None = Field(default=None, description="Folder on the node.")
+    endpoint: EndpointSource | None = Field(
+        default=None, description="Server outside the cluster, for the engine external."
+    )
     rules = (
         Rule(
-            "[has(self.oci), has(self.persistentVolumeClaim), has(self.s3), has(self.huggingFace), has(self.hostPath)]"
-            ".filter(given, given).size() == 1",
-            "give exactly one of oci, persistentVolumeClaim, s3, huggingFace, hostPath",
+            "[has(self.oci), has(self.persistentVolumeClaim), has(self.s3), has(self.huggingFace), has(self.hostPath), "
+            "has(self.endpoint)].filter(given, given).size() == 1",
+            "give exactly one of oci, persistentVolumeClaim, s3, huggingFace, hostPath, endpoint",
             holds=lambda self: (
-                [self.oci, self.persistent_volume_claim, self.s3, self.hugging_face, self.host_path].count(None)
+                [
+                    self.oci,
+                    self.persistent_volume_claim,
+                    self.s3,
+                    self.hugging_face,
+                    self.host_path,
+                    self.endpoint,
+                ].count(None)
                 == len(type(self).model_fields) - 1
             ),
         ),
@@ -301,6 +319,11 @@ class Model(Part):
                 for each in self.variants
             )
         return (_weights("spec.model", self, self.source, self.licence),)
+
+    @property
+    def endpoint(self) -> EndpointSource | None:
+        """The server outside the cluster that serves it; None where an engine inside does."""
+        return self.source.endpoint if self.source else None
 
     @property
     def weights(self) -> Weights:

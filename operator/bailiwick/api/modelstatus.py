@@ -17,7 +17,7 @@ class Plan(Part):
 
     engine: _Text = Field(description="Engine.")
     image: _Text = Field(description="Engine image.")
-    accelerator_class: _Text = Field(description="AcceleratorClass that was chosen.")
+    accelerator_class: _Text = Field(description="AcceleratorClass that was chosen; none with the engine external.")
     variant: Annotated[str, Field(max_length=63)] | None = Field(
         default=None, description="Variant that was chosen. Absent: the model has none."
     )
@@ -104,7 +104,9 @@ class SovereignModelStatus(Part):
         default=(), max_length=1000, description="Where each replica runs."
     )
     jurisdictions: Annotated[tuple[Place, ...], MapSet] = Field(
-        default=(), max_length=250, description="Jurisdictions where replicas run."
+        default=(),
+        max_length=250,
+        description="Jurisdictions where replicas run, and where the endpoint stands that gates lead to.",
     )
     endpoint: str | None = Field(
         default=None, max_length=2048, description="URL of the OpenAI-compatible API in the cluster."

@@ -75,7 +75,7 @@ class ModelRule(Part):
         default=(),
         max_length=128,
         description="Prefixes of allowed sources: oci://registry.example/models/, s3://bucket/prefix, "
-        "hf://organisation/, pvc://claim, hostpath:///srv/models. An empty list allows nothing.",
+        "hf://organisation/, pvc://claim, hostpath:///srv/models, endpoint://statement. An empty list allows nothing.",
     )
     require_digest: bool = Field(default=True, description="A source must name its content by digest, not by a tag.")
     signed_by: Annotated[tuple[ObjectName, ...], MapSet] = Field(

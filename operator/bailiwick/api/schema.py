@@ -12,6 +12,7 @@ from pydantic_core import core_schema
 
 from bailiwick.api.acceleratorclass import AcceleratorClass
 from bailiwick.api.authority import Authority
+from bailiwick.api.endpointstatement import EndpointStatement
 from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.api.markers import VALIDATIONS
 from bailiwick.api.nodestatement import NodeStatement
@@ -26,6 +27,7 @@ Schema = dict[str, Any]
 KINDS: tuple[type[Resource], ...] = (
     AcceleratorClass,
     Authority,
+    EndpointStatement,
     Jurisdiction,
     NodeStatement,
     ResidencyPolicy,

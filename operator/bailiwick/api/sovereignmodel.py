@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from bailiwick.api import external
 from bailiwick.api.acceleratorclass import EngineName
 from bailiwick.api.arguments import Argument
 from bailiwick.api.markers import Atomic, IntOrString, MapSet, Rule, list_map
@@ -246,6 +247,7 @@ class SovereignModelSpec(Part):
     objective: Literal["Balanced", "Energy", "Latency"] = Field(
         default="Balanced", description="What the planner prefers when several ways fit."
     )
+    rules = external.RULES
 
 
 class SovereignModel(Resource):

@@ -13,7 +13,7 @@ COMMANDS = {
     "bundle": ("bailiwick.cli.bundle", "list every image, chart and weight for a mirror, without a connection"),
     "operator": ("bailiwick.cli.operator", "run the operator: the territory loop and the model loop"),
     "plan": ("bailiwick.cli.plan", "say how many devices a model needs, and on which class, without a cluster"),
-    "statement": ("bailiwick.cli.statement", "sign and verify NodeStatements, without a cluster"),
+    "statement": ("bailiwick.cli.statement", "sign and verify statements about machines, without a cluster"),
     "weights": ("bailiwick.cli.weights", "import and verify files of weights, and write their manifest and digest"),
 }
 

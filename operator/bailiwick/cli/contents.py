@@ -187,6 +187,11 @@ def _add(
 ) -> None:
     told = f"{model.metadata.namespace}/{model.metadata.name}" if model.metadata.namespace else model.metadata.name
     found.objections += _unknown(told, model, classes)
+    if model.spec.model.endpoint:
+        gate = installation.settings.gate_image
+        found.images[gate].setdefault(Need("SovereignModel", told, "gate"), set())
+        found.notes.append(f"{told} is served outside the cluster, by weights and programs of which nothing is listed")
+        return
     policies, unsure = _governing(told, model, given)
     found.notes += unsure
     found.weights += [Weights(model=told, item=item) for item in verification.items(model)]

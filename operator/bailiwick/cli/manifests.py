@@ -53,15 +53,17 @@ def parsed(text: bytes, path: Path | str) -> list[Any]:
         raise UnusableError(f"{path} is not YAML") from None
 
 
-def manifests(path: Path, kind: str, *, only: int = 0, api_version: str = API_VERSION) -> list[dict[str, Any]]:
-    """The objects of a kind in a file, ``only`` so many. Raises UnusableError."""
+def manifests(
+    path: Path, kind: str, *, only: int = 0, some: bool = True, api_version: str = API_VERSION
+) -> list[dict[str, Any]]:
+    """The objects of a kind in a file, ``only`` so many, and at least ``some``. Raises UnusableError."""
     expected = (api_version, kind)
     found = [
         each
         for each in parsed(content(path), path)
         if isinstance(each, dict) and (each.get("apiVersion"), each.get("kind")) == expected
     ]
-    if not found or (only and len(found) != only):
+    if (some and not found) or (only and len(found) != only):
         raise UnusableError(f"{path} holds {len(found)} objects {kind} ({api_version}); give {only or 'some'}")
     return found
 

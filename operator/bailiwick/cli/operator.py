@@ -24,6 +24,7 @@ from bailiwick.cluster.pace import Pace
 from bailiwick.control.alarm import Alarm
 from bailiwick.control.audit import AuditLoop
 from bailiwick.control.canary import EVERY_SECONDS, CanaryLoop, identities
+from bailiwick.control.gates import Gates
 from bailiwick.control.health import Health, serve
 from bailiwick.control.keeper import Installed, KeeperLoop
 from bailiwick.control.kopf_events import KopfEvents
@@ -189,8 +190,11 @@ class Operator:
             world=world, api=api, writer=writer, events=events, queue=self._queue, observer=self._metrics,
             clock=self._pace.clock, judged=territory.judged,
         )  # fmt: skip
-        settings = replace(self._environment.settings, kubernetes=await _release(api))
-        model = ModelLoop(world=world, writer=writer, status=status, settings=settings, offered=self._offered)
+        model = ModelLoop(
+            world=world, writer=writer, status=status, offered=self._offered,
+            settings=replace(self._environment.settings, kubernetes=await _release(api)),
+            gates=Gates(stores=self._stores, api=api, writer=writer),
+        )  # fmt: skip
         waiver = WaiverLoop(world=world, status=status)
         spread = SpreadLoop(
             queue=self._queue,

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bailiwick.api.acceleratorclass import AcceleratorClass
+from bailiwick.api.acceleratorclass import AcceleratorClass, EngineName
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.cli import profiles
 from bailiwick.cli.candidates import Candidate, candidates, name_of, number, pair
@@ -94,6 +94,8 @@ def _manifest(path: Path) -> SovereignModel:
 
 
 def _plan(model: SovereignModel, arguments: argparse.Namespace) -> Choice | Problem:
+    if model.spec.engine.name is EngineName.EXTERNAL:
+        raise UnusableError("engine external starts nothing in the cluster, so there is nothing to size")
     request = _request(model)
     found = candidates(model, arguments)
     if arguments.write_profile:

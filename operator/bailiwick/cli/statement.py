@@ -1,4 +1,6 @@
-"""`bailiwick statement sign|verify`: for those who vouch for machines. Needs files and a clock, and no cluster.
+"""`bailiwick statement sign|verify`: for those who vouch for machines, of a cluster or outside.
+
+Needs files and a clock, and no cluster.
 
 Exit codes: 0 when it is done and everything counts, 1 when a statement does not count, 2 when something given cannot be
 used. No key is ever printed.
@@ -10,11 +12,12 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from bailiwick.api.authority import Authority
+from bailiwick.api.endpointstatement import EndpointStatement
 from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.api.nodestatement import NodeStatement
 from bailiwick.api.resource import Assurance
@@ -22,7 +25,8 @@ from bailiwick.cli.manifests import UnusableError, content, every, manifests, re
 from bailiwick.evidence.dsse import EvidenceError, private_key
 from bailiwick.evidence.statements import Authorities, sign
 from bailiwick.residency.dimensions import Dimension
-from bailiwick.residency.facts import Unknown, answers_of, gather
+from bailiwick.residency.endpoints import endpoint_facts
+from bailiwick.residency.facts import Unknown, answers_of, gather, name_of
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.nodes import Node, read_node
 
@@ -36,13 +40,13 @@ COUNTS, DOES_NOT_COUNT, UNUSABLE = 0, 1, 2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line below `bailiwick statement`."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    signing = actions.add_parser("sign", help="write a NodeStatement with a signed envelope to standard output")
+    signing = actions.add_parser("sign", help="write a statement with a signed envelope to standard output")
     signing.set_defaults(action=_sign)
     signing.add_argument("statement", type=Path, metavar="STATEMENT.yaml")
     signing.add_argument("--key", type=Path, required=True, help="private key in PEM: ed25519 or ECDSA P-256")
     signing.add_argument("--keyid", default="", help="name of the key, as the Authority gives it")
     signing.add_argument("--authority", help="name of the Authority, where the statement does not give it")
-    verifying = actions.add_parser("verify", help="say what a NodeStatement is worth, and why")
+    verifying = actions.add_parser("verify", help="say what a statement is worth, and why")
     verifying.set_defaults(action=_verify)
     verifying.add_argument("statement", type=Path, metavar="STATEMENT.yaml")
     verifying.add_argument("--authority", type=Path, required=True, help="manifest of the Authority")
@@ -66,42 +70,48 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _sign(arguments: argparse.Namespace) -> int:
-    (raw,) = manifests(arguments.statement, "NodeStatement", only=1)
+    kind, raw = _one(arguments.statement)
     spec = dict(raw.get("spec") or {})
     authority = arguments.authority or spec.get("authority")
     if not authority:
         raise UnusableError(f"{arguments.statement} names no Authority; give --authority NAME, or spec.authority")
     facts = {key: value for key, value in spec.items() if key not in {"authority", "envelope"}}
-    unsigned = read(NodeStatement, {**raw, "spec": facts}, arguments.statement)
+    unsigned = read(kind, {**raw, "spec": facts}, arguments.statement)
     envelope = sign(unsigned.spec, private_key(content(arguments.key)), keyid=arguments.keyid)
     written = envelope.model_dump(by_alias=True, mode="json")
     signed = {**raw, "spec": {**facts, "authority": authority, "envelope": written}}
-    read(NodeStatement, signed, arguments.statement)
+    read(kind, signed, arguments.statement)
     yaml.safe_dump(signed, sys.stdout, sort_keys=False, allow_unicode=True, width=120)
     return COUNTS
 
 
 def _verify(arguments: argparse.Namespace) -> int:
     now = datetime.now(UTC)
-    (raw,) = manifests(arguments.statement, "NodeStatement", only=1)
-    statement = read(NodeStatement, raw, arguments.statement)
+    kind, raw = _one(arguments.statement)
+    statement = read(kind, raw, arguments.statement)
+    by = name_of(statement)
     authorities = Authorities.of(
         every(Authority, [arguments.authority]), Atlas(every(Jurisdiction, arguments.jurisdictions))
     )
     if statement.spec.envelope is None:
-        return _tell([f"NodeStatement {statement.metadata.name} is not signed, so it is Declared"], counts=False)
-    # Without a node, one that fits: the signature alone is asked about.
-    node = _node(arguments.node) if arguments.node else _fitting(statement)
-    if node.name != statement.spec.node.name:
-        why = f"IdentityMismatch: the statement is about node {statement.spec.node.name}, not {node.name}"
-        return _tell([why], counts=False)
-    facts = gather(node, [statement], now, vouching=authorities.vouching(now))
+        return _tell([f"{by} is not signed, so it is Declared"], counts=False)
+    vouching = authorities.vouching(now)
+    if isinstance(statement, EndpointStatement):
+        if arguments.node:
+            raise UnusableError(f"{by} is about no node; leave --node out")
+        facts = endpoint_facts(statement, [statement], now, vouching=vouching)
+    else:
+        # Without a node, one that fits: the signature alone is asked about.
+        node = _node(arguments.node) if arguments.node else _fitting(statement)
+        if node.name != statement.spec.node.name:
+            why = f"IdentityMismatch: the statement is about node {statement.spec.node.name}, not {node.name}"
+            return _tell([why], counts=False)
+        facts = gather(node, [statement], now, vouching=vouching)
     told, counts = [str(problem) for problem in facts.problems], True
     for dimension in Dimension:
         if not answers_of(statement, dimension):
             continue
         answer = facts.answer(dimension)
-        by = f"NodeStatement {statement.metadata.name}"
         if isinstance(answer, Unknown):
             told.append(f"{dimension}: {answer.reason}: {answer.message}")
             counts = False
@@ -111,6 +121,15 @@ def _verify(arguments: argparse.Namespace) -> int:
             told.append(f"{dimension}: {answer.jurisdiction} is no more than {answer.assurance} by {answer.by}")
             counts = False
     return _tell(told, counts=counts)
+
+
+def _one(path: Path) -> tuple[type[NodeStatement | EndpointStatement], dict[str, Any]]:
+    """The one statement in a file, and its kind. Raises UnusableError."""
+    kinds: tuple[type[NodeStatement | EndpointStatement], ...] = (NodeStatement, EndpointStatement)
+    found = [(kind, raw) for kind in kinds for raw in manifests(path, kind.__name__, some=False)]
+    if len(found) != 1:
+        raise UnusableError(f"{path} holds {len(found)} objects NodeStatement or EndpointStatement; give 1")
+    return found[0]
 
 
 def _tell(lines: Iterable[str], *, counts: bool) -> int:

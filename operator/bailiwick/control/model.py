@@ -11,6 +11,7 @@ from bailiwick.cluster import resources
 from bailiwick.cluster.errors import ApiError
 from bailiwick.control.stores import BY_IMPORT, BY_MODEL
 from bailiwick.residency.rules import judge_all
+from bailiwick.workload import external
 from bailiwick.workload.imported import done
 from bailiwick.workload.plan import plan_workload
 from bailiwick.workload.status import Seen, summarise, summarise_unreadable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from bailiwick.cluster.api import Raw
     from bailiwick.cluster.resources import Resource
     from bailiwick.cluster.store import Key
+    from bailiwick.control.gates import Gates
     from bailiwick.control.offered import Offered
     from bailiwick.control.status import StatusWriter
     from bailiwick.control.world import World
@@ -32,14 +34,22 @@ if TYPE_CHECKING:
 class ModelLoop:
     """Reconciles one SovereignModel by (namespace, name). Owner references clean up after a deleted one."""
 
-    def __init__(
-        self, *, world: World, writer: Writer, status: StatusWriter, settings: Settings, offered: Offered
+    def __init__(  # noqa: PLR0913 - by keyword
+        self,
+        *,
+        world: World,
+        writer: Writer,
+        status: StatusWriter,
+        settings: Settings,
+        offered: Offered,
+        gates: Gates,
     ) -> None:
         self._world = world
         self._writer = writer
         self._status = status
         self._settings = settings
         self._offered = offered
+        self._gates = gates
 
     def keys(self) -> list[Key]:
         """Every model that is there."""
@@ -48,16 +58,21 @@ class ModelLoop:
     async def reconcile(self, key: Key) -> float | None:
         """Bring the children and the status of one model in line; seconds until time alone changes where it may run."""
         manifest = self._world.stores.models.get(key)
-        if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+        if manifest is None:
+            return None
+        if manifest["metadata"].get("deletionTimestamp"):
+            await self._gates.end(key, {})  # a finalizer may hold it for long, and nobody judges its endpoint then
             return None
         now = self._world.clock()
         try:
             model = SovereignModel.read(manifest)
         except ValidationError as error:
+            await self._gates.end(key, {})
             status = summarise_unreadable(manifest, str(error), now=now)
             await self._status.write(resources.SOVEREIGN_MODELS, manifest, status)
             return None
         policies = self._world.governing(key[0])
+        endpoint = self._world.endpoint(model, policies)
         plan = plan_workload(
             model,
             policies=policies,
@@ -68,6 +83,7 @@ class ModelLoop:
             authorities=self._world.authorities(),
             offered=self._offered.kinds,
             gateways=self._world.gateway_classes() if model.spec.serving.gateway else None,
+            endpoint=endpoint,
         )
         failure = await self._make(key, model.metadata.uid, plan)
         limits = self._world.limits(model, policies)
@@ -75,16 +91,17 @@ class ModelLoop:
         await self._status.write(resources.SOVEREIGN_MODELS, manifest, status)
         if failure:
             raise failure
-        until = plan.eligibility.until
-        return max((until - now).total_seconds(), 0.0) if until else None
+        moments = [each for each in (plan.eligibility.until, endpoint and endpoint.until) if each]
+        return max((min(moments) - now).total_seconds(), 0.0) if moments else None
 
     async def _make(self, key: Key, uid: str, plan: WorkloadPlan) -> ApiError | None:
         """Remove children that are no longer wanted, and apply the others in their order.
 
         Removal comes first, or two would scale one model, and two would hold its devices. Of a refused plan nothing is
-        removed. A failure is returned, so that the status tells it before it is raised.
+        removed but gates that lead outside. A failure is returned, so that the status tells it before it is raised.
         """
         try:
+            await self._gates.end(key, external.labels(plan.endpoint))
             for resource, child in self._unwanted(key, uid, plan):
                 await self._writer.remove(resource, child)
             for manifest in plan.due(done(self._jobs(key))):

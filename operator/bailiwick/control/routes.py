@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from bailiwick.control.canary import SETTLE_SECONDS
 from bailiwick.control.queue import Priority
-from bailiwick.control.stores import BY_IMPORT, BY_MODEL, BY_PROFILE, PREFIX
+from bailiwick.control.stores import BY_ENDPOINT, BY_IMPORT, BY_MODEL, BY_PROFILE, PREFIX
 from bailiwick.residency.border import policy_of
 from bailiwick.residency.egress import CLOSED, EGRESS
 from bailiwick.residency.quarantine import NETWORK_POLICY
@@ -46,6 +46,7 @@ class Routes:
             id(stores.jurisdictions): self._jurisdiction,
             id(stores.authorities): self._jurisdiction,
             id(stores.statements): self._statement,
+            id(stores.endpoints): self._endpoint,
             id(stores.nodes): self._node,
             id(stores.namespaces): self._namespace,
             id(stores.waivers): self._everything,
@@ -119,6 +120,12 @@ class Routes:
             if statement:
                 about = (statement.get("spec") or {}).get("node") or {}
                 self._queue.add(AUDIT, ("", about.get("name") or ""), priority=priority)
+
+    def _endpoint(self, _: Change, priority: Priority) -> None:
+        # Each of them: a statement may dispute what another one says of the same server.
+        for name in self._models.values(BY_ENDPOINT):
+            for key in self._models.find(BY_ENDPOINT, name):
+                self._queue.add(MODEL, key, priority=priority)
 
     def _node(self, change: Change, priority: Priority) -> None:
         self._everything(change, priority)

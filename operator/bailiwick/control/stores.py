@@ -24,6 +24,8 @@ BY_IMPORT = "import"
 BY_NAMESPACE = "namespace"
 BY_PROFILE = "profile"
 """Files models by the ConfigMap that their profile is in."""
+BY_ENDPOINT = "endpoint"
+"""Files models by the EndpointStatement that they are served by."""
 BY_NODE = "node"
 BY_GROUP = "group"
 MARKED = "marked"
@@ -49,6 +51,12 @@ def _profile_of(manifest: Raw) -> Iterable[Hashable]:
     model = (manifest.get("spec") or {}).get("model") or {}
     told = (each.get("profile") or {} for each in (model, *(model.get("variants") or ())))
     return {(manifest["metadata"]["namespace"], name) for each in told if (name := each.get("configMap"))}
+
+
+def _endpoint_of(manifest: Raw) -> Iterable[Hashable]:
+    source = ((manifest.get("spec") or {}).get("model") or {}).get("source") or {}
+    name = (source.get("endpoint") or {}).get("statement")
+    return (name,) if name else ()
 
 
 def _replica_of(manifest: Raw) -> Iterable[Hashable]:
@@ -136,6 +144,7 @@ class Stores:
     jurisdictions: Store = field(default_factory=lambda: _ours(resources.JURISDICTIONS))
     authorities: Store = field(default_factory=lambda: _ours(resources.AUTHORITIES))
     statements: Store = field(default_factory=lambda: _ours(resources.NODE_STATEMENTS))
+    endpoints: Store = field(default_factory=lambda: _ours(resources.ENDPOINT_STATEMENTS))
     waivers: Store = field(default_factory=lambda: _ours(resources.RESIDENCY_WAIVERS))
     approvals: Store = field(default_factory=lambda: _ours(resources.WAIVER_APPROVALS))
     classes: Store = field(default_factory=lambda: _ours(resources.ACCELERATOR_CLASSES))
@@ -144,7 +153,7 @@ class Stores:
         default_factory=lambda: Store(
             resources.SOVEREIGN_MODELS,
             trim=trim.whole,
-            indices={BY_NAMESPACE: _namespace_of, BY_PROFILE: _profile_of},
+            indices={BY_NAMESPACE: _namespace_of, BY_PROFILE: _profile_of, BY_ENDPOINT: _endpoint_of},
         )
     )
     profiles: Store = field(default_factory=lambda: Store(resources.CONFIG_MAPS, trim=_profile))
@@ -217,6 +226,6 @@ class Stores:
     def relist_seconds(self, store: Store) -> float:
         """How often a store is replaced by a list."""
         waivers = (self.waivers, self.approvals)
-        facts = (self.policies, self.jurisdictions, self.authorities, self.statements, self.nodes)
+        facts = (self.policies, self.jurisdictions, self.authorities, self.statements, self.endpoints, self.nodes)
         revocable = (*facts, *waivers, *self.border, self.webhooks)
         return OFTEN if store in revocable else SELDOM

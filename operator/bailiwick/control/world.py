@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import ValidationError
 
 from bailiwick.api.acceleratorclass import AcceleratorClass
 from bailiwick.api.authority import Authority
+from bailiwick.api.endpointstatement import EndpointStatement
 from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.api.nodestatement import NodeStatement
 from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.residencywaiver import ResidencyWaiver, WaiverApproval
 from bailiwick.api.resource import Resource
 from bailiwick.evidence.statements import Authorities
+from bailiwick.residency.endpoints import judge_endpoint
 from bailiwick.residency.facts import gather_all
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.nodes import read_node
 from bailiwick.residency.policies import compile_policy, compile_residency, governing
 from bailiwick.residency.provenance import with_provenance
+from bailiwick.residency.verdict import Reason, refuse
 from bailiwick.residency.waivers import with_waivers
 from bailiwick.workload.eligibility import eligibility
 
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from bailiwick.api.sovereignmodel import SovereignModel
     from bailiwick.cluster.store import Store
     from bailiwick.control.stores import Stores
+    from bailiwick.residency.endpoints import JudgedEndpoint
     from bailiwick.residency.facts import NodeFacts
     from bailiwick.residency.policies import CompiledPolicy, Limits
     from bailiwick.workload.eligibility import Eligibility, Need
@@ -85,6 +90,7 @@ class World:
         self._facts = Derived(
             self._gather, stores.nodes, stores.statements, stores.authorities, stores.jurisdictions, stores.classes
         )
+        self._endpoints = Derived(lambda _: (_read_all(EndpointStatement, stores.endpoints), None), stores.endpoints)
         self._eligible: dict[object, Eligibility] = {}
         self._eligible_as_of: tuple[int, ...] = ()
 
@@ -141,6 +147,24 @@ class World:
         """Everything that a model's nodes are judged by: the policies, and its own residency."""
         own = model.spec.residency
         return (*policies, compile_residency(own, self.atlas(), by="the model")) if own else tuple(policies)
+
+    def endpoint(self, model: SovereignModel, policies: Sequence[CompiledPolicy]) -> JudgedEndpoint | None:
+        """The server outside that a model's source names, judged by everything that its nodes are judged by.
+
+        None where it names none, and where nobody stated anything of it.
+        """
+        source = model.spec.model.endpoint
+        if source is None:
+            return None
+        now = self.clock()
+        statements, vouching = self._endpoints.at(now).values(), self._authorities.at(now).vouching(now)
+        judged = judge_endpoint(source.statement, statements, self.limits(model, policies), now, vouching=vouching)
+        unread = {name for _, name in self.stores.policies.keys()} - self.policies().keys()  # noqa: SIM118 - a Store
+        if judged and unread:
+            # Nothing else keeps data from an endpoint, while a border stays as it was drawn.
+            why = f"policy {min(unread)} cannot be read, and nobody knows whether it allows the endpoint; correct it"
+            return replace(judged, verdict=refuse(Reason.LOOKUP_FAILED, why))
+        return judged
 
     def eligible(self, model: SovereignModel, policies: Sequence[CompiledPolicy], need: Need) -> Eligibility:
         """Which nodes could take a replica. Models that ask the same share one answer."""

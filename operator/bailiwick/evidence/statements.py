@@ -1,4 +1,4 @@
-"""Signed NodeStatements: what is signed, and what a signature is worth."""
+"""Signed NodeStatements and EndpointStatements: what is signed, and what a signature is worth."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,8 @@ from hashlib import sha256
 from typing import Any, NoReturn
 
 from bailiwick.api.authority import Authority, PublicKey, Question
-from bailiwick.api.nodestatement import Envelope, NodeStatement, NodeStatementSpec
+from bailiwick.api.endpointstatement import EndpointStatementSpec
+from bailiwick.api.nodestatement import Envelope, NodeStatementSpec
 from bailiwick.api.resource import GROUP, VERSION, Assurance
 from bailiwick.evidence.dsse import (
     EvidenceError,
@@ -21,13 +22,15 @@ from bailiwick.evidence.dsse import (
     verifies,
 )
 from bailiwick.residency.dimensions import Dimension
-from bailiwick.residency.facts import Standing, Vouching, answers_of
+from bailiwick.residency.facts import Standing, Statement, Vouching, answers_of, name_of
 from bailiwick.residency.jurisdictions import Atlas, contains
 from bailiwick.residency.verdict import Problem, Reason
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = f"https://{GROUP}/NodeStatement/{VERSION}"
+ENDPOINT_PREDICATE_TYPE = f"https://{GROUP}/EndpointStatement/{VERSION}"
+Spec = NodeStatementSpec | EndpointStatementSpec
 
 _MOST_KNOWN = 50_000
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -41,15 +44,22 @@ _QUESTIONS: Mapping[Dimension, Question] = {
 }
 
 
-def in_toto(spec: NodeStatementSpec) -> dict[str, Any]:
-    """The in-toto Statement (v1) that says what a spec says: its facts, validity and node, and nothing else.
+def in_toto(spec: Spec) -> dict[str, Any]:
+    """The in-toto Statement (v1) that says what a spec says: its facts, validity and machine, and nothing else.
 
-    The subject is the node, with the SHA-256 over the canonical JSON of what identifies its machine.
+    The subject is the node, with the SHA-256 over the canonical JSON of what identifies its machine; or the name of
+    the endpoint's certificate, with the SHA-256 over that of the whole endpoint.
     """
-    node = spec.node.model_dump(by_alias=True, exclude_none=True)
-    identity = {key: value for key, value in node.items() if key != "name"}
+    if isinstance(spec, NodeStatementSpec):
+        machine, kind = spec.node.model_dump(by_alias=True, exclude_none=True), "node"
+        subject, predicate_type = spec.node.name, PREDICATE_TYPE
+        identity = {key: value for key, value in machine.items() if key != "name"}
+    else:
+        machine, kind = spec.endpoint.model_dump(by_alias=True, exclude_none=True), "endpoint"
+        subject, predicate_type = spec.endpoint.server_name, ENDPOINT_PREDICATE_TYPE
+        identity = machine
     predicate: dict[str, Any] = {
-        "node": node,
+        kind: machine,
         "issuedAt": _written(spec.issued_at),
         "expiresAt": _written(spec.expires_at),
     }
@@ -62,18 +72,23 @@ def in_toto(spec: NodeStatementSpec) -> dict[str, Any]:
             }
     return {
         "_type": STATEMENT_TYPE,
-        "subject": [{"name": spec.node.name, "digest": {"sha256": sha256(_canonical(identity)).hexdigest()}}],
-        "predicateType": PREDICATE_TYPE,
+        "subject": [{"name": subject, "digest": {"sha256": sha256(_canonical(identity)).hexdigest()}}],
+        "predicateType": predicate_type,
         "predicate": predicate,
     }
 
 
-def is_bound(spec: NodeStatementSpec) -> bool:
-    """Whether a statement is about one machine, and not about whatever bears the node's name."""
-    return any((spec.node.machine_id, spec.node.system_uuid, spec.node.provider_id))
+def is_bound(spec: Spec) -> bool:
+    """Whether a statement is about one machine, and not about whatever bears the node's name.
+
+    An endpoint is always recognised by its certificate.
+    """
+    return isinstance(spec, EndpointStatementSpec) or any(
+        (spec.node.machine_id, spec.node.system_uuid, spec.node.provider_id)
+    )
 
 
-def sign(spec: NodeStatementSpec, key: SigningKey, *, keyid: str = "") -> Envelope:
+def sign(spec: Spec, key: SigningKey, *, keyid: str = "") -> Envelope:
     """The envelope of a spec; raises EvidenceError for one that names no machine, because it would be in vain."""
     if not is_bound(spec):
         raise EvidenceError(_unbound("the statement"))
@@ -97,13 +112,13 @@ class Authorities:
     def vouching(self, now: datetime) -> Vouching:
         """How well statements vouch as of ``now``."""
 
-        def standing(statement: NodeStatement, dimension: Dimension) -> Standing:
+        def standing(statement: Statement, dimension: Dimension) -> Standing:
             return self._standing(statement, dimension, now)
 
         return standing
 
-    def _standing(self, statement: NodeStatement, dimension: Dimension, now: datetime) -> Standing:
-        spec, by = statement.spec, f"NodeStatement {statement.metadata.name}"
+    def _standing(self, statement: Statement, dimension: Dimension, now: datetime) -> Standing:
+        spec, by = statement.spec, name_of(statement)
         if spec.envelope is None or spec.authority is None:
             return Standing(Assurance.DECLARED, by)
         authority = self.by_name.get(spec.authority)
@@ -122,9 +137,9 @@ class Authorities:
             return _nothing(by, Reason.AUTHORITY_NOT_ALLOWED, refused)
         return _worth(authority, spec, key, by, now)
 
-    def _signer(self, authority: Authority, statement: NodeStatement, envelope: Envelope) -> PublicKey | Problem:
+    def _signer(self, authority: Authority, statement: Statement, envelope: Envelope) -> PublicKey | Problem:
         """The key that signed exactly what a statement says, or why there is none. Time does not matter."""
-        content = f"{statement.metadata.name}\n{statement.spec.model_dump_json()}"
+        content = f"{name_of(statement)}\n{statement.spec.model_dump_json()}"
         digest = sha256(content.encode()).digest()
         if digest not in self._known:
             if len(self._known) >= _MOST_KNOWN:
@@ -132,27 +147,27 @@ class Authorities:
             self._known[digest] = _checked(authority, statement, envelope)
         return self._known[digest]
 
-    def _overstepped(self, authority: Authority, statement: NodeStatement, dimension: Dimension) -> str:
+    def _overstepped(self, authority: Authority, statement: Statement, dimension: Dimension) -> str:
         """What the authority may not say of this; empty when it may."""
         name, spec = authority.metadata.name, authority.spec
         question = _QUESTIONS[dimension]
         if question not in spec.may_vouch_for:
             return (
-                f"NodeStatement {statement.metadata.name} states {question}, but its Authority {name} may only vouch "
+                f"{name_of(statement)} states {question}, but its Authority {name} may only vouch "
                 f"for {', '.join(sorted(spec.may_vouch_for))}; have somebody else sign that"
             )
         allowed = self.atlas.expand(spec.jurisdictions).places
         for jurisdiction in answers_of(statement, dimension):
             if not contains(allowed, jurisdiction):
                 return (
-                    f"NodeStatement {statement.metadata.name} states {question} {jurisdiction}, but its Authority "
+                    f"{name_of(statement)} states {question} {jurisdiction}, but its Authority "
                     f"{name} may only vouch for {', '.join(sorted(spec.jurisdictions))}; have somebody else sign that"
                 )
         return ""
 
 
-def _checked(authority: Authority, statement: NodeStatement, envelope: Envelope) -> PublicKey | Problem:
-    by = f"NodeStatement {statement.metadata.name}"
+def _checked(authority: Authority, statement: Statement, envelope: Envelope) -> PublicKey | Problem:
+    by = name_of(statement)
     try:
         key = _key_of(authority, envelope)
         payload = _parsed(payload_of(envelope))
@@ -196,7 +211,7 @@ def _signed_by(key: PublicKey, message: bytes, signature: bytes) -> bool:
         return False
 
 
-def _worth(authority: Authority, spec: NodeStatementSpec, key: PublicKey, by: str, now: datetime) -> Standing:
+def _worth(authority: Authority, spec: Spec, key: PublicKey, by: str, now: datetime) -> Standing:
     """What a good signature is worth."""
     signed = f"{by}, signed by Authority {authority.metadata.name}"
     if not is_bound(spec):

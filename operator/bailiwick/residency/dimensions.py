@@ -20,7 +20,7 @@ class Dimension(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """How a dimension is spoken of. ``question`` and ``answer`` have a place for the node's name.
+    """How a dimension is spoken of. ``question`` and ``answer`` have a place for `NodeFacts.called`.
 
     ``unknown`` is the reason where nobody ever said anything, ``wrong`` where the answer is outside; ``field`` is the
     part of a policy that asks.
@@ -35,36 +35,36 @@ class Wording:
 
 WORDING: Mapping[Dimension, Wording] = MappingProxyType({
     Dimension.PLACE: Wording(
-        question="where node {} stands",
-        answer="node {} stands in",
+        question="where {} stands",
+        answer="{} stands in",
         unknown=Reason.PLACE_UNKNOWN,
         wrong=Reason.WRONG_PLACE,
         field="place",
     ),
     Dimension.CONTROL: Wording(
-        question="whose law reaches the operator of node {}",
-        answer="the operator of node {} is under the law of",
+        question="whose law reaches the operator of {}",
+        answer="the operator of {} is under the law of",
         unknown=Reason.CONTROL_UNKNOWN,
         wrong=Reason.WRONG_CONTROL,
         field="control",
     ),
     Dimension.BRAND: Wording(
-        question="whose brand the hardware of node {} carries",
-        answer="the hardware of node {} carries a brand from",
+        question="whose brand the hardware of {} carries",
+        answer="the hardware of {} carries a brand from",
         unknown=Reason.ORIGIN_UNKNOWN,
         wrong=Reason.WRONG_ORIGIN,
         field="origin.brand",
     ),
     Dimension.MANUFACTURE: Wording(
-        question="where the hardware of node {} was made",
-        answer="the hardware of node {} was made in",
+        question="where the hardware of {} was made",
+        answer="the hardware of {} was made in",
         unknown=Reason.ORIGIN_UNKNOWN,
         wrong=Reason.WRONG_ORIGIN,
         field="origin.manufacture",
     ),
     Dimension.DESIGN: Wording(
-        question="where the hardware of node {} was designed",
-        answer="the hardware of node {} was designed in",
+        question="where the hardware of {} was designed",
+        answer="the hardware of {} was designed in",
         unknown=Reason.ORIGIN_UNKNOWN,
         wrong=Reason.WRONG_ORIGIN,
         field="origin.design",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from bailiwick.api.endpointstatement import EndpointStatement
 from bailiwick.api.nodestatement import Machine, NodeStatement, OriginFact
 from bailiwick.api.resource import Assurance
 from bailiwick.residency.dimensions import WORDING, Dimension
@@ -82,6 +83,11 @@ class NodeFacts:
         """Name of the node."""
         return self.node.name
 
+    @property
+    def called(self) -> str:
+        """What it is and its name, for messages: ``node worker-1``."""
+        return _called(self.node)
+
     def answer(self, dimension: Dimension) -> Fact | Unknown:
         """What is believed in one dimension."""
         match dimension:
@@ -110,16 +116,22 @@ class Standing:
     problem: Problem | None = None
 
 
-Vouching = Callable[[NodeStatement, Dimension], Standing]
+Statement = NodeStatement | EndpointStatement
+Vouching = Callable[[Statement, Dimension], Standing]
 """How well a statement vouches for its answer in one dimension: where signatures and authorities come in."""
 
 
-def declared(statement: NodeStatement, _dimension: Dimension) -> Standing:
+def declared(statement: Statement, _dimension: Dimension) -> Standing:
     """Nobody checks signatures, so whatever anybody says is Declared, signed or not."""
-    return Standing(Assurance.DECLARED, f"NodeStatement {statement.metadata.name}")
+    return Standing(Assurance.DECLARED, name_of(statement))
 
 
-def answers_of(statement: NodeStatement, dimension: Dimension) -> tuple[str, ...]:
+def name_of(statement: Statement) -> str:
+    """Kind and name of a statement."""
+    return f"{type(statement).__name__} {statement.metadata.name}"
+
+
+def answers_of(statement: Statement, dimension: Dimension) -> tuple[str, ...]:
     """What a statement says in one dimension; empty when it says nothing."""
     spec = statement.spec
     origin = spec.origin or OriginFact()
@@ -167,6 +179,13 @@ def gather(
         for statement in ours
         if (why := _mismatch(node, statement))
     }
+    return believe(node, ours, strange, now, vouching=vouching)
+
+
+def believe(
+    node: Node, ours: Sequence[Statement], strange: Mapping[str, Problem], now: datetime, *, vouching: Vouching
+) -> NodeFacts:
+    """What follows from statements about one machine; ``strange`` are those, by name, that mean another after all."""
     problems = list(strange.values())
     moments = [moment for each in ours for moment in (each.spec.issued_at, each.spec.expires_at)]
     answers: dict[Dimension, Fact | Unknown] = {}
@@ -247,7 +266,7 @@ def _provider_says(node: Node, dimension: Dimension) -> list[Claim]:
 
 
 def _statement_says(
-    statement: NodeStatement, dimension: Dimension, standing: Standing, strange: Mapping[str, Problem]
+    statement: Statement, dimension: Dimension, standing: Standing, strange: Mapping[str, Problem]
 ) -> Claim:
     spec = statement.spec
     until = min(spec.expires_at, standing.until) if standing.until else spec.expires_at
@@ -282,7 +301,7 @@ def weigh(
     strongest_first = sorted(live, key=lambda claim: -claim.voucher.assurance.rank)
     best = strongest_first[0]
     rank = best.voucher.assurance.rank
-    question = WORDING[dimension].question.format(node.name)
+    question = WORDING[dimension].question.format(_called(node))
     for other in (*strongest_first, *lapsed):
         if other.voucher.assurance.rank >= rank and other.jurisdictions != best.jurisdictions:
             said = f"{other} until it ended {_end(other)}" if other in lapsed else str(other)
@@ -310,7 +329,7 @@ def _contradict(one: Claim, other: Claim) -> bool:
 
 def _nothing_counts(node: Node, dimension: Dimension, claims: Sequence[Claim], lapsed: Sequence[Claim]) -> Unknown:
     """Why there is no answer, by the best that was ever said."""
-    question = WORDING[dimension].question.format(node.name)
+    question = WORDING[dimension].question.format(_called(node))
     for claim in claims:
         if claim.void:
             return Unknown(claim.void.reason, f"nobody vouches for {question}: {claim.void.message}")
@@ -328,7 +347,13 @@ def _nothing_counts(node: Node, dimension: Dimension, claims: Sequence[Claim], l
             f"make a NodeStatement about it if its pods may run there"
         )
         return Unknown(Reason.VIRTUAL_NODE, why)
-    return Unknown(WORDING[dimension].unknown, f"nobody vouches for {question}; make a NodeStatement about the node")
+    wanted = "a NodeStatement" if node.what == "node" else "an EndpointStatement"
+    why = f"nobody vouches for {question}; make {wanted} about the {node.what}"
+    return Unknown(WORDING[dimension].unknown, why)
+
+
+def _called(node: Node) -> str:
+    return f"{node.what} {node.name}"
 
 
 def _end(claim: Claim) -> str:

@@ -73,7 +73,9 @@ def _spelled(source: Source) -> str:
         return f"hf://{source.hugging_face.repository}"
     if source.persistent_volume_claim:
         return f"pvc://{source.persistent_volume_claim.claim_name}/{source.persistent_volume_claim.path}"
-    return f"hostpath://{source.host_path.path}" if source.host_path else "unknown:"
+    if source.host_path:
+        return f"hostpath://{source.host_path.path}"
+    return f"endpoint://{source.endpoint.statement}" if source.endpoint else "unknown:"
 
 
 def _is_from(told: str, prefixes: Iterable[str]) -> bool:

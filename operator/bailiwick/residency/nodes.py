@@ -33,6 +33,8 @@ class Node:
     ready: bool
     cordoned: bool
     virtual: str
+    what: str = "node"
+    """What it is called in messages: an endpoint outside the cluster is judged as a node is (`residency.endpoints`)."""
 
 
 def read_node(raw: Mapping[str, Any]) -> Node:

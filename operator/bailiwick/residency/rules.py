@@ -13,6 +13,7 @@ from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse, strict
 from bailiwick.residency.waivers import Waiver
 
 Rule = Callable[[Limits, NodeFacts, datetime], Verdict]
+_INSIDE = {"node": "run on a node inside", "endpoint": "serve from an endpoint inside"}
 
 
 def stands_inside(limits: Limits, facts: NodeFacts, now: datetime) -> Verdict:
@@ -102,8 +103,8 @@ def _outside(limits: Limits, bounds: Bounds, facts: NodeFacts, dimension: Dimens
             words = WORDING[dimension]
             return refuse(
                 words.wrong,
-                f"{words.answer.format(facts.name)} {jurisdiction} ({fact.assurance} by {fact.by}), but {limits.by} "
-                f"{objection}; run on a node inside, or change {limits.path}.{words.field}",
+                f"{words.answer.format(facts.called)} {jurisdiction} ({fact.assurance} by {fact.by}), but {limits.by} "
+                f"{objection}; {_INSIDE[facts.node.what]}, or change {limits.path}.{words.field}",
             )
     return None
 
@@ -114,7 +115,7 @@ def _well_vouched(limits: Limits, limit: PlaceLimit, facts: NodeFacts, fact: Fac
     if not good:
         return refuse(
             Reason.ASSURANCE_TOO_LOW,
-            f"node {facts.name} stands in {fact.jurisdiction} as {fact.assurance} by {fact.by}, but {limits.by} asks "
+            f"{facts.called} stands in {fact.jurisdiction} as {fact.assurance} by {fact.by}, but {limits.by} asks "
             f"for {limit.assurance} or better; have its place vouched for, or lower {limits.path}.place.assurance",
         )
     live = [voucher for voucher in good if not voucher.expired(now)]
@@ -124,7 +125,7 @@ def _well_vouched(limits: Limits, limit: PlaceLimit, facts: NodeFacts, fact: Fac
         newest = max(live, key=lambda voucher: voucher.issued or now)
         return refuse(
             Reason.STATEMENT_TOO_OLD,
-            f"where node {facts.name} stands was last stated on {newest.issued:%Y-%m-%d} by {newest.by}, but "
+            f"where {facts.called} stands was last stated on {newest.issued:%Y-%m-%d} by {newest.by}, but "
             f"{limits.by} asks for a statement younger than {limit.max_age_asked}; issue a new one",
         )
     return ALLOWED
@@ -137,7 +138,7 @@ def _fresh(voucher: Voucher, limit: PlaceLimit, now: datetime) -> bool:
 def _expired(limits: Limits, facts: NodeFacts, dimension: Dimension, fact: Fact, voucher: Voucher) -> Verdict:
     return refuse(
         Reason.STATEMENT_EXPIRED,
-        f"{WORDING[dimension].answer.format(facts.name)} {fact.jurisdiction} by {voucher.by}, but that ended on "
+        f"{WORDING[dimension].answer.format(facts.called)} {fact.jurisdiction} by {voucher.by}, but that ended on "
         f"{voucher.until:%Y-%m-%d} and {limits.by} asks for a statement that holds; issue a new one",
     )
 

@@ -80,6 +80,7 @@ class Reason(StrEnum):
     TOO_SMALL = "TooSmall"
     # Why a model cannot be served at all, as it is asked for.
     INVALID_MODEL = "InvalidModel"
+    ENDPOINT_UNKNOWN = "EndpointUnknown"
     UNSUPPORTED_ENGINE = "UnsupportedEngine"
     UNSUPPORTED_SOURCE = "UnsupportedSource"
     UNSUPPORTED_FEATURE = "UnsupportedFeature"

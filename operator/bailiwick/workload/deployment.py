@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bailiwick.workload import external
+from bailiwick.workload.gateonly import gate_only_template
 from bailiwick.workload.naming import Manifest, metadata, queueing, selector
 from bailiwick.workload.pod import pod_template
 
@@ -16,7 +18,10 @@ def deployment(placing: Placing) -> Manifest | None:
     if placing.need.nodes > 1:
         return None
     model = placing.model
-    template, known = pod_template(placing), metadata(model)
+    endpoint = placing.endpoint
+    template = gate_only_template(placing, endpoint) if endpoint else pod_template(placing)
+    known = metadata(model)
+    known["labels"] = known["labels"] | external.labels(endpoint)
     for each in (template["metadata"], known):
         each["labels"] = each["labels"] | queueing(model)
     return {

@@ -39,7 +39,8 @@ def volumes(model: SovereignModel) -> list[Manifest]:
         {"name": _volume(name), "secret": {"secretName": secret, "optional": True, "defaultMode": _READABLE}}
         for name, secret in _secrets(model)
     ]
-    return [*mounted, {"name": _RUN, "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}}] if mounted else []
+    run = {"name": _RUN, "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}}
+    return [*mounted, run] if mounted or _leads_outside(model) else []
 
 
 def mounts(model: SovereignModel) -> list[Manifest]:
@@ -48,7 +49,12 @@ def mounts(model: SovereignModel) -> list[Manifest]:
         {"name": _volume(name), "mountPath": f"{SECRETS_PATH}/{_volume(name)}", "readOnly": True}
         for name, _ in _secrets(model)
     ]
-    return [*mounted, {"name": _RUN, "mountPath": GATE_RUN_PATH}] if mounted else []
+    return [*mounted, {"name": _RUN, "mountPath": GATE_RUN_PATH}] if mounted or _leads_outside(model) else []
+
+
+def _leads_outside(model: SovereignModel) -> bool:
+    """Whether the gate writes down by which CA it recognises an endpoint."""
+    return model.spec.model.endpoint is not None
 
 
 def _secrets(model: SovereignModel) -> Iterator[tuple[str, str]]:

@@ -55,7 +55,7 @@ def network_policy(placing: Placing) -> Manifest | None:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": {**metadata(model), "name": f"{model.metadata.name}-import"},
+        "metadata": {**metadata(model), "name": f"{model.metadata.name}.import"},
         "spec": {
             "podSelector": {"matchLabels": {IMPORT_LABEL: model.metadata.name}},
             "policyTypes": ["Ingress", "Egress"],

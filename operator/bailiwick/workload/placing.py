@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bailiwick.api.authority import Authority
     from bailiwick.api.sovereignmodel import Parallelism, SovereignModel
     from bailiwick.residency.egress import Destination
+    from bailiwick.residency.endpoints import JudgedEndpoint
     from bailiwick.residency.verdict import Verdict
     from bailiwick.workload.eligibility import Need
 
@@ -74,3 +75,5 @@ class Placing:
     """The nodes that the model's own residency leaves, where it has one; else labels say it all."""
     scaling: Scaling = field(default_factory=Scaling)
     start: Start = field(default_factory=Start)
+    endpoint: JudgedEndpoint | None = None
+    """The server outside that gates lead to; None where an engine serves."""

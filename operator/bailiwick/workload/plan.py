@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from bailiwick.api.acceleratorclass import EngineName
 from bailiwick.api.modelstatus import Plan
 from bailiwick.residency.egress import opened
 from bailiwick.residency.models import judge
 from bailiwick.residency.verdict import ALLOWED, Reason, Verdict, refuse
-from bailiwick.workload import copying, gateway, group, importing, needs, scaling, sources, verification
+from bailiwick.workload import copying, external, gateway, group, importing, needs, scaling, sources, verification
 from bailiwick.workload.deployment import deployment
 from bailiwick.workload.eligibility import Eligibility, Need
 from bailiwick.workload.engines import ENGINES
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from bailiwick.api.authority import Authority
     from bailiwick.api.modelsource import ProfileReference
     from bailiwick.api.sovereignmodel import SovereignModel
+    from bailiwick.residency.endpoints import JudgedEndpoint
     from bailiwick.residency.policies import CompiledPolicy
     from bailiwick.workload.naming import Manifest
 
@@ -54,6 +56,7 @@ _BUILDERS = (
     # The border around a pod is there before the pod.
     network_policy,
     importing.network_policy,
+    external.network_policy,
     service_account,
     pod_disruption_budget,
     service,
@@ -89,7 +92,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadPlan:
-    """The decision. ``objects`` is empty when the verdict refuses: what runs is then left as it is."""
+    """The decision. ``objects`` is empty when the verdict refuses: what runs is then left as it is, but for gates."""
 
     verdict: Verdict
     policies: tuple[str, ...] = ()
@@ -99,6 +102,8 @@ class WorkloadPlan:
     notes: tuple[str, ...] = ()
     """What the reader of the plan should know of it."""
     awaited: tuple[Awaited, ...] = ()
+    endpoint: JudgedEndpoint | None = None
+    """The server outside that gates may lead to. Gates that lead anywhere else have to end at once."""
 
     def due(self, done: Collection[str]) -> tuple[Manifest, ...]:
         """The objects whose time has come: while Jobs are not done, they and what they need."""
@@ -118,17 +123,21 @@ def plan_workload(  # noqa: PLR0913 - by keyword
     authorities: Mapping[str, Authority] = NO_AUTHORITIES,
     offered: Collection[str] | None = None,
     gateways: Mapping[tuple[str, str], str] | None = None,
+    endpoint: JudgedEndpoint | None = None,
 ) -> WorkloadPlan:
     """Decide. ``eligible`` tells which nodes could take a replica; it is asked for one need at a time.
 
     ``profiles`` are the texts to which the references of the model and its variants lead, as far as they are there.
     ``offered`` are the kinds of other projects that the API server serves, ``gateways`` the classes of Gateways by
-    namespace and name; None: nobody looked, nothing is refused for it.
+    namespace and name; None: nobody looked, nothing is refused for it. ``endpoint`` is the server outside that the
+    model's source names, judged by all limits; None: nobody stated anything of it.
     No node being eligible is no refusal: the objects are written, their pods wait, and never go elsewhere.
     """
     names = tuple(policy.name for policy in policies)
-    offers = tuple(needs.offers(model, classes))
-    refusal = _refusal(model, policies, settings, authorities, offered)
+    outside = model.spec.engine.name is EngineName.EXTERNAL
+    offers = (external.offer(settings.gate_image),) if outside else tuple(needs.offers(model, classes))
+    refusal = external.refusal(model, policies, endpoint)
+    refusal = refusal or _refusal(model, policies, settings, authorities, offered)
     refusal = refusal or (None if offers else _no_class(model, classes))
     if refusal:
         return WorkloadPlan(verdict=refusal, policies=names)
@@ -170,6 +179,7 @@ def plan_workload(  # noqa: PLR0913 - by keyword
         only_nodes=_only(model, policies, need, found),
         scaling=settings.scaling,
         start=start(model.spec.model.weights, sized.figures.get("weight_bytes")),
+        endpoint=endpoint,
     )
     unused_speed = unused(model.spec.model.weights, placing.start.bytes)
     jobs = importing.jobs(placing)
@@ -181,7 +191,18 @@ def plan_workload(  # noqa: PLR0913 - by keyword
         eligibility=found,
         objects=(*group_network_policies(placing), *built, *(job for _, job in jobs)),
         awaited=tuple(Awaited(f"{item.where}.source", job["metadata"]["name"]) for item, job in jobs),
-        notes=tuple(filter(None, (*sized.notes, _CLAIMED if need.device_class else None, unused_speed))),
+        notes=tuple(
+            filter(
+                None,
+                (
+                    external.told(endpoint) if endpoint else None,
+                    *sized.notes,
+                    _CLAIMED if need.device_class else None,
+                    unused_speed,
+                ),
+            )
+        ),
+        endpoint=endpoint,
     )
 
 
@@ -199,20 +220,12 @@ def _refusal(
             f"no ResidencyPolicy governs namespace {model.metadata.namespace}, so nobody says where the model may run; "
             f"give the namespace the labels that a policy selects, or ask for a policy",
         )
-    name = model.spec.engine.name
-    if name not in ENGINES:
-        known = ", ".join(str(each) for each in ENGINES)
-        return refuse(
-            Reason.UNSUPPORTED_ENGINE,
-            f"engine {name} is not served by this release: an endpoint outside the cluster stands where no policy can "
-            f"see it, and nothing may leave to reach it; set spec.engine.name to: {known}",
-        )
     return (
         judge(model, policies)
         or sources.refusal(model)
         or copying.refusal(model, settings.kubernetes)
         or verification.refusal(model, authorities)
-        or ENGINES[name].refusal(model)
+        or ENGINES[model.spec.engine.name].refusal(model)
         or _devices_disagree(model)
         or scaling.refusal(model, settings.scaling, offered)
     )

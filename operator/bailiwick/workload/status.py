@@ -70,7 +70,7 @@ def summarise(model: SovereignModel, plan: WorkloadPlan, seen: Seen, *, now: dat
             "ineligible": [count.model_dump(mode="json", by_alias=True) for count in plan.eligibility.ineligible],
         },
         "placements": placements[:_MOST_PLACEMENTS],
-        "jurisdictions": sorted({each["jurisdiction"] for each in placements if "jurisdiction" in each}),
+        "jurisdictions": sorted({*_where(placements), *_outside(plan)}),
         "replicas": told.get("replicas", 0),
         "readyReplicas": told.get("readyReplicas", 0),
         "selector": ",".join(f"{key}={value}" for key, value in _counted(model, plan, previous).items()),
@@ -93,6 +93,16 @@ def summarise_unreadable(manifest: Raw, problem: str, *, now: datetime) -> Raw:
     stated = (false("Planned", Reason.INVALID_MODEL, message), false("Ready", Reason.INVALID_MODEL, message))
     conditions = settle(previous.get("conditions", ()), stated, generation=generation, now=now)
     return {**previous, "observedGeneration": generation, "conditions": conditions}
+
+
+def _where(placements: Sequence[Raw]) -> set[str]:
+    return {each["jurisdiction"] for each in placements if "jurisdiction" in each}
+
+
+def _outside(plan: WorkloadPlan) -> tuple[str, ...]:
+    """Where the endpoint stands that gates lead to."""
+    place = plan.endpoint.place if plan.endpoint else None
+    return place.jurisdictions if place else ()
 
 
 def _conditions(model: SovereignModel, plan: WorkloadPlan, seen: Seen) -> tuple[Stated, ...]:
@@ -126,8 +136,9 @@ def _start(model: SovereignModel, weight_bytes: int | None) -> Start:
 def _planned(plan: WorkloadPlan) -> Stated:
     if not plan.verdict.allowed or plan.plan is None:
         return false("Planned", plan.verdict.reason, plan.verdict.message)
+    on = "" if plan.endpoint else f" on class {plan.plan.accelerator_class}"
     variant = f" with variant {plan.plan.variant}" if plan.plan.variant else ""
-    told = [f"{plan.plan.engine} on class {plan.plan.accelerator_class}{variant}"]
+    told = [f"{plan.plan.engine}{on}{variant}"]
     return true("Planned", "Planned", "; ".join([*told, *([plan.plan.why] if plan.plan.why else []), *plan.notes]))
 
 

@@ -130,15 +130,16 @@ def _stage_of(pod: Raw) -> str:
     if not pod.get("spec", {}).get("nodeName"):
         return "waiting for a node"
     states = {container["name"]: container.get("state", {}) for container in containers_of(pod)}
-    if "running" in states.get("engine", {}):
+    running = {name.partition("-")[0] for name, state in states.items() if "running" in state}
+    if "engine" in running:
         return "loading the model"
-    if "running" in states.get("seal", {}):
-        return "being sealed off"
-    if any("running" in state for name, state in states.items() if name.partition("-")[0] == COPY):
-        return "copying the weights"
-    if any("running" in state for name, state in states.items() if name.partition("-")[0] == VERIFY):
-        return "verifying the weights"
-    return "getting images and volumes"
+    if "engine" not in states and "gate" in running:
+        return "waiting for the endpoint outside"
+    return next((stage for name, stage in _STAGES.items() if name in running), "getting images and volumes")
+
+
+_STAGES = {"seal": "being sealed off", COPY: "copying the weights", VERIFY: "verifying the weights"}
+"""What a pod does before its engine starts, by the container that does it; others of a kind have a dash behind it."""
 
 
 def containers_of(pod: Raw) -> Iterator[Raw]:

@@ -24,8 +24,8 @@ def verified(model: SovereignModel, pods: Sequence[Raw], *, some_older: bool = F
     the pods are some of before the last change, which compared their files with what was said then.
     """
     items = verification.needed(model)
-    if not items:
-        return true("Verified", "DigestPinned", "all weights are in images that are named by their digests")
+    if model.spec.model.endpoint or not items:
+        return _unread(model)
     replicas = sorted(living(pods), key=lambda pod: str(pod["metadata"]["name"]))
     states = [(pod["metadata"]["name"], each) for pod in replicas for each in containers_of(pod) if _verifies(each)]
     for pod, container in states:
@@ -46,6 +46,13 @@ def verified(model: SovereignModel, pods: Sequence[Raw], *, some_older: bool = F
         read = "not every replica has read all of its files yet"
         return unknown("Verified", "Verifying", why if some_older else read)
     return true("Verified", "FilesVerified", "every replica has read its files, and they are what was said of them")
+
+
+def _unread(model: SovereignModel) -> Stated:
+    """Of weights that no container of ours reads."""
+    if model.spec.model.endpoint:
+        return unknown("Verified", "NotSeen", "the endpoint loads weights of its own, and nobody here sees them")
+    return true("Verified", "DigestPinned", "all weights are in images that are named by their digests")
 
 
 def _verifies(container: Raw) -> bool:

@@ -11,6 +11,7 @@ from bailiwick.admission.known import STALE_SECONDS
 from bailiwick.admission.review import parse
 from bailiwick.admission.server import judge
 from tests.unit.admission.cluster import Cluster, Manifest, group, manifest, model, policy, review
+from tests.unit.api.objects import CERTIFICATE
 
 if TYPE_CHECKING:
     from bailiwick.admission.judgement import Judgement
@@ -170,6 +171,23 @@ async def test_profiles_are_not_looked_at_and_so_not_missed() -> None:
         judgement = await ask(cluster, "SovereignModel", {**model(), "spec": {"model": asked}})
         assert judgement.verdict.allowed
         assert "MissingProfile" not in " ".join(judgement.warnings)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"), [("DE", ""), ("US", "WrongPlace: EndpointStatement mac-1"), (None, "EndpointUnknown")]
+)
+async def test_a_model_that_is_served_outside_is_told_what_is_said_of_its_endpoint(
+    place: str | None, said: str
+) -> None:
+    server = {
+        "address": "192.0.2.7", "port": 8443, "serverName": "mac-1.models.example", "certificateAuthority": CERTIFICATE,
+    }  # fmt: skip
+    times = {"issuedAt": "2026-11-01T00:00:00Z", "expiresAt": "2027-11-01T00:00:00Z"}
+    statement = manifest("mac-1", {"endpoint": server, "place": {"jurisdiction": place}, **times})
+    cluster = Cluster(acceleratorclasses=[], endpointstatements=[statement] if place else [])
+    asked = model(source={"endpoint": {"statement": "mac-1"}}, engine={"name": "external"})
+    told = warnings(await ask(cluster, "SovereignModel", asked))
+    assert told.startswith(f"the model would not be served: {said}") if said else not told
 
 
 def claim(volume: str = "") -> Manifest:

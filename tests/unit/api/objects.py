@@ -279,6 +279,37 @@ NODE_STATEMENT: Manifest = {
     },
 }
 
+CERTIFICATE = """-----BEGIN CERTIFICATE-----
+MIIB3DCCAWGgAwIBAgIUD9kBkOH9idimDmUAyfHDnM4HcUIwCgYIKoZIzj0EAwIw
+LDEbMBkGA1UECgwSRXhhbXBsZSBMYWJvcmF0b3J5MQ0wCwYDVQQDDARSb290MCAX
+DTI2MTEwMTAwMDAwMFoYDzIwNzYxMTAxMDAwMDAwWjAsMRswGQYDVQQKDBJFeGFt
+cGxlIExhYm9yYXRvcnkxDTALBgNVBAMMBFJvb3QwdjAQBgcqhkjOPQIBBgUrgQQA
+IgNiAAQIMBf4d1sB64AMeprFPuyptPnFWNjwBnzhQJwsZXBCZKEqXz5xnhOWQcw7
+ZwUMSB1UUrDrA9B3LBUq/icxM7bLsy+b01uPsC2iIevmoQFBxzZBA/YxP29tlo2n
+hXaUl+GjQjBAMA8GA1UdEwEB/wQFMAMBAf8wDgYDVR0PAQH/BAQDAgEGMB0GA1Ud
+DgQWBBRG4QPIavjCCmhuVONmhbeh9239yjAKBggqhkjOPQQDAgNpADBmAjEAhMZd
+2dYc5pD/BQRPjUm0XuHq5VDLsFlEqSl4/V0QJUqvb3pCn4pghXxRLp+2jCQbAjEA
+7wNoQb2fEmLfmck/BT8MrKp8xQ4Y1TWfuGJph6awAsiuafNDP/ySOBhhblTJsI61
+-----END CERTIFICATE-----
+"""  # of the CA in tests/unit/weights/certified
+
+ENDPOINT_STATEMENT: Manifest = {
+    "apiVersion": API_VERSION,
+    "kind": "EndpointStatement",
+    "metadata": {"name": "mac-1"},
+    "spec": {
+        "endpoint": {
+            "address": "192.0.2.7",
+            "port": 8443,
+            "serverName": "mac-1.models.example",
+            "certificateAuthority": CERTIFICATE,
+            "healthPath": "/health",
+        },
+        **{name: NODE_STATEMENT["spec"][name] for name in ("place", "control", "origin", "issuedAt", "expiresAt")},
+        **{name: NODE_STATEMENT["spec"][name] for name in ("authority", "envelope")},
+    },
+}
+
 _ORIGIN = {"jurisdictions": ["US"], "source": "https://vendor.example/datasheet", "confidence": "Documented"}
 
 ACCELERATOR_CLASS: Manifest = {
@@ -321,20 +352,6 @@ PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 -----END PUBLIC KEY-----
 """  # of RFC 8410, section 10.1
-
-CERTIFICATE = """-----BEGIN CERTIFICATE-----
-MIIB3DCCAWGgAwIBAgIUD9kBkOH9idimDmUAyfHDnM4HcUIwCgYIKoZIzj0EAwIw
-LDEbMBkGA1UECgwSRXhhbXBsZSBMYWJvcmF0b3J5MQ0wCwYDVQQDDARSb290MCAX
-DTI2MTEwMTAwMDAwMFoYDzIwNzYxMTAxMDAwMDAwWjAsMRswGQYDVQQKDBJFeGFt
-cGxlIExhYm9yYXRvcnkxDTALBgNVBAMMBFJvb3QwdjAQBgcqhkjOPQIBBgUrgQQA
-IgNiAAQIMBf4d1sB64AMeprFPuyptPnFWNjwBnzhQJwsZXBCZKEqXz5xnhOWQcw7
-ZwUMSB1UUrDrA9B3LBUq/icxM7bLsy+b01uPsC2iIevmoQFBxzZBA/YxP29tlo2n
-hXaUl+GjQjBAMA8GA1UdEwEB/wQFMAMBAf8wDgYDVR0PAQH/BAQDAgEGMB0GA1Ud
-DgQWBBRG4QPIavjCCmhuVONmhbeh9239yjAKBggqhkjOPQQDAgNpADBmAjEAhMZd
-2dYc5pD/BQRPjUm0XuHq5VDLsFlEqSl4/V0QJUqvb3pCn4pghXxRLp+2jCQbAjEA
-7wNoQb2fEmLfmck/BT8MrKp8xQ4Y1TWfuGJph6awAsiuafNDP/ySOBhhblTJsI61
------END CERTIFICATE-----
-"""  # of the CA in tests/unit/weights/certified
 
 AUTHORITY: Manifest = {
     "apiVersion": API_VERSION,
@@ -435,6 +452,7 @@ COMPLETE: Mapping[str, Manifest] = {
     for manifest in (
         ACCELERATOR_CLASS,
         AUTHORITY,
+        ENDPOINT_STATEMENT,
         JURISDICTION,
         NODE_STATEMENT,
         RESIDENCY_POLICY,

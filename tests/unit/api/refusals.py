@@ -32,7 +32,7 @@ _CODES = (
 PLACE = f"must be {_CODES}; EU is a group of countries, not one of them"
 JURISDICTION = f"must be {_CODES}, or the name of a Jurisdiction object such as EU or GDPR-ADEQUATE"
 DURATION = "must be a duration such as 90s, 15m, 720h or 1h30m: whole hours, minutes and seconds, in this order"
-ONE_SOURCE = "give exactly one of oci, persistentVolumeClaim, s3, huggingFace, hostPath"
+ONE_SOURCE = "give exactly one of oci, persistentVolumeClaim, s3, huggingFace, hostPath, endpoint"
 IMAGE = "must be an image such as registry.example/name:tag or registry.example/name@sha256:<64 digits>"
 SHA256 = "must be sha256: and 64 lower-case hexadecimal digits"
 OBJECT_NAME = "must be the name of an object: lower-case letters, digits, dashes and dots"
@@ -342,6 +342,12 @@ VARIED = (
     ),
     *_model(
         "spec.model",
+        "a variant cannot be an endpoint: give a source whose files can be loaded",
+        {"a variant outside": varied(source={"endpoint": {"statement": "mac-1"}})},
+        blamed="spec.model.variants",
+    ),
+    *_model(
+        "spec.model",
         "give digest or manifest, not both",
         {"a variant with both": varied(digest=DIGEST)},
         blamed="spec.model.variants[0].digest",
@@ -428,6 +434,119 @@ STATEMENTS = (
         "spec",
         STATEMENT,
     ),
+)
+
+
+def _outside(path: str, message: str, value: Any, *, blamed: str = "") -> Refusal:
+    """A model that is served outside the cluster, and asks for one thing that means nothing there."""
+    source = {"endpoint": {"statement": "mac-1"}}
+    plain: dict[str, Any] = {
+        "spec.model": {"name": "m", "source": source},
+        "spec.engine": {"name": "external"},
+        **dict.fromkeys(("spec.accelerators", "spec.context", "spec.parallelism"), ABSENT),
+        **dict.fromkeys(("spec.autoscaling", "spec.adapters"), ABSENT),
+    }
+    return Refusal("SovereignModel", "outside", {**plain, path: value}, blamed or path, message)
+
+
+_TOGETHER = "the engine external serves from source.endpoint, and no other engine does: give both or neither"
+_UNSEEN = "nobody here sees the files that an endpoint outside serves, so nothing can be said of them; leave it out"
+_ELSEWHERE = "is the endpoint's own affair with the engine external; leave it out"
+_ADAPTER = {"name": "legal", "source": {"persistentVolumeClaim": {"claimName": "legal"}}}
+OUTSIDE = (
+    _outside("spec.engine", _TOGETHER, {"name": "vllm"}, blamed="spec.model.source"),
+    _outside("spec.model.source", _TOGETHER, {"oci": SOURCES["oci"]}),
+    *_model(
+        "spec.adapters.0.source",
+        "an adapter cannot come from an endpoint: give a source whose files can be loaded",
+        {"a server": {"endpoint": {"statement": "mac-1"}}},
+        blamed="spec.adapters",
+    ),
+    *(
+        _outside(f"spec.model.{name}", f"spec.model.{name}: {_UNSEEN}", value)
+        for name, value in {
+            "file": "m.gguf",
+            "digest": DIGEST,
+            "manifest": {"configMap": "files"},
+            "signature": {"authority": "model-authority"},
+            "profile": {"configMap": "profile"},
+        }.items()
+    ),
+    *(
+        _outside(f"spec.{path}", f"spec.{blamed or path}: {_ELSEWHERE}", value, blamed=f"spec.{blamed or path}")
+        for path, blamed, value in (
+            ("engine.image", "", "registry.example/vllm:1"),
+            ("engine.arguments", "", ["--enforce-eager"]),
+            ("accelerators", "", {"classes": ["nvidia-h100"]}),
+            ("accelerators", "", {"perReplica": 1}),
+            ("context", "", {"maxLength": 8192}),
+            ("context", "", {"quantization": "awq"}),
+            ("parallelism", "", {"tensor": 2}),
+            ("adapters", "", [_ADAPTER]),
+            ("objective", "", "Energy"),
+        )
+    ),
+    _outside(
+        "spec.autoscaling",
+        "spec.autoscaling: what would scale is the endpoint, not the gates that lead to it; leave it out",
+        {"maxReplicas": 2},
+    ),
+)
+
+_ENDPOINT = "EndpointStatement"
+_ADDRESS = "must be one address such as 192.0.2.7 or 2001:db8::7, spelt as usual, of no loopback, link or group"
+_CERTIFICATES = "must be certificates in PEM and nothing else: -----BEGIN CERTIFICATE----- and so on"
+ENDPOINTS = (
+    *_broken(
+        _ENDPOINT,
+        "spec.endpoint.address",
+        _ADDRESS,
+        {
+            "a name": "mac-1.example",
+            "loopback": "127.0.0.1",
+            "loopback of IPv6": "::1",
+            "what clouds tell of machines": "169.254.169.254",
+            "anything": "0.0.0.0",  # noqa: S104 - nothing is bound
+            "a group": "224.0.0.1",
+            "everybody": "255.255.255.255",
+            "a range": "192.0.2.0/24",
+            "another spelling": "2001:db8:0::7",
+            "upper case": "2001:DB8::7",
+            "IPv4 in disguise": "::ffff:192.0.2.7",
+            "a zone": "fe80::1%eth0",
+        },
+    ),
+    *_broken(
+        _ENDPOINT,
+        "spec.endpoint.serverName",
+        "must be a host name such as mac-1.models.example",
+        {"any server": "*.models.example", "upper case": "Mac-1", "a blank": "a b"},
+    ),
+    *_broken(
+        _ENDPOINT,
+        "spec.endpoint.certificateAuthority",
+        _CERTIFICATES,
+        {
+            "no PEM": "MIIB",
+            "a key": CERTIFICATE.replace("CERTIFICATE", "PRIVATE KEY"),
+            "a key behind it": CERTIFICATE + CERTIFICATE.replace("CERTIFICATE", "PRIVATE KEY"),
+            "words": CERTIFICATE + "x",
+        },
+    ),
+    *_broken(
+        _ENDPOINT,
+        "spec.endpoint.healthPath",
+        "must be a path such as /health",
+        {"no path": "health", "a query": "/health?a=b", "a reference": "/$(HOME)"},
+    ),
+    *_broken(_ENDPOINT, "spec.expiresAt", _ENDS_FIRST, {"before it begins": "2026-10-31T00:00:00Z"}),
+    *_broken(_ENDPOINT, "spec.issuedAt", TIME, {"1969": "1969-12-31T00:00:00Z"}),
+    *_broken(_ENDPOINT, "spec.authority", BOTH, {"signed by nobody": ABSENT}),
+    Refusal(
+        _ENDPOINT, "nothing", dict.fromkeys(("spec.place", "spec.control", "spec.origin"), ABSENT), "spec", STATEMENT
+    ),
+    *_broken(_ENDPOINT, "spec.place.jurisdiction", PLACE, {"UK": "UK"}),
+    *_broken(_ENDPOINT, "spec.authority", OBJECT_NAME, {"upper case": "Site"}),
 )
 
 _REQUESTS = "spec.engines.0.requests"
@@ -518,6 +637,8 @@ REFUSALS: tuple[Refusal, ...] = (
     *VARIED,
     *MODELS,
     *STATEMENTS,
+    *ENDPOINTS,
+    *OUTSIDE,
     *CLASSES,
     *AUTHORITIES,
     *WAIVERS,

@@ -328,6 +328,14 @@ def test_a_signature_needs_its_authority_beside_it(desk: Desk) -> None:
     assert problem["reason"] == "AuthorityUnknown"
 
 
+def test_of_a_model_that_is_served_outside_the_gate_is_listed(desk: Desk) -> None:
+    told = desk.lists(desk.put(model(source={"endpoint": {"statement": "mac-1"}}, engine={"name": "external"})))
+    needs = {each["reference"]: [need["name"] for need in each["neededBy"]] for each in told["images"]}
+    assert needs == {OPERATOR: ["bailiwick", "bailiwick"], GATE: ["bailiwick", "clinic/m"]}
+    assert told["weights"] == []
+    assert "served outside the cluster" in told["notes"][0]
+
+
 # What is missing
 
 
@@ -337,7 +345,6 @@ def test_a_signature_needs_its_authority_beside_it(desk: Desk) -> None:
         ([model(**on("nvidia-h100"))], "NoAccelerator", "neither the chart installs with these values"),
         ([model(**on("cpu", "nvidia-h100"))], "NoAccelerator", "so the image of its engine is not listed"),
         ([model(engine={"name": "furiosa-llm"})], "NoAccelerator", "is served by none of the accelerator classes"),
-        ([model(engine={"name": "external"})], "UnsupportedEngine", "engine external is not served"),
         ([model(autoscaling={"minReplicas": 0, "maxReplicas": 1})], "NotInstalled", "set autoscaling.prometheus"),
         ([model(source={"s3": {"endpoint": "https://s.example", "bucket": "models"}})], "UnsupportedSource", "into"),
         ([model(), {"apiVersion": API, "kind": "ResidencyPolicy", "metadata": {"name": "p"}, "spec": {
@@ -347,7 +354,7 @@ def test_a_signature_needs_its_authority_beside_it(desk: Desk) -> None:
          "LicenceNotAllowed", "policy p allows the licences MIT"),
     ],
     ids=[
-        "a class that nobody described", "one of several", "an engine that no class offers", "an engine of no release",
+        "a class that nobody described", "one of several", "an engine that no class offers",
         "what the installation lacks", "a source that cannot be mounted", "a policy of its namespace",
     ],
 )  # fmt: skip

@@ -215,6 +215,13 @@ def test_adapters_are_not_passed_over(desk: Desk) -> None:
     assert "memory of adapters is not counted" in desk.says("--model", desk.files(), code=2)
 
 
+def test_of_what_is_served_outside_nothing_is_sized(desk: Desk) -> None:
+    spec = {"model": {"name": "m", "source": {"endpoint": {"statement": "mac-1"}}}, "engine": {"name": "external"}}
+    manifest = {"apiVersion": API, "kind": "SovereignModel", "metadata": {"name": "m"}, "spec": spec}
+    desk.manifest = desk.put("outside.yaml", yaml.safe_dump(manifest))
+    assert "there is nothing to size" in desk.says("--model", desk.files(), code=2)
+
+
 def test_help_is_there_without_a_cluster() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "bailiwick.cli", "plan", "--help"], capture_output=True, text=True, check=True

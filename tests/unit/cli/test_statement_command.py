@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from bailiwick.cli import main
+from tests.unit.api.objects import CERTIFICATE
 from tests.unit.evidence.keys import EDWARDS, KEYS, P256, pem_of, written
 
 if TYPE_CHECKING:
@@ -153,6 +154,27 @@ def test_what_does_not_count_ends_with_1_and_the_reason(desk: Desk) -> None:
         assert reason in told
 
 
+def test_a_statement_about_an_endpoint_is_signed_and_verified_alike(desk: Desk) -> None:
+    server = {
+        "address": "192.0.2.7", "port": 8443, "serverName": "mac-1.models.example", "certificateAuthority": CERTIFICATE,
+    }  # fmt: skip
+    times = {"issuedAt": "2026-11-01T00:00:00Z", "expiresAt": "2096-11-01T00:00:00Z"}
+    spec = {"endpoint": server, "place": {"jurisdiction": "DE-HE"}, **times}
+    desk.statement = desk.put(
+        "endpoint.yaml", {"apiVersion": API, "kind": "EndpointStatement", "metadata": {"name": "mac-1"}, "spec": spec}
+    )
+    signed = desk.sign()
+    assert desk.verify(signed) == (
+        0, "place: DE-HE is Verified by EndpointStatement mac-1, signed by Authority site\n", "",
+    )  # fmt: skip
+    assert desk.verify(desk.statement)[:2] == (1, "EndpointStatement mac-1 is not signed, so it is Declared\n")
+    with open(signed) as file:  # noqa: PTH123 - a path as the command takes it
+        moved = desk.put("moved.yaml", file.read().replace("192.0.2.7", "192.0.2.8"))
+    assert "PayloadDiffers" in desk.verify(moved)[1]
+    code, _, err = desk.verify(signed, "--node", desk.node())
+    assert (code, "leave --node out" in err) == (2, True)
+
+
 def test_what_cannot_be_used_ends_with_2_and_a_sentence(desk: Desk) -> None:
     unbound = desk.put("unbound.yaml", STATEMENT.replace("machineID", "unknown").replace("providerID", "nothing"))
     rows = {
@@ -167,7 +189,7 @@ def test_what_cannot_be_used_ends_with_2_and_a_sentence(desk: Desk) -> None:
         "spec.place.jurisdiction: must be a country": (
             "sign", "--key", desk.key, "--authority", "a", desk.put("eu.yaml", STATEMENT.replace("DE-HE", "EU")),
         ),
-        "holds 0 objects NodeStatement": ("sign", "--key", desk.key, "--authority", "a", desk.authority),
+        "holds 0 objects NodeStatement or Endpoint": ("sign", "--key", desk.key, "--authority", "a", desk.authority),
         "is not YAML": ("sign", "--key", desk.key, "--authority", "a", desk.put("x", "a: [")),
         "holds 0 objects Authority": ("verify", "--authority", desk.statement, desk.statement),
     }  # fmt: skip

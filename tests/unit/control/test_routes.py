@@ -61,6 +61,7 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
     ("jurisdictions", manifest("eu"), {*ALL, (AUDIT, SWEEP)}),
     ("authorities", manifest("a"), {*ALL, (AUDIT, SWEEP)}),
     ("statements", {**manifest("s"), "spec": {"node": {"name": "n"}}}, {*ALL, (AUDIT, ("", "n"))}),
+    ("endpoints", manifest("nobodys"), set()),
     ("waivers", manifest("w"), ALL),
     ("approvals", manifest("a"), ALL),
     ("nodes", manifest("n"), {*ALL, (AUDIT, ("", "n"))}),
@@ -158,6 +159,22 @@ def test_a_profile_concerns_the_models_that_name_it(happens: str) -> None:
     assert change
     Routes(stores=stores, queue=queue).changed(stores.profiles, [change])  # type: ignore[arg-type]
     assert queue.added == {(MODEL, ("clinic", "chat")), (MODEL, ("clinic", "varied"))}
+
+
+@pytest.mark.parametrize("happens", ["ADDED", "DELETED"])
+def test_a_statement_about_an_endpoint_concerns_every_model_that_is_served_outside(happens: str) -> None:
+    """Also those that name another one: it may dispute what that says of the same server."""
+    stores, queue = Stores(), Noted()
+    for name, statement in (("chat", "mac-1"), ("other", "mac-2")):
+        model = manifest(name, "clinic") | {"spec": {"model": {"source": {"endpoint": {"statement": statement}}}}}
+        stores.models.apply_event("ADDED", model)
+    stores.models.apply_event("ADDED", manifest("plain", "clinic"))
+    if happens == "DELETED":
+        stores.endpoints.apply_event("ADDED", manifest("mac-1"))
+    change = stores.endpoints.apply_event(happens, manifest("mac-1"))
+    assert change
+    Routes(stores=stores, queue=queue).changed(stores.endpoints, [change])  # type: ignore[arg-type]
+    assert queue.added == {(MODEL, ("clinic", "chat")), (MODEL, ("clinic", "other"))}
 
 
 def test_a_config_map_that_is_too_large_for_a_profile_takes_no_room() -> None:

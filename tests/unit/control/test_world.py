@@ -19,6 +19,7 @@ from bailiwick.evidence.statements import sign
 from bailiwick.residency.rules import judge_all
 from bailiwick.residency.territories import compile_territory, label_of
 from bailiwick.workload.plan import Settings, plan_workload
+from tests.unit.api.objects import CERTIFICATE
 
 if TYPE_CHECKING:
     from bailiwick.workload.eligibility import Eligibility
@@ -300,3 +301,59 @@ async def test_a_policy_that_is_gone_is_known_by_what_it_left(ground: Ground) ->
     ground.put("validating_bindings", "bailiwick-pods.bound", labels={"bailiwick.dev/policy": "bound"}, spec={})
     loop = loop_that_does_nothing(ground)
     assert loop.keys() == {"health", "left", "drawn", "bound"}
+
+
+def outside(ground: Ground, until: timedelta = timedelta(hours=24)) -> SovereignModel:
+    """A model that is served by a server in Germany, of which somebody said so."""
+    said = {
+        "endpoint": {
+            "address": "192.0.2.7", "port": 8443, "serverName": "mac-1.models.example",
+            "certificateAuthority": CERTIFICATE,
+        },
+        "place": {"jurisdiction": "DE"},
+        "issuedAt": f"{START - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}",
+        "expiresAt": f"{START + until:%Y-%m-%dT%H:%M:%SZ}",
+    }  # fmt: skip
+    ground.put("endpoints", "mac-1", spec=said)
+    source = {"endpoint": {"statement": "mac-1"}}
+    spec = {"engine": {"name": "external"}, "model": {"name": "tiny", "source": source}}
+    return SovereignModel.read({"metadata": {"name": "chat", "namespace": "clinic", "uid": "u"}, "spec": spec})
+
+
+def judged(ground: Ground, model: SovereignModel) -> str:
+    found = ground.world.endpoint(model, list(ground.world.policies().values()))
+    return str(found.verdict.reason) if found else "nobody knows it"
+
+
+def test_an_endpoint_is_judged_by_what_is_so_now() -> None:
+    ground = Ground()
+    ground.policy()
+    model = outside(ground)
+    assert ground.world.endpoint(MODEL, []) is None
+    assert judged(ground, model) == "Allowed"
+    ground.policy(allow=["FR"])
+    assert judged(ground, model) == "WrongPlace"
+    ground.policy()
+    ground.now = START + timedelta(hours=24)
+    assert judged(ground, model) == "StatementExpired"
+    ground.stores.endpoints.apply_event(
+        "DELETED", {"metadata": {"name": "mac-1", "uid": "mac-1", "resourceVersion": "99"}}
+    )
+    assert judged(ground, model) == "nobody knows it"
+
+
+def test_while_a_policy_cannot_be_read_nothing_is_sent_outside() -> None:
+    ground = Ground()
+    ground.policy()
+    model = outside(ground)
+    assert judged(ground, model) == "Allowed"
+    ground.put("policies", "broken", spec={"place": 1})
+    assert judged(ground, model) == "LookupFailed"
+
+
+def test_a_statement_that_cannot_be_read_counts_for_nothing() -> None:
+    ground = Ground()
+    ground.policy()
+    model = outside(ground)
+    ground.put("endpoints", "mac-1", spec={"endpoint": {}})
+    assert judged(ground, model) == "nobody knows it"

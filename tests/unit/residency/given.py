@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bailiwick.residency.dimensions import Dimension
-    from bailiwick.residency.facts import NodeFacts
+    from bailiwick.residency.facts import NodeFacts, Statement
 
 Manifest = dict[str, Any]
 
@@ -85,7 +85,7 @@ def statement(
     return NodeStatement.read({"metadata": {"name": name}, "spec": spec | more})
 
 
-def vouched(statement: NodeStatement, _: Dimension) -> Standing:
+def vouched(statement: Statement, _: Dimension) -> Standing:
     """What the name says: ``verified-…`` is Verified, ``asserted-…`` Asserted, anything else Declared."""
     word = statement.metadata.name.partition("-")[0].capitalize()
     assurance = Assurance(word) if word in set(Assurance) else Assurance.DECLARED

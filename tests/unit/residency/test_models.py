@@ -16,7 +16,8 @@ MIRROR = {"huggingFace": {**HUB["huggingFace"], "endpoint": "http://hub"}}
 
 def planned(source: dict[str, Any], *sources: str, pinned: bool = False, mode: str = "Enforce", **told: Any) -> Any:
     rule = {"models": {"sources": list(sources), "requireDigest": pinned}, "mode": mode}
-    of = model(model={"name": "tiny", "source": source, **told})
+    engine: dict[str, Any] = {"engine": {"name": "external"}} if "endpoint" in source else {}
+    of = model(model={"name": "tiny", "source": source, **told}, **engine)
     return plan(of, policies=[policy(spec=rule)]).verdict
 
 
@@ -38,6 +39,7 @@ def planned(source: dict[str, Any], *sources: str, pinned: bool = False, mode: s
             "s3://model",
             False,
         ),
+        ({"endpoint": {"statement": "mac-1"}}, "endpoint://mac-1", True),
         ({"hostPath": {"path": "/srv/models"}}, "hostpath:///srv", True),
         ({"hostPath": {"path": "/srv/models"}}, "hostpath:///srv/m", False),
     ],

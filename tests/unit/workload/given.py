@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bailiwick.api.authority import Authority
+    from bailiwick.residency.endpoints import JudgedEndpoint
     from bailiwick.residency.policies import CompiledPolicy
     from bailiwick.workload.eligibility import Eligibility
     from bailiwick.workload.plan import WorkloadPlan
@@ -102,6 +103,7 @@ def plan(
     authorities: Mapping[str, Authority] | None = None,
     served: Sequence[str] | None = None,
     gateways: Mapping[tuple[str, str], str] | None = None,
+    endpoint: JudgedEndpoint | None = None,
     **settings: Any,
 ) -> WorkloadPlan:
     """The plan for a model under policy ``health``, with class ``cpu``; nodes stand in Germany if nobody says else.
@@ -129,6 +131,7 @@ def plan(
         profiles=there,
         offered=served,
         gateways=gateways,
+        endpoint=endpoint,
     )
 
 

@@ -10,9 +10,11 @@ import yaml
 
 from bailiwick.api.acceleratorclass import AcceleratorClass
 from bailiwick.api.authority import Authority
+from bailiwick.api.endpointstatement import EndpointStatement
 from bailiwick.api.modelsource import ProfileReference
 from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.sovereignmodel import SovereignModel
+from bailiwick.residency.endpoints import judge_endpoint
 from bailiwick.residency.facts import gather_all
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.nodes import read_node
@@ -47,14 +49,18 @@ def planned(case: str, *, namespace: str | None = None) -> WorkloadPlan:
     model["metadata"] |= {"namespace": namespace} if namespace else {}
     atlas = Atlas(())
     facts = gather_all([read_node(raw) for raw in objects["Node"]], (), NOW)
-    classes = [AcceleratorClass.read(raw) for raw in objects["AcceleratorClass"]]
+    classes = [AcceleratorClass.read(raw) for raw in objects.get("AcceleratorClass", ())]
     gateways = {
         (namespace or raw["metadata"]["namespace"], raw["metadata"]["name"]): raw["spec"]["gatewayClassName"]
         for raw in objects.get("Gateway", ())
     }
+    policies = [compile_policy(ResidencyPolicy.read(raw), atlas) for raw in objects["ResidencyPolicy"]]
+    statements = [EndpointStatement.read(raw) for raw in objects.get("EndpointStatement", ())]
+    asked = SovereignModel.read(model)
+    outside = asked.spec.model.endpoint
     return plan_workload(
-        SovereignModel.read(model),
-        policies=[compile_policy(ResidencyPolicy.read(raw), atlas) for raw in objects["ResidencyPolicy"]],
+        asked,
+        policies=policies,
         classes={each.metadata.name: each for each in classes},
         eligible=lambda model, policies, need: eligibility(
             policies, model.spec.residency, need, facts, atlas=atlas, now=NOW
@@ -70,11 +76,12 @@ def planned(case: str, *, namespace: str | None = None) -> WorkloadPlan:
         ),
         authorities={each.metadata.name: each for each in map(Authority.read, objects.get("Authority", ()))},
         gateways=gateways,
-        profiles=_profiles(objects),
+        profiles=profiles(objects),
+        endpoint=judge_endpoint(outside.statement, statements, policies, NOW) if outside else None,
     )
 
 
-def _profiles(objects: dict[str, list[dict[str, Any]]]) -> dict[ProfileReference, str]:
+def profiles(objects: dict[str, list[dict[str, Any]]]) -> dict[ProfileReference, str]:
     """What the ConfigMaps of an input hold, by the reference that leads there."""
     return {
         ProfileReference(config_map=each["metadata"]["name"], key=key): text

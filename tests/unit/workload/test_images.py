@@ -10,11 +10,11 @@ from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.policies import compile_policy
-from bailiwick.workload.images import Use, plans, uses
+from bailiwick.workload.images import Use, forms, plans, uses
 from bailiwick.workload.plan import Settings
 from bailiwick.workload.scaling import Scaling
 from tests.unit.workload.given import DIGEST, accelerator, gpus, model
-from tests.unit.workload.golden import CASES, given, planned
+from tests.unit.workload.golden import CASES, given, planned, profiles
 
 SETTINGS = Settings(
     gate_image="registry.example/gate:1",
@@ -24,19 +24,24 @@ SETTINGS = Settings(
 )
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case in CASES if case != "outside"])
 def test_every_image_of_what_a_cluster_runs_was_listed(case: str) -> None:
     objects = given(case)
     (raw,) = objects["SovereignModel"]
     classes = [AcceleratorClass.read(each) for each in objects["AcceleratorClass"]]
-    possible = plans(
-        SovereignModel.read(raw),
-        classes={each.metadata.name: each for each in classes},
-        settings=SETTINGS,
-        policies=[compile_policy(ResidencyPolicy.read(each), Atlas(())) for each in objects["ResidencyPolicy"]],
-        authorities={each.metadata.name: each for each in map(Authority.read, objects.get("Authority", ()))},
-    )
-    listed = {use for each in possible.values() for use in uses(each.objects)}
+    possible = [
+        plan
+        for form in forms(SovereignModel.read(raw))
+        for plan in plans(
+            form,
+            classes={each.metadata.name: each for each in classes},
+            settings=SETTINGS,
+            policies=[compile_policy(ResidencyPolicy.read(each), Atlas(())) for each in objects["ResidencyPolicy"]],
+            profiles=profiles(objects),
+            authorities={each.metadata.name: each for each in map(Authority.read, objects.get("Authority", ()))},
+        ).values()
+    ]
+    listed = {use for each in possible for use in uses(each.objects)}
     run = uses(planned(case).objects)
     assert run
     assert run <= listed

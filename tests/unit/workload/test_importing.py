@@ -151,7 +151,7 @@ def asking(*egress: Any, name: str = "health", mode: str = "Enforce") -> Compile
 
 def reached(source: Any, *policies: CompiledPolicy) -> list[Any]:
     made = plan(of(source), policies=list(policies) or None)
-    (found,) = (each for each in made.objects if each["metadata"]["name"] == "chat-import")
+    (found,) = (each for each in made.objects if each["metadata"]["name"] == "chat.import")
     names, *rules = found["spec"]["egress"]
     assert all(port["port"] == 53 for port in names["ports"])
     return [

@@ -33,7 +33,6 @@ HUB = {"huggingFace": {"repository": "a/b", "revision": "0" * 40}}
         ({"model": {"name": "a", "source": HUB}}, "UnsupportedSource", "in spec.model.source.huggingFace.into"),
         ({"adapters": [{"name": "x", "source": S3}]}, "UnsupportedSource", "spec.adapters[x].source.s3 needs an"),
         ({"engine": {"name": "llama.cpp"}}, "NoAccelerator", "engine llama.cpp is served by none of the accelerator"),
-        ({"engine": {"name": "external"}}, "UnsupportedEngine", "set spec.engine.name to: vllm, llama.cpp, furiosa"),
         ({"engine": {"arguments": ["--threads", "4"]}}, "ForbiddenArgument", "is an option of another engine"),
         ({"model": {"name": "a", "source": IMAGE, "file": "a.gguf"}}, "InvalidModel", "vLLM reads its folder"),
         ({"engine": {"arguments": ["evil/model"]}}, "ForbiddenArgument", "'evil/model' in spec.engine.arguments is a"),

@@ -48,9 +48,9 @@ class Sample:
     def __str__(self) -> str:
         return f"{self.path}:{self.model.metadata.name}"
 
-    @property
-    def profile(self) -> str | None:
-        where = self.model.spec.model.profile
+    def profile(self, variant: str | None = None) -> str | None:
+        """The profile of the model, or of one of its variants."""
+        where = next(each.profile for each in self.model.spec.model.every if each.variant == variant)
         return self.profiles[where.config_map][where.key] if where else None
 
 
@@ -75,7 +75,8 @@ def samples() -> Iterator[Sample]:
         yield Sample(path, SovereignModel.read(raw), maps)
 
 
-ALL = list(samples())
+ALL = [sample for sample in samples() if sample.model.spec.model.endpoint is None]
+"""All that run in the cluster. What is served outside needs no hardware here."""
 CLASSES = {
     raw["metadata"]["name"]: AcceleratorClass.read(raw)
     for raw in [
@@ -116,15 +117,16 @@ def planned(sample: Sample, name: str, nodes: list[Raw], *, profile: str | None 
     """The plan where one class is taken. Where nodes must stand is what other samples are about."""
     model = sample.model
     wanted = model.spec.accelerators.model_copy(update={"classes": (name,)})
-    where = ProfileReference(config_map="p") if profile else model.spec.model.profile
-    told = model.spec.model.model_copy(update={"profile": where})
+    told, variants = model.spec.model, [each.name for each in model.spec.model.variants]
+    told = told.model_copy(update={"profile": ProfileReference(config_map="p")}) if profile else told
     spec = model.spec.model_copy(update={"accelerators": wanted, "residency": None, "model": told})
     return plan(
         model.model_copy(update={"spec": spec}),
         classes=list(CLASSES.values()),
         nodes=nodes,
         authorities={raw["metadata"]["name"]: Authority.read(raw) for _, raw in every("Authority")},
-        profile=profile or sample.profile,
+        profile=profile or (None if variants else sample.profile()),
+        profiles={name: sample.profile(name) for name in variants},
         scaling=SCALING,
     )
 
@@ -212,17 +214,18 @@ def test_no_sample_is_of_a_family_that_is_gone() -> None:
 def test_every_source_has_a_sample() -> None:
     shown = {
         kind
-        for sample in ALL
-        if sample.path.startswith("weights/")
+        for sample in samples()
         for weights in sample.model.spec.model.every
         for kind in weights.source.model_fields_set
     }
     assert shown == set(Source.model_fields)
-    assert {field_name(each) for each in shown} == {"oci", "persistentVolumeClaim", "s3", "huggingFace", "hostPath"}
+    assert {field_name(each) for each in shown} == {
+        "oci", "persistentVolumeClaim", "s3", "huggingFace", "hostPath", "endpoint",
+    }  # fmt: skip
 
 
 def test_every_engine_has_a_sample() -> None:
-    assert {sample.model.spec.engine.name for sample in ALL} == ENGINES.keys()
+    assert {sample.model.spec.engine.name for sample in samples()} == ENGINES.keys()
     assert {sample.model.spec.engine.name for sample in ALL if sample.path.startswith("engines/")} == {
         "vllm",
         "llama.cpp",

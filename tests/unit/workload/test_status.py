@@ -280,10 +280,14 @@ def test_progress_is_told_stage_by_stage() -> None:
         "b": {"initContainerStatuses": [{"name": "seal", "state": {"running": {}}}]},
         "c": {"initContainerStatuses": [{"name": "seal", "state": {"waiting": {"reason": "PodInitializing"}}}]},
         "d": {"conditions": [{"type": "Ready", "status": "True"}]},
+        "e": {"containerStatuses": [{"name": "gate", "state": {"running": {}}}]},
     }
     pods = [pod(name, **status) for name, status in states.items()]
     said = conditions(told(deployment=deployment(1), pods=pods))["Available"]["message"]
-    assert said == ("1 of 2 replicas answer: 1 being sealed off, 1 getting images and volumes, 1 loading the model")
+    assert said == (
+        "1 of 2 replicas answer: 1 being sealed off, 1 getting images and volumes, 1 loading the model, "
+        "1 waiting for the endpoint outside"
+    )
 
 
 def test_nowhere_names_policies_rules_and_how_many_nodes_miss() -> None:

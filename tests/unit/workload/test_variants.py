@@ -143,13 +143,13 @@ def test_the_condition_verified_speaks_of_the_one_that_is_served() -> None:
         told = {each["type"]: each for each in summarise(whole, made, seen, now=NOW)["conditions"]}
         return told["Verified"]["reason"], told["Planned"]["message"]
 
-    assert verified()[0] == "DigestPinned"
+    assert verified()[0] == "NoPods", "of an image by digest a container compares the profile, and there is none yet"
     reason, planned = verified(objective="Energy")
     assert reason == "NotVerified"
     assert planned.startswith("vllm on class gpu with variant fp8; tiny:fp8 on 2 x gpu takes ")
     refused = {"parallelism": {"tensor": 3}}
     assert verified({"plan": kept(varied(objective="Energy"))["plan"]}, **refused)[0] == "NotVerified"
-    assert verified({"plan": kept(varied())["plan"]}, **refused)[0] == "DigestPinned"
+    assert verified({"plan": kept(varied())["plan"]}, **refused)[0] == "NoPods"
 
 
 # Every one is judged

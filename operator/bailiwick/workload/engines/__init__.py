@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bailiwick.api.acceleratorclass import EngineName
-from bailiwick.workload.engines import furiosa_llm, hailo, llamacpp, vllm
+from bailiwick.workload.engines import external, furiosa_llm, hailo, llamacpp, vllm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,5 +17,6 @@ ENGINES: Mapping[EngineName, Engine] = {
     EngineName.LLAMA_CPP: llamacpp,
     EngineName.FURIOSA_LLM: furiosa_llm,
     EngineName.HAILO: hailo,
+    EngineName.EXTERNAL: external,
 }
-"""What this release can start. The API has one name more: `external`, whose place nobody could vouch for."""
+"""Every engine of the API."""
