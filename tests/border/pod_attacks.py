@@ -303,6 +303,12 @@ ROWS = [
         copied(COPIED, env=[{"name": "LC_ALL", "value": "C"}, {"name": "LD_PRELOAD", "value": "/x.so"}]),
         GOOD_COPY,
     ),
+    Row(
+        "a model's image whose probe runs it",
+        _IMAGE,
+        copied(COPIED, restartPolicy="Always", startupProbe={"exec": {"command": ["/run"]}}),
+        GOOD_COPY,
+    ),
     Row("a model's image with its own words", _IMAGE, copied(COPIED, env=None), GOOD_COPY),
     Row("a model's image with other words", _IMAGE, copied(COPIED, env=[{"name": "LC_ALL", "value": "x"}]), GOOD_COPY),
     Row(

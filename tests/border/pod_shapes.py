@@ -134,7 +134,10 @@ WILD_VOLUME: Strategy = st.one_of(
     FINE_VOLUME,
 )
 
-COPYING: list[dict[str, Any]] = [{}, {}, {}, {"args": ["x"]}, {"env": []}, {"command": ["/run"]}, {"volumeMounts": []}]
+COPYING: list[dict[str, Any]] = [
+    *({}, {}, {}),
+    *({"args": ["x"]}, {"env": []}, {"command": ["/run"]}, {"volumeMounts": []}, {"restartPolicy": "Always"}),
+]
 """What an init container that copies a model out of its image may have of its own."""
 
 ASPECTS = (

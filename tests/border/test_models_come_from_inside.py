@@ -49,6 +49,11 @@ def hub(repository: str) -> dict[str, Any]:
     return {"huggingFace": {"repository": repository, "revision": COMMIT}}
 
 
+def mirrored(repository: str) -> dict[str, Any]:
+    """From a hub that the author of the model names."""
+    return {"huggingFace": {**hub(repository)["huggingFace"], "endpoint": "http://hub"}}
+
+
 def claim(name: str, path: str = "") -> dict[str, Any]:
     return {"persistentVolumeClaim": {"claimName": name, "path": path}}
 
@@ -197,12 +202,13 @@ def test_a_tag_is_not_enough_where_a_digest_is_asked(ground: Ground, strict: Gov
 
 
 @pytest.mark.parametrize("source", [s3("weights", "llama"), claim("weights"), folder("/srv/models")], ids=str)
-def test_files_need_a_digest_or_a_manifest(ground: Ground, strict: Governed, source: dict[str, Any]) -> None:
-    with refused(MODELS, "DigestRequired", f"{MODELS}.{strict.policy}") as refusal:
-        ground.editor.create(model(strict.namespace, source), dry_run=True)
-    assert "give spec.model.digest or spec.model.manifest" in refusal.message
+def test_files_need_a_digest(ground: Ground, strict: Governed, source: dict[str, Any]) -> None:
+    unpinned: tuple[dict[str, Any], ...] = ({}, {"manifest": {"configMap": "files"}})
+    for told in unpinned:
+        with refused(MODELS, "DigestRequired", f"{MODELS}.{strict.policy}") as refusal:
+            ground.editor.create(model(strict.namespace, source, **told), dry_run=True)
+        assert "give spec.model.digest (bailiwick weights digest FOLDER)" in refusal.message
     ground.editor.create(model(strict.namespace, source, digest=DIGEST), dry_run=True)
-    ground.editor.create(model(strict.namespace, source, manifest={"configMap": "files"}), dry_run=True)
 
 
 def variants(namespace: str, *listed: dict[str, Any], **of: Any) -> Manifest:
@@ -232,7 +238,7 @@ def test_one_variant_from_elsewhere_refuses_the_model(ground: Ground, strict: Go
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        (claim("weights"), "spec.model.variants[v1].source has none; give spec.model.variants[v1].digest or"),
+        (claim("weights"), "spec.model.variants[v1].source has none; give spec.model.variants[v1].digest (bailiwick"),
         (
             oci("registry.example/models/llama:1"),
             "spec.model.variants[v1].source.oci.image is registry.example/models/llama:1; write name@sha256:",
@@ -260,6 +266,12 @@ def test_a_variant_may_not_be_added_that_may_not_be_served(ground: Ground, stric
 
 def test_a_commit_is_a_digest(ground: Ground, strict: Governed) -> None:
     ground.editor.create(model(strict.namespace, hub("skt/A.X-K1")), dry_run=True)
+
+
+def test_a_commit_is_none_where_the_author_of_the_model_names_the_hub(ground: Ground, strict: Governed) -> None:
+    with refused(MODELS, "DigestRequired", f"{MODELS}.{strict.policy}"):
+        ground.editor.create(model(strict.namespace, mirrored("skt/A.X-K1")), dry_run=True)
+    ground.editor.create(model(strict.namespace, mirrored("skt/A.X-K1"), digest=DIGEST), dry_run=True)
 
 
 def test_a_model_may_not_turn_to_another_source(ground: Ground, strict: Governed) -> None:
@@ -388,4 +400,33 @@ def test_the_operator_judges_variants_as_the_border_does(ground: Ground, signed:
         agree = f"{verdict.reason}: " in told if verdict else not told
         if not agree:
             differ.append((asked["spec"]["model"], verdict, told))
+    assert differ == []
+
+
+def test_the_operator_judges_sources_as_the_border_does(ground: Ground, strict: Governed) -> None:
+    """A policy that changed later asks the same of a model that is there."""
+    spec = {"namespaceSelector": {}, "place": {"allow": ["DE"]}, "models": {"sources": ALLOWED, "requireDigest": True}}
+    policy = compile_policy(ResidencyPolicy.read({"metadata": {"name": strict.policy}, "spec": spec}), Atlas(()))
+    images = ("mirror.example/one/llama", "mirror.example:1/llama", "llama", "registry.example/modelsx/llama")
+    sources = [
+        *(oci(f"{image}{end}") for image in images for end in ("", ":1", f"@{DIGEST}", f":1@{DIGEST}")),
+        *(oci(f"registry.example/models/llama{end}") for end in ("", ":1", f"@{DIGEST}")),
+        *(s3(bucket, prefix) for bucket in ("weights", "weightsx") for prefix in ("llama", "llamas", "llama/8b", "")),
+        *(hub(name) for name in ("skt/A.X-K1", "sktx/A.X-K1")),
+        mirrored("skt/A.X-K1"),
+        *(claim(name, path) for name in ("weights", "weightsx") for path in ("", "llama")),
+        *(folder(path) for path in ("/srv/models", "/srv/modelsx", "/srv/models/llama", "/srv")),
+    ]
+    differ = []
+    said_of_files: tuple[dict[str, Any], ...] = ({}, {"digest": DIGEST}, {"manifest": {"configMap": "files"}})
+    for source, told in product(sources, said_of_files):
+        asked = model(strict.namespace, source, **told)
+        verdict = judge(SovereignModel.read(asked), [policy])
+        try:
+            ground.editor.create(asked, dry_run=True)
+            said = ""
+        except ApiError as refusal:
+            said = refusal.message
+        if not (f"{verdict.reason}: " in said if verdict else not said):
+            differ.append((source, told, verdict, said))
     assert differ == []

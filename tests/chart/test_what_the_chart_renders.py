@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bailiwick.control.stores import Stores
 from e2e.client import documents
 from tests.chart.helm import CHART, NAMESPACE, Helm, HelmError
 
@@ -257,3 +258,18 @@ def test_a_policy_administrators_rights_never_go_to_a_built_in_role(helm: Helm) 
     for role in roles.values():
         if any("assign" in rule["verbs"] for rule in role.get("rules", ())):
             assert not any(label.startswith("rbac.authorization.k8s.io/") for label in role["metadata"]["labels"])
+
+
+def test_the_operator_may_write_what_models_become_and_only_watch_the_rest_of_other_projects(helm: Helm) -> None:
+    stores = Stores()
+    rights = {
+        (group, resource): set(rule["verbs"])
+        for rule in of_kind(helm.template(), "ClusterRole")["bailiwick-operator"]["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    for store in stores.children:
+        everything = {"get", "list", "watch", "create", "patch", "delete"}
+        assert rights[store.resource.group, store.resource.plural] == everything
+    for store in (stores.gateways, stores.profiles):
+        assert rights[store.resource.group, store.resource.plural] == {"list", "watch"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -41,3 +41,9 @@ async def test_no_engine_says_whose_pages_may_read_its_answers(gate: Gate) -> No
 async def test_a_client_cannot_leave_its_request_running_behind(gate: Gate) -> None:
     await gate.ask("POST", "/v1/chat/completions", b"{}", X_Conversation_Id="a")
     assert "x-conversation-id" not in gate.engine.requests[-1].headers
+
+
+async def test_a_client_neither_steers_vllm_nor_reads_its_load_by_headers(gate: Gate) -> None:
+    headers: Any = {"X_Data_Parallel_Rank": "3", "Endpoint_Load_Metrics_Format": "json"}
+    await gate.ask("POST", "/v1/chat/completions", b"{}", **headers)
+    assert {"x-data-parallel-rank", "endpoint-load-metrics-format"}.isdisjoint(gate.engine.requests[-1].headers)

@@ -32,11 +32,12 @@ class Written:
 async def ensure(api: Api, resource: Resource, desired: Raw, live: Raw | None) -> Written | None:
     """Make an object what we want, given how a store knows it. Returns None when nothing had to be written.
 
-    Raises Terminal (reason NameTaken) when the object is not in the store because somebody else made it, and what
-    `Api.apply` raises; Conflict when it changed in between.
+    Raises Terminal (reason NameTaken) when the object is not in the store because somebody else made it, or belongs to
+    another owner of ours, and what `Api.apply` raises; Conflict when it changed in between.
     """
     if live is None:
         return Written(await _make(api, resource, desired), Drift())
+    _refuse_of_another(resource, live, desired)
     found = drift(live, desired)
     if not found:
         return None
@@ -80,18 +81,35 @@ async def _make(api: Api, resource: Resource, desired: Raw) -> Raw:
         if live is None:
             raise
         if _is_ours(live, desired):
+            _refuse_of_another(resource, live, desired)
             return await reclaim(api, resource, desired)
         raise _taken(resource, desired) from conflict
 
 
 def _taken(resource: Resource, desired: Raw) -> Terminal:
-    name = desired["metadata"]["name"]
-    return Terminal(
-        f"apply {resource.plural} {name}",
-        status=HTTPStatus.CONFLICT,
-        reason="NameTaken",
-        message=f"a {resource.kind} {name!r} that Bailiwick did not make is in the way; rename or remove it",
-    )
+    what = f"a {resource.kind} {desired['metadata']['name']!r}"
+    return _name_taken(resource, desired, f"{what} that Bailiwick did not make is in the way; rename or remove it")
+
+
+def _refuse_of_another(resource: Resource, live: Raw, desired: Raw) -> None:
+    """Raises Terminal for what belongs to another owner, such as that of another model: two would undo each other.
+
+    Owners are compared by name, so one that was deleted and made anew keeps what it had.
+    """
+    owner, wanted = _controller(live), _controller(desired)
+    if owner and wanted and owner != wanted:
+        what = f"a {resource.kind} {desired['metadata']['name']!r}"
+        raise _name_taken(resource, desired, f"{what} belongs to {' '.join(owner)}; rename {' '.join(wanted)}")
+
+
+def _controller(manifest: Raw) -> tuple[str, str] | None:
+    owners = manifest["metadata"].get("ownerReferences") or ()
+    return next(((owner["kind"], owner["name"]) for owner in owners if owner.get("controller")), None)
+
+
+def _name_taken(resource: Resource, desired: Raw, message: str) -> Terminal:
+    call = f"apply {resource.plural} {desired['metadata']['name']}"
+    return Terminal(call, status=HTTPStatus.CONFLICT, reason="NameTaken", message=message)
 
 
 async def _find(api: Api, resource: Resource, desired: Raw) -> Raw | None:

@@ -1,4 +1,4 @@
-"""Whose signature and which licence the policies of a namespace ask of a model. Pure.
+"""Which sources, signatures and licences the policies of a namespace ask of a model. Pure.
 
 The API server asks the same when a model is written (charts/bailiwick/policies/models.yaml); this is asked again
 whenever the model is planned, because a policy may have come later.
@@ -6,6 +6,7 @@ whenever the model is planned, because a policy may have come later.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from bailiwick.api.residencypolicy import Mode
@@ -14,7 +15,7 @@ from bailiwick.residency.verdict import Reason, Verdict, refuse
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bailiwick.api.modelsource import ModelSignature
+    from bailiwick.api.modelsource import ModelSignature, Source
     from bailiwick.api.residencypolicy import ModelRule
     from bailiwick.api.sovereignmodel import SovereignModel
     from bailiwick.residency.policies import CompiledPolicy
@@ -23,8 +24,75 @@ if TYPE_CHECKING:
 def judge(model: SovereignModel, policies: Iterable[CompiledPolicy]) -> Verdict | None:
     """The first refusal of a policy that is enforced; None when there is none."""
     asked = ((policy.by, policy.spec.models) for policy in policies if policy.mode is Mode.ENFORCE)
-    refusals = (_unsigned(model, rule, by) or _licence(model, rule, by) for by, rule in asked if rule)
+    refusals = (judge_one(model, rule, by) for by, rule in asked if rule for judge_one in _JUDGES)
     return next(filter(None, refusals), None)
+
+
+def _foreign(model: SovereignModel, asked: ModelRule, by: str) -> Verdict | None:
+    for where, source, _ in _sources(model):
+        if not _is_from(told := _spelled(source), asked.sources):
+            return refuse(
+                Reason.SOURCE_NOT_ALLOWED,
+                f"{by} allows models from {', '.join(sorted(asked.sources)) or 'nowhere'}, but "
+                f"{where}.source is {told}; serve a copy from an allowed source, or ask for the source to be added to "
+                f"spec.models.sources of the policy",
+            )
+    return None
+
+
+def _unpinned(model: SovereignModel, asked: ModelRule, by: str) -> Verdict | None:
+    if not asked.require_digest:
+        return None
+    for where, source, digest in _sources(model):
+        hub = source.hugging_face
+        if not (_DIGEST.search(source.oci.image) if source.oci else digest or (hub and not hub.endpoint)):
+            seen = f"{where}.source.oci.image is {source.oci.image}" if source.oci else f"{where}.source has none"
+            return refuse(
+                Reason.DIGEST_REQUIRED,
+                f"{by} wants content to be named by digest, but {seen}; write the image as name@sha256:..., or give "
+                f"{where}.digest (bailiwick weights digest FOLDER)",
+            )
+    return None
+
+
+def _sources(model: SovereignModel) -> Iterator[tuple[str, Source, str | None]]:
+    """Field, source and digest of all that the model may be served from."""
+    for weights in model.spec.model.every:
+        yield weights.where, weights.source, weights.digest
+    for adapter in model.spec.adapters:
+        yield f"spec.adapters[{adapter.name}]", adapter.source, adapter.digest
+
+
+def _spelled(source: Source) -> str:
+    """A source as policies name it."""
+    if source.oci:
+        return f"oci://{source.oci.image}"
+    if source.s3:
+        return f"s3://{source.s3.bucket}/{source.s3.prefix}"
+    if source.hugging_face:
+        return f"hf://{source.hugging_face.repository}"
+    if source.persistent_volume_claim:
+        return f"pvc://{source.persistent_volume_claim.claim_name}/{source.persistent_volume_claim.path}"
+    if source.host_path:
+        return f"hostpath://{source.host_path.path}"
+    return f"endpoint://{source.endpoint.statement}" if source.endpoint else "unknown:"
+
+
+def _is_from(told: str, prefixes: Iterable[str]) -> bool:
+    """A prefix ends where a name ends. An image without its registry is another one on each node."""
+    if told.startswith("oci://") and not _IN_REGISTRY.match(told):
+        return False
+    return any(
+        told == prefix
+        or told.startswith(prefix if prefix.endswith("/") else f"{prefix}/")
+        or (_REPOSITORY.match(prefix) and told.startswith((f"{prefix}:", f"{prefix}@")))
+        for prefix in prefixes
+    )
+
+
+_IN_REGISTRY = re.compile("oci://([^/]*[.:][^/]*|localhost)/")
+_REPOSITORY = re.compile("oci://[^/]+/.*[^/]$")
+_DIGEST = re.compile("@sha256:[0-9a-f]{64}$")
 
 
 def _unsigned(model: SovereignModel, asked: ModelRule, by: str) -> Verdict | None:
@@ -61,3 +129,6 @@ def _licence(model: SovereignModel, asked: ModelRule, by: str) -> Verdict | None
                 f"added to spec.models.licences of the policy",
             )
     return None
+
+
+_JUDGES = (_foreign, _unpinned, _unsigned, _licence)

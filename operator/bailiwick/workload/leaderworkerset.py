@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bailiwick.residency.egress import NAME_SERVICE
 from bailiwick.workload.group import GROUP_LABEL, GROUP_SET, SET_LABEL, set_name
 from bailiwick.workload.layout import DRAIN_SECONDS, PRE_STOP_SECONDS
 from bailiwick.workload.naming import MODEL_LABEL, Manifest, labels, metadata, queueing
@@ -17,15 +18,6 @@ if TYPE_CHECKING:
 RENDEZVOUS_PORT = 29501
 """Of the leader, where members find each other."""
 _OF_LEADERS = ("startupProbe", "readinessProbe", "livenessProbe")
-_NAME_SERVICE: Manifest = {
-    "to": [
-        {
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
-            "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
-        }
-    ],
-    "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
-}
 
 
 def leader_worker_set(placing: Placing) -> Manifest | None:
@@ -80,7 +72,7 @@ def group_network_policies(placing: Placing) -> Iterator[Manifest]:
                 "podSelector": {"matchLabels": members},
                 "policyTypes": ["Ingress", "Egress"],
                 "ingress": [{"from": each_other}],
-                "egress": [{"to": each_other}, _NAME_SERVICE],
+                "egress": [{"to": each_other}, NAME_SERVICE],
             },
         }
 

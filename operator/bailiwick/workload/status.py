@@ -113,7 +113,7 @@ def _conditions(model: SovereignModel, plan: WorkloadPlan, seen: Seen) -> tuple[
         _planned(plan),
         *((fetched,) if fetched else ()),
         _placed(plan, seen),
-        verified(served, seen.pods),
+        verified(served, seen.pods, some_older=_some_older(seen.deployment)),
         _available(seen, begun),
         _resident(plan, seen),
     )
@@ -229,13 +229,27 @@ def _ready(aspects: Sequence[Stated], seen: Seen, begun: Start) -> Stated:
 def _unfinished(deployment: Raw) -> str | None:
     """What a rollout still has to do; None when every replica is as the Deployment says now."""
     status, wanted = deployment.get("status") or {}, deployment["spec"]["replicas"]
-    looked_at = status.get("observedGeneration", _looked_at(status))
-    if looked_at < deployment["metadata"].get("generation", 0):
+    if _not_looked_at(deployment):
         return "the change has not been looked at yet"
     updated, there = status.get("updatedReplicas", 0), status.get("replicas", 0)
     if updated < wanted or there > wanted:
         return f"{updated} of them are as the spec says now, {max(there - updated, 0)} older ones are to go"
     return None
+
+
+def _some_older(deployment: Raw | None) -> bool:
+    """Whether replicas run that are not as the spec says now."""
+    if deployment is None:
+        return False
+    status = deployment.get("status") or {}
+    return _not_looked_at(deployment) or bool(status.get("replicas", 0) > status.get("updatedReplicas", 0))
+
+
+def _not_looked_at(deployment: Raw) -> bool:
+    """Whether its controller has not seen the last change."""
+    status = deployment.get("status") or {}
+    seen: int = status.get("observedGeneration", _looked_at(status))
+    return bool(seen < deployment["metadata"].get("generation", 0))
 
 
 def _looked_at(status: Raw) -> int:

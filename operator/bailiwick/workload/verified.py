@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 Raw = dict[str, Any]
 
 
-def verified(model: SovereignModel, pods: Sequence[Raw]) -> Stated:
+def verified(model: SovereignModel, pods: Sequence[Raw], *, some_older: bool = False) -> Stated:
     """An image by digest is checked by the container runtime when it is pulled; everything else by a container of ours.
 
-    One replica that found other files than it should is the model's, whatever the others found.
+    One replica that found other files than it should is the model's, whatever the others found. ``some_older``: among
+    the pods are some of before the last change, which compared their files with what was said then.
     """
     items = verification.needed(model)
     if model.spec.model.endpoint or not items:
@@ -40,8 +41,10 @@ def verified(model: SovereignModel, pods: Sequence[Raw]) -> Stated:
     if not replicas:
         return unknown("Verified", "NoPods", "there are no pods, and their containers read the files")
     done = [each for _, each in states if each.get("state", {}).get("terminated", {}).get("exitCode") == 0]
-    if len(done) < len(replicas) * len(items):
-        return unknown("Verified", "Verifying", "not every replica has read all of its files yet")
+    if some_older or len(done) < len(replicas) * len(items):
+        why = "replicas of before the last change still run, and compared their files with what was said then"
+        read = "not every replica has read all of its files yet"
+        return unknown("Verified", "Verifying", why if some_older else read)
     return true("Verified", "FilesVerified", "every replica has read its files, and they are what was said of them")
 
 

@@ -348,7 +348,8 @@ def test_of_a_model_that_is_served_outside_the_gate_is_listed(desk: Desk) -> Non
         ([model(autoscaling={"minReplicas": 0, "maxReplicas": 1})], "NotInstalled", "set autoscaling.prometheus"),
         ([model(source={"s3": {"endpoint": "https://s.example", "bucket": "models"}})], "UnsupportedSource", "into"),
         ([model(), {"apiVersion": API, "kind": "ResidencyPolicy", "metadata": {"name": "p"}, "spec": {
-            "namespaceSelector": {}, "place": {"allow": ["DE"]}, "mode": "Enforce", "models": {"licences": ["MIT"]}}},
+            "namespaceSelector": {}, "place": {"allow": ["DE"]}, "mode": "Enforce",
+            "models": {"sources": ["oci://registry.example/"], "licences": ["MIT"]}}},
           {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "clinic"}}],
          "LicenceNotAllowed", "policy p allows the licences MIT"),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bailiwick.cluster import resources
-from bailiwick.cluster.errors import NotFound
+from bailiwick.cluster.errors import NotFound, Terminal
 from bailiwick.control.stores import Stores
 from bailiwick.control.writer import Writer
 
@@ -69,6 +69,26 @@ async def test_a_store_knows_a_write_before_any_event_tells_it(stores: Stores) -
     assert held
     assert held["spec"] == {"nodes": {"a": "DE"}}
     assert stores.territories.apply_event("ADDED", held) is None, "our own write is no news"
+
+
+def way_out(model: str, port: int, uid: str | None = None) -> Raw:
+    """What imports of model chat, and a model of the name chat-import, both have."""
+    owner = {"apiVersion": OURS, "kind": "SovereignModel", "name": model, "uid": uid or model, "controller": True}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "chat-import", "namespace": "clinic", "ownerReferences": [owner]},
+        "spec": {"podSelector": {}, "egress": [{"ports": [{"port": port}]}]},
+    }
+
+
+async def test_what_one_model_has_is_not_given_to_another(stores: Stores) -> None:
+    server = Server()
+    await writer(stores, server).apply(way_out("chat", 443))
+    with pytest.raises(Terminal, match="'chat-import' belongs to SovereignModel chat; rename"):
+        await writer(stores, server).apply(way_out("chat-import", 80))
+    await writer(stores, server).apply(way_out("chat", 443, uid="made anew"))
+    assert server.calls == [("apply", "chat-import")] * 2
 
 
 async def test_all_are_written_before_the_first_error_is_raised(stores: Stores) -> None:

@@ -64,3 +64,16 @@ def test_with_tls_clients_come_to_443_and_nowhere_else() -> None:
     assert (port["name"], port["port"], port["targetPort"]) == ("https", 443, 8080)
     assert endpoint(model(serving={"tls": {"secret": "certificate"}})).startswith("https://")
     assert endpoint(model()).startswith("http://")
+
+
+def test_a_gate_for_more_clients_has_memory_for_clients_that_read_nothing() -> None:
+    """Measured: 352 MB with 1990 clients that let their answers lie, 208 MB with 1000."""
+
+    def most(**serving: Any) -> str:
+        memory: str = gate(**serving)["resources"]["limits"]["memory"]
+        return memory
+
+    assert most() == most(limits={"connections": 1024}) == most(limits={"connections": 1}) == "256Mi"
+    assert most(limits={"connections": 2000}) == "500Mi"
+    assert most(tls={"secret": "certificate"}) == "512Mi"
+    assert most(tls={"secret": "certificate"}, limits={"connections": 2000}) == "1000Mi"

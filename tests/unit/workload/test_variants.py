@@ -171,7 +171,8 @@ def test_one_that_may_not_be_served_refuses_the_model(at: int, told: Any, reason
     signed = {"signature": {"authority": "ministry"}}
     listed = [variant("bf16", **signed)]
     listed.insert(at, variant("fp8", **signed) | told)
-    rule = {"models": {"sources": [], "requireDigest": False, "signedBy": ["ministry"], "licences": ["MIT"]}}
+    here = {"sources": ["oci://registry.example/"], "requireDigest": False}
+    rule = {"models": {**here, "signedBy": ["ministry"], "licences": ["MIT"]}}
     made = varied(of(*listed, licence="MIT"), policies=[policy(spec=rule)])
     assert (made.verdict.reason, made.objects) == (reason, ())
     assert says in made.verdict.message

@@ -11,9 +11,10 @@ from bailiwick.api.authority import Authority
 from bailiwick.api.sovereignmodel import Accelerators
 from bailiwick.evidence.certificates import root
 from bailiwick.weights.signature import Key, read_root
+from bailiwick.workload.status import Seen, summarise
 from bailiwick.workload.troubles import trouble_of
 from bailiwick.workload.verified import verified
-from tests.unit.workload.given import DIGEST, IMAGE, accelerator, model, plan, pod, policy
+from tests.unit.workload.given import DIGEST, IMAGE, NOW, accelerator, model, plan, pod, policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -207,7 +208,7 @@ POLICIES: dict[str, tuple[dict[str, Any], SovereignModel, str]] = {
 @pytest.mark.parametrize("mode", ["Enforce", "Warn", "Audit"])
 def test_policies_that_are_enforced_choose_signers_and_licences(row: str, mode: str) -> None:
     asked, served, reason = POLICIES[row]
-    judging = policy(spec={"mode": mode, "models": {"sources": [], **asked}})
+    judging = policy(spec={"mode": mode, "models": {"sources": ["oci://registry.example/"], **asked}})
     found = plan(served, policies=[judging], authorities={"us": authority()}).verdict
     assert found.reason == (reason if mode == "Enforce" else "Allowed")
     if reason not in {"Allowed", found.reason}:
@@ -270,6 +271,23 @@ def test_the_condition_says_what_replicas_found(row: str) -> None:
         assert found.message.endswith(": model.safetensors was changed: y")
     if reason == "NotVerified":
         assert "spec.model.source" in found.message
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1}, "FilesVerified"),
+        ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "readyReplicas": 1}, "Verifying"),
+        ({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1}, "Verifying"),
+    ],
+)
+def test_what_replicas_of_before_compared_says_nothing_of_what_is_said_now(status: Any, reason: str) -> None:
+    """They may have been told another digest, or none; and the new ones may wait for a node for ever."""
+    pods = [replica(state(terminated=DONE), name=name) for name in ("a", "b")[: status["replicas"]]]
+    deployment = {"kind": "Deployment", "metadata": {"generation": 2}, "spec": {"replicas": 1}, "status": status}
+    seen = Seen(manifest={"metadata": {}}, deployment=deployment, pods=pods, facts={}, outside={}, failure=None)
+    told = {each["type"]: each for each in summarise(TOLD, plan(TOLD), seen, now=NOW)["conditions"]}
+    assert told["Verified"]["reason"] == reason
 
 
 def test_the_trouble_of_a_replica_is_the_same_reason() -> None:
