@@ -6,10 +6,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from bailiwick.api.markers import Rule
-from bailiwick.api.names import ObjectName, named, whole
-from bailiwick.api.nodestatement import ControlFact, Envelope, OriginFact, PlaceFact
+from bailiwick.api.names import named, whole
+from bailiwick.api.nodestatement import StatementSpec
 from bailiwick.api.resource import Column, Kind, Part, Resource
-from bailiwick.api.timestamps import Timestamp
 
 
 def _is_address(text: str) -> bool:
@@ -67,36 +66,10 @@ class Endpoint(Part):
     )
 
 
-class EndpointStatementSpec(Part):
+class EndpointStatementSpec(StatementSpec):
     """Facts about one server, and how long they hold."""
 
     endpoint: Endpoint = Field(description="Which server is meant.")
-    place: PlaceFact | None = Field(default=None, description="Where it stands.")
-    control: ControlFact | None = Field(default=None, description="Whose law reaches its operator.")
-    origin: OriginFact | None = Field(default=None, description="Where its hardware comes from.")
-    issued_at: Timestamp = Field(description="When the facts were established.")
-    expires_at: Timestamp = Field(description="When they stop counting. Nothing holds for ever.")
-    authority: ObjectName | None = Field(default=None, description="The Authority that vouches for the facts.")
-    envelope: Envelope | None = Field(default=None, description="The signed form. Without it the facts are Declared.")
-    rules = (
-        Rule(
-            "self.expiresAt > self.issuedAt",
-            "expiresAt must be after issuedAt",
-            holds=lambda self: self.expires_at > self.issued_at,
-            path=".expiresAt",
-        ),
-        Rule(
-            "has(self.place) || has(self.control) || has(self.origin)",
-            "a statement must state place, control or origin",
-            holds=lambda self: (self.place or self.control or self.origin) is not None,
-        ),
-        Rule(
-            "has(self.authority) == has(self.envelope)",
-            "authority and envelope belong together: give both or neither",
-            holds=lambda self: (self.authority is None) == (self.envelope is None),
-            path=".authority",
-        ),
-    )
 
 
 class EndpointStatement(Resource):

@@ -69,10 +69,9 @@ class Envelope(Part):
     )
 
 
-class NodeStatementSpec(Part):
-    """Facts about one node, and how long they hold."""
+class StatementSpec(Part):
+    """Facts about one thing, whatever it is, who vouches for them, and how long they hold."""
 
-    node: Machine = Field(description="Which machine is meant.")
     place: PlaceFact | None = Field(default=None, description="Where it stands.")
     control: ControlFact | None = Field(default=None, description="Whose law reaches its operator.")
     origin: OriginFact | None = Field(default=None, description="Where its hardware comes from.")
@@ -99,6 +98,12 @@ class NodeStatementSpec(Part):
             path=".authority",
         ),
     )
+
+
+class NodeStatementSpec(StatementSpec):
+    """Facts about one node, and how long they hold."""
+
+    node: Machine = Field(description="Which machine is meant.")
 
 
 class NodeStatement(Resource):
