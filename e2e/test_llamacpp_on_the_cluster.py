@@ -44,6 +44,8 @@ def edge(request: pytest.FixtureRequest, kubectl: Kubectl, model: Mapping[str, A
         seconds=120,
     )
     kubectl.run(["delete", "smodel", name, "-n", NAMESPACE, "--wait=true"], timeout=150)
+    # Nobody asks any more; the next model needs the room.
+    kubectl.run(["delete", "pod", "-n", NAMESPACE, "-l", f"bailiwick.dev/model={name}", "--force"])
 
 
 def test_it_runs_inside(edge: Mapping[str, Any]) -> None:
