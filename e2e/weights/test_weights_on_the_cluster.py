@@ -133,7 +133,7 @@ def test_a_changed_byte_stops_the_model_until_it_is_put_right(kubectl: Kubectl, 
 
     write(kept ^ 1)
     try:
-        kubectl.must("delete", "pod", "-n", NAMESPACE, "-l", f"bailiwick.dev/model={MODEL}", "--wait=false")
+        kubectl.must("delete", "pod", "-n", NAMESPACE, "-l", f"bailiwick.dev/model={MODEL}", "--force")
         told = wait_until(
             lambda: (
                 seen
