@@ -16,14 +16,16 @@ help:  ## Show this list
 demo: venv  ## A real cluster, a real model inside the border, and every way across it refused
 	@$(BIN)/python -m e2e.demo
 
-# Suites of the cluster wait for most of their time, and so do the others: they run side by side.
-ENGINES := e2e/engines e2e/gate e2e/sizing
+# Suites of the cluster wait for most of their time, and so do the others: they run side by side, once all is built.
+PROCESSES := tests/gate e2e/engines e2e/gate e2e/sizing
 test: check  ## Everything that this machine can run: units, API server, engines, real cluster
+	@$(BIN)/python -m e2e.cluster binaries
+	@$(BIN)/python -m e2e.cluster.images all
 	@mkdir -p .run/logs; log=.run/logs/beside-the-cluster.log; \
 	{ failed=0; $(BIN)/python -m pytest tests -m apiserver --numprocesses 3 --dist loadfile || failed=1; \
-	  $(BIN)/python -m pytest $(ENGINES) || failed=1; exit $$failed; } > $$log 2>&1 & \
+	  $(BIN)/python -m pytest $(PROCESSES) || failed=1; exit $$failed; } > $$log 2>&1 & \
 	beside=$$!; trap 'kill $$beside 2> /dev/null || true' EXIT; \
-	cluster=0; $(BIN)/python -m pytest e2e $(ENGINES:%=--ignore=%) || cluster=$$?; \
+	cluster=0; $(BIN)/python -m pytest e2e $(PROCESSES:%=--ignore=%) || cluster=$$?; \
 	others=0; wait $$beside || others=$$?; tail -n 200 $$log; exit $$((cluster + others))
 
 check: venv  ## Format, lint, types, import contracts, generated files, unit tests: under a minute
@@ -32,7 +34,7 @@ check: venv  ## Format, lint, types, import contracts, generated files, unit tes
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > .run/lint-imports.log || { cat .run/lint-imports.log; exit 1; }
 	@$(BIN)/python -m bailiwick.cli.generate --check
-	@$(BIN)/python -m pytest tests -m "not apiserver" -q --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest tests -m "not apiserver" --ignore=tests/gate -q --numprocesses 2 --dist loadfile
 
 format: venv  ## Format the code and mend what the linter can
 	@$(BIN)/ruff format --quiet .
