@@ -10,6 +10,7 @@ from bailiwick.cluster.api import Api
 from bailiwick.cluster.connection import Connection
 from e2e.cluster.binaries import binary
 from tests.apiserver.realm import Realm
+from tests.apiserver.worlds import granted_realm
 from tests.chart.helm import Helm
 
 if TYPE_CHECKING:
@@ -52,12 +53,8 @@ def cleared() -> Iterator[Realm]:
 def granted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
     """A server of its own, where operator and canary have the rights of the chart: nobody else wants its policies to
     go, nor to be proved."""
-    realm = Realm.start()
-    try:
-        realm.grant(tmp_path_factory.mktemp("helm"))
+    with granted_realm(tmp_path_factory.mktemp("helm")) as realm:
         yield realm
-    finally:
-        realm.server.stop()
 
 
 @pytest.fixture

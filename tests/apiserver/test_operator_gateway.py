@@ -8,12 +8,13 @@ import pytest
 
 from e2e.client import ApiError, eventually
 from e2e.cluster.binaries import other_kinds
-from tests.apiserver.realm import OURS, SERVICE_ACCOUNTS, OperatorProcess, Realm
+from tests.apiserver.realm import OURS
+from tests.apiserver.worlds import granted_realm, looking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.apiserver.realm import Policy
+    from tests.apiserver.realm import OperatorProcess, Policy, Realm
 
 pytestmark = pytest.mark.apiserver
 
@@ -28,22 +29,14 @@ KINDS = (f"{_GATEWAYS}_gateways.yaml", f"{_GATEWAYS}_httproutes.yaml", f"{_POOLS
 @pytest.fixture(scope="module")
 def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
     """A server without the Gateway API at first."""
-    realm = Realm.start()
-    try:
-        realm.grant(tmp_path_factory.mktemp("helm"))
+    with granted_realm(tmp_path_factory.mktemp("helm")) as realm:
         yield realm
-    finally:
-        realm.server.stop()
 
 
 @pytest.fixture(scope="module")
 def operator(routed: Realm) -> Iterator[OperatorProcess]:
-    """The operator with the rights of the chart, which looks for kinds of others every second."""
-    process = OperatorProcess(routed.server, "gateway", SERVICE_ACCOUNTS, BAILIWICK_LOOK_SECONDS="1")
-    try:
-        yield process.until_leading()
-    finally:
-        process.stop()
+    with looking(routed, "gateway") as process:
+        yield process
 
 
 @pytest.fixture

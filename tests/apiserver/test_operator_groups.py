@@ -8,13 +8,14 @@ import pytest
 
 from e2e.client import ApiError, eventually
 from tests.apiserver.groups import GroupController
-from tests.apiserver.realm import CONTROLLERS, DIGEST, OURS, SERVICE_ACCOUNTS, OperatorProcess, Realm
+from tests.apiserver.realm import CONTROLLERS, DIGEST, OURS
+from tests.apiserver.worlds import granted_realm, looking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from e2e.client import Manifest
-    from tests.apiserver.realm import Policy
+    from tests.apiserver.realm import OperatorProcess, Policy, Realm
 
 pytestmark = pytest.mark.apiserver
 
@@ -30,25 +31,18 @@ LARGE: dict[str, Any] = {"accelerators": {"classes": ["gpu"]}, "parallelism": {"
 @pytest.fixture(scope="module")
 def grouped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
     """A server with StatefulSets, and a class of eight devices per node; LeaderWorkerSet is not there yet."""
-    realm = Realm.start(controllers=f"{CONTROLLERS},statefulset-controller")
-    try:
-        realm.grant(tmp_path_factory.mktemp("helm"))
+    folder = tmp_path_factory.mktemp("helm")
+    with granted_realm(folder, controllers=f"{CONTROLLERS},statefulset-controller") as realm:
         offer = {"name": "vllm", "image": f"registry.example/vllm@{DIGEST}"}
         spec = {"resources": [GPU], "devicesPerNode": 8, "engines": [offer]}
         realm.client.create({"apiVersion": OURS, "kind": "AcceleratorClass", "metadata": {"name": "gpu"}, "spec": spec})
         yield realm
-    finally:
-        realm.server.stop()
 
 
 @pytest.fixture(scope="module")
 def operator(grouped: Realm) -> Iterator[OperatorProcess]:
-    """The operator with the rights of the chart, which looks for kinds of others every second."""
-    process = OperatorProcess(grouped.server, "groups", SERVICE_ACCOUNTS, BAILIWICK_LOOK_SECONDS="1")
-    try:
-        yield process.until_leading()
-    finally:
-        process.stop()
+    with looking(grouped, "groups") as process:
+        yield process
 
 
 @pytest.fixture

@@ -8,13 +8,14 @@ import pytest
 
 from e2e.client import eventually
 from e2e.cluster.binaries import other_kinds
-from tests.apiserver.realm import CONTROLLERS, OURS, SERVICE_ACCOUNTS, OperatorProcess, Realm
+from tests.apiserver.realm import CONTROLLERS, OURS
+from tests.apiserver.worlds import granted_realm, looking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from e2e.client import Manifest
-    from tests.apiserver.realm import Policy
+    from tests.apiserver.realm import OperatorProcess, Policy, Realm
 
 pytestmark = pytest.mark.apiserver
 
@@ -27,32 +28,23 @@ KEDA = "github.com/kedacore/keda/v2/config/crd/bases/keda.sh_scaledobjects.yaml"
 @pytest.fixture(scope="module")
 def scaling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
     """A server with the controller of HorizontalPodAutoscalers, which looks every second, and without KEDA at first."""
-    realm = Realm.start(
+    with granted_realm(
+        tmp_path_factory.mktemp("helm"),
         controllers=f"{CONTROLLERS},horizontal-pod-autoscaler-controller",
         flags=["--horizontal-pod-autoscaler-sync-period=1s"],
-    )
-    try:
-        realm.grant(tmp_path_factory.mktemp("helm"))
+    ) as realm:
         yield realm
-    finally:
-        realm.server.stop()
 
 
 @pytest.fixture(scope="module")
 def operator(scaling: Realm) -> Iterator[OperatorProcess]:
-    """The operator with the rights of the chart, which looks for kinds of others every second."""
-    process = OperatorProcess(
-        scaling.server,
+    with looking(
+        scaling,
         "scaling",
-        SERVICE_ACCOUNTS,
-        BAILIWICK_LOOK_SECONDS="1",
         BAILIWICK_PROMETHEUS="http://prometheus.monitoring.svc:9090",
         BAILIWICK_WAKE_QUERY='sum(rate(requests_total{model="$namespace-$model"}[1m]))',
-    )
-    try:
-        yield process.until_leading()
-    finally:
-        process.stop()
+    ) as process:
+        yield process
 
 
 @pytest.fixture
