@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from bailiwick.api.acceleratorclass import AcceleratorClass
     from bailiwick.api.authority import Authority
-    from bailiwick.api.modelsource import ProfileReference
+    from bailiwick.api.modelsource import ProfileReference, Weights
     from bailiwick.api.sovereignmodel import SovereignModel
     from bailiwick.residency.policies import CompiledPolicy
     from bailiwick.workload.plan import Settings, WorkloadPlan
@@ -29,19 +29,7 @@ class Use:
 
 def forms(model: SovereignModel) -> tuple[SovereignModel, ...]:
     """The model once for each of its variants, as if that were its source: any of them may be chosen."""
-    told = model.spec.model
-    return tuple(
-        model.model_copy(update={"spec": model.spec.model_copy(update={"model": form})})
-        for form in (
-            told.model_copy(
-                update={
-                    "source": each.source, "digest": each.digest, "manifest": each.manifest,
-                    "signature": each.signature, "profile": each.profile, "licence": each.licence, "variants": (),
-                }
-            )
-            for each in told.every
-        )
-    )  # fmt: skip
+    return tuple(_served_from(model, each) for each in model.spec.model.every)
 
 
 def plans(  # noqa: PLR0913 - by keyword
@@ -75,6 +63,15 @@ def plans(  # noqa: PLR0913 - by keyword
 def uses(objects: Sequence[Mapping[str, Any]]) -> frozenset[Use]:
     """Every image of containers and of volumes in some objects."""
     return frozenset(use for each in objects for use in _uses(each))
+
+
+def _served_from(model: SovereignModel, weights: Weights) -> SovereignModel:
+    told = {
+        "source": weights.source, "digest": weights.digest, "manifest": weights.manifest,
+        "signature": weights.signature, "profile": weights.profile, "licence": weights.licence, "variants": (),
+    }  # fmt: skip
+    form = model.spec.model.model_copy(update=told)
+    return model.model_copy(update={"spec": model.spec.model_copy(update={"model": form})})
 
 
 def _only_on(model: SovereignModel, name: str) -> SovereignModel:
