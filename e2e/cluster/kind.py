@@ -35,6 +35,11 @@ POD_SUBNET, SERVICE_SUBNET = "10.244.0.0/16", "10.96.0.0/16"
 PUBLISHED_ROUTER = "cloudnativelabs/kube-router:v2.2.1"
 READY_SECONDS = 180
 
+NETWORK_PODS = ("daemonset/kube-router", "daemonset/kube-proxy")
+NETWORK_SHARE = "cpu=50m"
+"""What each asks for. With nothing, as kubeadm has it, engines that load a model starve them, and Services then lead to
+pods that have ended."""
+
 # On a host with cgroup v1 the kubelet refuses to start unless told otherwise. Changed Secrets come into pods when the
 # kubelet looks after a pod again, for which tests need not wait a minute.
 KUBELET = """\
@@ -120,6 +125,7 @@ def create(engine: Engine, nodes: Nodes) -> None:
     if nodes.published:
         with step("installing kube-router"):
             run(binary("kubectl"), "apply", "--filename=-", env=_kubeconfig(), given=router_manifest(PUBLISHED_ROUTER))
+    run(*_system(), "set", "resources", *NETWORK_PODS, f"--requests={NETWORK_SHARE}", env=_kubeconfig())
     with step("waiting for nodes and DNS"):
         _wait_until_ready()
 
@@ -184,9 +190,12 @@ def _follow(engine: Engine, command: Sequence[str], log: Path, start: float) -> 
 
 def _wait_until_ready() -> None:
     timeout = f"--timeout={READY_SECONDS}s"
-    ask = [binary("kubectl")]
-    run(*ask, "wait", "node", "--all", "--for=condition=Ready", timeout, env=_kubeconfig())
-    for what in ("daemonset/kube-router", "daemonset/kube-proxy"):
-        run(*ask, "--namespace=kube-system", "rollout", "status", what, timeout, env=_kubeconfig())
+    run(*_system(), "wait", "node", "--all", "--for=condition=Ready", timeout, env=_kubeconfig())
+    for what in NETWORK_PODS:
+        run(*_system(), "rollout", "status", what, timeout, env=_kubeconfig())
     dns = ("deployment/coredns", "--for=condition=Available")  # one of its two pods answers
-    run(*ask, "--namespace=kube-system", "wait", *dns, timeout, env=_kubeconfig())
+    run(*_system(), "wait", *dns, timeout, env=_kubeconfig())
+
+
+def _system() -> tuple[str | Path, ...]:
+    return binary("kubectl"), "--namespace=kube-system"

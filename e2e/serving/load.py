@@ -22,12 +22,12 @@ error = answer.json().get("error", {}) if answer.is_error else {}
 print(json.dumps([answer.status_code, error.get("code")]))
 """
 _PROGRAM = """
-import collections, json, os, signal, threading, time
+import datetime, json, os, signal, threading, time
 import httpx
 
 keys = json.loads(os.environ["KEYS"])  # the first is shown, and after a signal the next
 
-stopped, failures, lock = threading.Event(), collections.Counter(), threading.Lock()
+stopped, failures, lock = threading.Event(), [], threading.Lock()
 whole = 0
 body = {
     "model": os.environ["MODEL"], "stream": True, "max_tokens": 8, "temperature": 0,
@@ -52,7 +52,7 @@ def go_on():
                 failure = repr(error)
             with lock:
                 whole += failure is None
-                failures.update([failure] if failure else [])
+                failures.extend([f"{datetime.datetime.now(datetime.UTC):%H:%M:%S.%f} {failure}"] if failure else [])
             stopped.wait(0.2)  # the machine has to start engines meanwhile
 
 signal.signal(signal.SIGTERM, lambda *_: stopped.set())
@@ -72,10 +72,10 @@ CLIENTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What became of the requests so far: answers that came whole, and the others by what was seen of them."""
+    """What became of the requests so far: how many came whole, and of the others when (UTC) and how they failed."""
 
     whole: int
-    failures: Mapping[str, int]
+    failures: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Load:
     def count(self) -> Count:
         """So far."""
         told = self.kubectl.run(["logs", self.name, "-n", self.namespace, "--tail=1"]).text
-        seen: dict[str, Any] = json.loads(told) if told.startswith("{") else {"whole": 0, "failures": {}}
+        seen: dict[str, Any] = json.loads(told) if told.startswith("{") else {"whole": 0, "failures": []}
         return Count(seen["whole"], seen["failures"])
 
     def more(self, requests: int) -> None:

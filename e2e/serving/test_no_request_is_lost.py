@@ -35,7 +35,7 @@ def load(kubectl: Kubectl, installed: Installed, served: Mapping[str, Any]) -> I
     endpoint = served["status"]["endpoint"]
     load.start(endpoint=endpoint, model=MODEL, image=installed.engine_image, node=INSIDE, keys=[FORMER_KEY, KEY])
     yield load
-    assert load.stop().failures == {}
+    assert load.stop().failures == []
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def nothing_lost(load: Load) -> Iterator[None]:
     load.more(BEFORE_AND_AFTER)
     yield
     load.more(BEFORE_AND_AFTER)
-    assert load.count().failures == {}
+    assert load.count().failures == []
 
 
 def pods(kubectl: Kubectl) -> dict[str, dict[str, Any]]:
@@ -145,4 +145,4 @@ def test_a_drained_node_loses_no_request(kubectl: Kubectl) -> None:
 
 def test_of_all_requests_none_was_lost(load: Load) -> None:
     load.more(max(0, REQUESTS - load.count().whole))
-    assert load.count().failures == {}
+    assert load.count().failures == []
