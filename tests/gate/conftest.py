@@ -27,6 +27,8 @@ class Request:
     target: str
     headers: dict[str, str]
     body: bytes
+    connection: int = 0
+    """Which of the engine's connections brought it."""
 
 
 Answer = Callable[[Request, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -41,23 +43,31 @@ class Engine:
     """What stands behind the gate: it records every request that reaches it, and answers as the test says."""
 
     port: int = 0
+    keeps_connections: bool = False
+    connections: int = 0
     requests: list[Request] = field(default_factory=list)
     answer: Answer = hello
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections = connection = self.connections + 1
         try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-            method, target, _ = head[0].split(" ")
-            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
-            body = await reader.readexactly(int(headers.get("content-length", 0)))
-            request = Request(method, target, headers, body)
-            self.requests.append(request)
-            await self.answer(request, reader, writer)
-            await writer.drain()
+            await self._reply(connection, reader, writer)
+            while self.keeps_connections:
+                await self._reply(connection, reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # a client that went away, which is what some tests are about
         finally:
             writer.close()
+
+    async def _reply(self, connection: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        method, target, _ = head[0].split(" ")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        request = Request(method, target, headers, body, connection)
+        self.requests.append(request)
+        await self.answer(request, reader, writer)
+        await writer.drain()
 
 
 @dataclass(frozen=True, slots=True)

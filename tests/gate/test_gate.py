@@ -11,6 +11,7 @@ from contextlib import suppress
 import openai
 import pytest
 
+from bailiwick.workload.engines import vllm
 from bailiwick.workload.layout import PRE_STOP_SECONDS
 from e2e.gate.process import CONFIGURATION
 from tests.gate.conftest import Gate, Reply, Request, StartGate, read_reply
@@ -293,6 +294,40 @@ async def test_a_connection_without_requests_ends_before_the_engine_does(start_g
 async def test_idle_connections_end_while_the_engine_goes_on() -> None:
     (said,) = re.findall(r"presetenv GATE_KEEP_ALIVE (\d+)s", CONFIGURATION.read_text())
     assert int(said) < PRE_STOP_SECONDS
+    assert int(said) < int(vllm.KEPT["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"]) / 2
+
+
+MODELS = b"GET /v1/models HTTP/1.1\r\nhost: m\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("what_is_known", "connections"),
+    [({"ENGINE_KEEPS_CONNECTIONS": "true"}, [1, 2, 1, 2]), ({}, [1, 2, 3, 4])],
+    ids=["each caller has its own", "each request has its own"],
+)
+async def test_no_two_callers_share_a_connection_to_the_engine(
+    start_gate: StartGate, what_is_known: dict[str, str], connections: list[int]
+) -> None:
+    gate = await start_gate(**what_is_known)
+    gate.engine.keeps_connections = True
+    callers = [await asyncio.open_connection(gate.address, 8080) for _ in range(2)]
+    for reader, writer in callers * 2:
+        writer.write(MODELS)
+        assert (await asyncio.wait_for(read_reply(reader), 5)).status == 200
+    assert [request.connection for request in gate.engine.requests] == connections
+    for _, writer in callers:
+        writer.close()
+
+
+async def test_a_connection_that_the_engine_has_ended_is_not_asked_again(start_gate: StartGate) -> None:
+    gate = await start_gate(ENGINE_KEEPS_CONNECTIONS="true")
+    reader, writer = await asyncio.open_connection(gate.address, 8080)
+    for connection in (1, 2):
+        writer.write(MODELS)  # the engine ends each connection after its answer, without a word
+        assert (await asyncio.wait_for(read_reply(reader), 5)).status == 200
+        assert gate.engine.requests[-1].connection == connection
+        await asyncio.sleep(0.1)  # the client thinks
+    writer.close()
 
 
 async def test_without_an_engine_the_gate_says_what_to_do(start_gate: StartGate) -> None:

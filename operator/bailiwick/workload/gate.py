@@ -65,4 +65,8 @@ _USUAL_CONNECTIONS = 1024
 
 def _about(manners: Manners) -> list[Manifest]:
     """What the gate's configuration cannot know of the engine behind it; what is usual is its default."""
-    return [] if manners.health == "/health" else [{"name": "ENGINE_HEALTH", "value": manners.health}]
+    known = {
+        "ENGINE_HEALTH": "" if manners.health == "/health" else manners.health,
+        "ENGINE_KEEPS_CONNECTIONS": "true" if manners.keeps_connections else "",
+    }
+    return [{"name": name, "value": value} for name, value in known.items() if value]

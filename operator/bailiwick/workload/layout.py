@@ -18,8 +18,9 @@ GATE_RUN_PATH = "/run/gate"
 
 START_SECONDS = 3600
 """Where nobody knows how many bytes are read, and how fast (`starting`). A broken engine exits by itself, earlier."""
-PRE_STOP_SECONDS = 10
-"""Until every node has taken the pod out of its Services, requests still come; they must find an engine."""
+PRE_STOP_SECONDS = 15
+"""Until every node has taken the pod out of its Services, requests still come; they must find an engine. A busy node
+was seen to take 5 s."""
 DRAIN_SECONDS = 60
 """What requests under way get to end, once the engine was told to stop."""
 GRACE_SECONDS = PRE_STOP_SECONDS + DRAIN_SECONDS + 15

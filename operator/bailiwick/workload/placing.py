@@ -27,6 +27,8 @@ class Manners:
     """The path that answers 200 when the engine can serve, and nothing of the kind before."""
     shared_memory: bool = False
     """Whether its processes need more of /dev/shm than the 64 MiB that a container has by itself."""
+    keeps_connections: bool = False
+    """Whether it is known to keep a connection without requests for longer than the gate keeps its client's."""
     drains: bool = False
     """Whether it is known to end what is under way, within DRAIN_SECONDS, when it is told to stop. One that is not
     known to is told so much later, when the pod has been out of its Services for as long."""

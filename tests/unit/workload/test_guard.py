@@ -26,8 +26,9 @@ def gate(**serving: Any) -> dict[str, Any]:
     return next(each for each in pod(**serving)["initContainers"] if each["name"] == "gate")
 
 
-def test_a_model_that_asks_for_nothing_has_a_gate_without_settings() -> None:
-    assert not {"env", "volumeMounts"} & gate().keys()
+def test_a_model_that_asks_for_nothing_has_a_gate_that_is_told_of_its_engine_alone() -> None:
+    assert [each["name"] for each in gate()["env"]] == ["ENGINE_KEEPS_CONNECTIONS"]
+    assert "volumeMounts" not in gate()
     assert pod() == pod(authentication=None, tls=None, limits=None)
 
 

@@ -94,7 +94,7 @@ def test_its_pod_has_no_shared_memory_and_outlives_the_requests_that_are_under_w
     made = served(small())
     assert [each["name"] for each in pod(made)["volumes"]] == ["model", "scratch"]
     pause = engine(made)["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert pause == 70, "it ends at once when it is told to, so it is told when its requests have ended"
+    assert pause == 75, "it ends at once when it is told to, so it is told when its requests have ended"
     assert pod(made)["terminationGracePeriodSeconds"] - pause >= 10
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bailiwick.workload.eligibility import Need
     from bailiwick.workload.placing import Placing
 
-MANNERS = Manners(shared_memory=True, drains=True)
+MANNERS = Manners(shared_memory=True, keeps_connections=True, drains=True)
 
 _FOREIGN_CODE = """
     io-processor-plugin logits-processors middleware model-class-overrides reasoning-parser-plugin scheduler-cls
@@ -89,7 +89,9 @@ _CLOSED = {
     "VLLM_USE_MODELSCOPE": "0",
 }
 _SCRATCH = {"HOME": SCRATCH_PATH, "TMPDIR": SCRATCH_PATH, "XDG_CACHE_HOME": f"{SCRATCH_PATH}/.cache"}
-_FIXED: Mapping[str, str] = {**_CLOSED, **_SCRATCH}
+KEPT = {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "60"}
+"""Seconds that it keeps an idle connection: the gate, which keeps its own for a few, is always the one to end it."""
+_FIXED: Mapping[str, str] = {**_CLOSED, **_SCRATCH, **KEPT}
 _NOT_TO_SET = frozenset({
     "HF_ENDPOINT", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY", "VLLM_HOST_IP", "VLLM_PORT",
     "VLLM_USAGE_STATS_SERVER",
