@@ -2,9 +2,9 @@
 
 ``python -m e2e.bench.gate [--streams N] [--rounds N] [--engine URL --model NAME]``. Without ``--engine`` tokens come
 from a small server of our own, in a process of its own, that does nothing but pace them. The gate asks for an API key
-and counts requests. In a round each of N callers streams one answer after another, evenly apart from the others. Rounds
-with and without the gate alternate, and begin with one or the other in turns, so that what else the machine does meets
-both; on a busy machine, `chrt -f 1` before the command keeps others out of the figures.
+and counts requests. In a round N callers stream one answer after another through the gate, each over one connection, as
+clients do, and as many without it, in turns and evenly apart, so that what the engine and the machine do meets both; on
+a busy machine, `chrt -f 1` before the command keeps others out of the figures.
 All on loopback, with plain sockets: a client library's own time would hide the difference.
 """
 
@@ -18,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -34,14 +34,17 @@ ASKED_MS = 2.0
 TOKENS, FIRST_SECONDS, NEXT_SECONDS = 20, 0.2, 0.02
 SPAN_SECONDS = FIRST_SECONDS + TOKENS * NEXT_SECONDS
 STREAMS_OF_A_CALLER = 3
+LAST_CHUNK = b"\r\n0\r\n\r\n"
 Address = tuple[str, int]
 
 
 def main() -> int:
     """Run the benchmark and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--streams", type=int, default=50, help="under way at once")
-    parser.add_argument("--rounds", type=int, default=20, help="with the gate, and as many without")
+    parser.add_argument(
+        "--streams", type=int, default=50, help="under way at once through the gate, and as many beside it"
+    )
+    parser.add_argument("--rounds", type=int, default=20, help="after one to warm up")
     parser.add_argument("--engine", help="of a running engine, as http://127.0.0.1:8000")
     parser.add_argument("--model", default="model", help="the name by which that engine serves its model")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
@@ -62,16 +65,11 @@ async def measure(asked: argparse.Namespace) -> int:
             engine = await running.enter_async_context(paced())
         await running.enter_async_context(gate(engine[1]))
         await one_round(engine, asked)
-        await one_round(GATE, asked)
-        alone: list[float] = []
-        through: list[float] = []
-        for number in range(asked.rounds):
-            order = [(engine, alone), (GATE, through)]
-            for address, times in order if number % 2 else reversed(order):
-                times.append(statistics.median(await one_round(address, asked)) * 1000)
+        rounds = [await one_round(engine, asked) for _ in range(asked.rounds)]
+    alone, through = ([statistics.median(seconds) * 1000 for seconds in each] for each in zip(*rounds, strict=True))
     differences = sorted(b - a for a, b in zip(alone, through, strict=True))
     added = statistics.median(differences)
-    print(f"{asked.rounds} rounds each way with {asked.streams} streams under way, {os.cpu_count()} cores")
+    print(f"{asked.rounds} rounds with {asked.streams} streams under way each way, {os.cpu_count()} cores")
     for name, times in (("alone", alone), ("through the gate", through)):
         print(f"  {name:18} median {statistics.median(times):8.2f}  from {min(times):8.2f} to {max(times):8.2f} ms")
     quarter = len(differences) // 4
@@ -80,24 +78,31 @@ async def measure(asked: argparse.Namespace) -> int:
     return 0 if added <= ASKED_MS else 1
 
 
-async def one_round(address: Address, asked: argparse.Namespace) -> list[float]:
-    """Seconds to the first token of the streams that began while all callers had one under way."""
+async def one_round(engine: Address, asked: argparse.Namespace) -> tuple[list[float], list[float]]:
+    """Seconds to the first token, without and with the gate, of what began while all callers had a stream under way."""
 
-    async def caller(number: int) -> list[float]:
-        await asyncio.sleep(SPAN_SECONDS * number / asked.streams)
-        return [await first_token(address, asked.model) for _ in range(STREAMS_OF_A_CALLER)][1:]
+    async def caller(address: Address, turn: float) -> list[float]:
+        await asyncio.sleep(SPAN_SECONDS * turn / asked.streams)
+        reader, writer = await asyncio.open_connection(*address)
+        seconds = [await first_token(reader, writer, asked.model) for _ in range(STREAMS_OF_A_CALLER)]
+        writer.close()
+        return seconds[1:]
 
-    return [seconds for each in await asyncio.gather(*map(caller, range(asked.streams))) for seconds in each]
+    async def callers(address: Address, first: float) -> list[float]:
+        all_of_them = (caller(address, first + number) for number in range(asked.streams))
+        return [seconds for each in await asyncio.gather(*all_of_them) for seconds in each]
+
+    alone, through = await asyncio.gather(callers(engine, 0), callers(GATE, 0.5))
+    return alone, through
 
 
-async def first_token(address: Address, model: str) -> float:
-    """Seconds from the request, on a connection that is open, to the first token; the stream is read to its end."""
-    reader, writer = await asyncio.open_connection(*address)
+async def first_token(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, model: str) -> float:
+    """Seconds from the request to the first token; the stream, which comes in chunks, is read to its end."""
     body = json.dumps(
         {"model": model, "prompt": "Once", "stream": True, "max_tokens": TOKENS, "temperature": 0}
     ).encode()
     head = (
-        f"POST /v1/completions HTTP/1.1\r\nhost: model\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n"
+        f"POST /v1/completions HTTP/1.1\r\nhost: model\r\nauthorization: Bearer {KEY}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
     begun = time.perf_counter()
@@ -107,9 +112,8 @@ async def first_token(address: Address, model: str) -> float:
         raise SystemExit(f"expected 200 and a stream, got {status!r} {await reader.read(2000)!r}")
     await reader.readuntil(b"data: ")
     first = time.perf_counter() - begun
-    if b"[DONE]" not in await reader.read(-1):
+    if b"[DONE]" not in await reader.readuntil(LAST_CHUNK):
         raise SystemExit("a stream broke off")
-    writer.close()
     return first
 
 
@@ -130,17 +134,25 @@ async def serve(port: int) -> None:
     """Answer every request with tokens at an even pace."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-        await reader.readexactly(int(length.partition(b":")[2]))
-        await asyncio.sleep(FIRST_SECONDS)
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
-        for number in range(TOKENS):
-            writer.write(b'data: {"choices":[{"index":0,"text":"a"}]}\n\n')
-            await asyncio.sleep(NEXT_SECONDS if number < TOKENS - 1 else 0)
-        writer.write(b"data: [DONE]\n\n")
-        await writer.drain()
+        with suppress(asyncio.IncompleteReadError, ConnectionError):  # the client has gone
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+                await reader.readexactly(int(length.partition(b":")[2]))
+                await stream(writer)
         writer.close()
+
+    async def stream(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(FIRST_SECONDS)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        for number in range(TOKENS):
+            writer.write(chunk(b'data: {"choices":[{"index":0,"text":"a"}]}\n\n'))
+            await asyncio.sleep(NEXT_SECONDS if number < TOKENS - 1 else 0)
+        writer.write(chunk(b"data: [DONE]\n\n") + chunk(b""))
+        await writer.drain()
+
+    def chunk(data: bytes) -> bytes:
+        return b"%x\r\n%s\r\n" % (len(data), data)
 
     server = await asyncio.start_server(answer, "127.0.0.1", port, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
@@ -156,6 +168,7 @@ async def gate(engine_port: int) -> AsyncIterator[None]:
         (folder / "keys").mkdir()
         (folder / "keys" / "bench").write_text(KEY)
         environment = {
+            "ENGINE_KEEPS_CONNECTIONS": "true",
             "GATE_API_KEYS": str(folder / "keys"),
             "GATE_CONCURRENT_REQUESTS": "100000",
             "GATE_REQUESTS_PER_MINUTE": "1000000",
