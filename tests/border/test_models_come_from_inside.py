@@ -6,12 +6,16 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from bailiwick.api.modelsource import Source
 from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.resource import API_VERSION
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.residency.jurisdictions import Atlas
-from bailiwick.residency.models import judge
+from bailiwick.residency.models import judge, spelled
 from bailiwick.residency.policies import compile_policy
 from bailiwick.residency.territories import GOVERNED_LABEL
 from e2e.client import ApiError, eventually
@@ -29,7 +33,12 @@ ALLOWED = [
     "oci://mirror.example",
     "oci://mirror.example/one/llama",
     "oci://team",
-    "s3://weights/llama",
+    "s3://storage.example/weights/llama",
+    "s3+http://storage.example:9000",
+    "hf://huggingface.co/skt/",
+    "hf+http://hub.example/skt/",
+    # As policies spelt a bucket and an organisation without their host.
+    "s3://weights/",
     "hf://skt/",
     "pvc://weights",
     "hostpath:///srv/models",
@@ -41,17 +50,17 @@ def oci(image: str) -> dict[str, Any]:
     return {"oci": {"image": image}}
 
 
-def s3(bucket: str, prefix: str) -> dict[str, Any]:
-    return {"s3": {"endpoint": "https://storage.example", "bucket": bucket, "prefix": prefix}}
+def s3(bucket: str, prefix: str, endpoint: str = "https://storage.example") -> dict[str, Any]:
+    return {"s3": {"endpoint": endpoint, "bucket": bucket, "prefix": prefix}}
 
 
 def hub(repository: str) -> dict[str, Any]:
     return {"huggingFace": {"repository": repository, "revision": COMMIT}}
 
 
-def mirrored(repository: str) -> dict[str, Any]:
+def mirrored(repository: str, endpoint: str = "http://hub.example") -> dict[str, Any]:
     """From a hub that the author of the model names."""
-    return {"huggingFace": {**hub(repository)["huggingFace"], "endpoint": "http://hub"}}
+    return {"huggingFace": {**hub(repository)["huggingFace"], "endpoint": endpoint}}
 
 
 def claim(name: str, path: str = "") -> dict[str, Any]:
@@ -127,7 +136,10 @@ def test_a_model_in_a_system_namespace_is_refused(ground: Ground) -> None:
         oci("mirror.example/one/llama"),
         s3("weights", "llama"),
         s3("weights", "llama/8b"),
+        s3("any", "", "http://storage.example:9000"),
         hub("skt/A.X-K1"),
+        mirrored("skt/A.X-K1", "https://huggingface.co"),
+        mirrored("skt/A.X-K1"),
         claim("weights"),
         claim("weights", "llama"),
         folder("/srv/models"),
@@ -163,10 +175,19 @@ def test_where_content_must_be_named_nothing_is_served_outside(ground: Ground, s
         (oci("mirror.example.evil.net/llama:1"), "oci://mirror.example.evil.net/llama:1"),
         (oci("mirror.example:5000/llama:1"), "oci://mirror.example:5000/llama:1"),
         (oci("registry.example/modelsx/llama:1"), "oci://registry.example/modelsx/llama:1"),
-        (s3("weights", "llama-evil"), "s3://weights/llama-evil"),
-        (s3("other", "llama"), "s3://other/llama"),
-        (s3("weights", ""), "s3://weights/"),
-        (hub("sktx/A.X-K1"), "hf://sktx/A.X-K1"),
+        (s3("weights", "llama-evil"), "s3://storage.example/weights/llama-evil"),
+        (s3("other", "llama"), "s3://storage.example/other/llama"),
+        (s3("weights", ""), "s3://storage.example/weights/"),
+        (s3("weights", "llama", "https://minio.tenant.svc"), "s3://minio.tenant.svc/weights/llama"),
+        (s3("weights", "llama", "https://storage.example:9000"), "s3://storage.example:9000/weights/llama"),
+        (s3("weights", "llama", "https://storage.example.evil.net"), "s3://storage.example.evil.net/weights/llama"),
+        (s3("weights", "llama", "https://storage.example/evil"), "s3://storage.example/evil/weights/llama"),
+        (s3("weights", "llama", "http://storage.example"), "s3+http://storage.example/weights/llama"),
+        (s3("weights", "llama", "https://weights"), "s3://weights/weights/llama"),
+        (hub("sktx/A.X-K1"), "hf://huggingface.co/sktx/A.X-K1"),
+        (mirrored("skt/A.X-K1", "https://hub.tenant.svc"), "hf://hub.tenant.svc/skt/A.X-K1"),
+        (mirrored("skt/A.X-K1", "http://huggingface.co"), "hf+http://huggingface.co/skt/A.X-K1"),
+        (mirrored("skt/A.X-K1", "https://skt"), "hf://skt/skt/A.X-K1"),
         (claim("weights-2"), "pvc://weights-2/"),
         (folder("/srv/models2"), "hostpath:///srv/models2"),
         (folder("/etc"), "hostpath:///etc"),
@@ -403,6 +424,16 @@ def test_the_operator_judges_variants_as_the_border_does(ground: Ground, signed:
     assert differ == []
 
 
+ENDPOINTS = [
+    f"{scheme}://{host}"
+    for scheme in ("https", "http")
+    for host in (
+        "storage.example", "storage.example:9000", "storage.example/weights", "weights", "weights:9000", "hub.example",
+        "huggingface.co", "skt", "[2001:db8::7]:9000",
+    )
+]  # fmt: skip
+
+
 def test_the_operator_judges_sources_as_the_border_does(ground: Ground, strict: Governed) -> None:
     """A policy that changed later asks the same of a model that is there."""
     spec = {"namespaceSelector": {}, "place": {"allow": ["DE"]}, "models": {"sources": ALLOWED, "requireDigest": True}}
@@ -412,8 +443,9 @@ def test_the_operator_judges_sources_as_the_border_does(ground: Ground, strict: 
         *(oci(f"{image}{end}") for image in images for end in ("", ":1", f"@{DIGEST}", f":1@{DIGEST}")),
         *(oci(f"registry.example/models/llama{end}") for end in ("", ":1", f"@{DIGEST}")),
         *(s3(bucket, prefix) for bucket in ("weights", "weightsx") for prefix in ("llama", "llamas", "llama/8b", "")),
+        *(s3("weights", "llama", endpoint) for endpoint in ENDPOINTS),
         *(hub(name) for name in ("skt/A.X-K1", "sktx/A.X-K1")),
-        mirrored("skt/A.X-K1"),
+        *(mirrored(name, endpoint) for name in ("skt/A.X-K1", "sktx/A.X-K1") for endpoint in ENDPOINTS),
         *(claim(name, path) for name in ("weights", "weightsx") for path in ("", "llama")),
         *(folder(path) for path in ("/srv/models", "/srv/modelsx", "/srv/models/llama", "/srv")),
     ]
@@ -430,3 +462,53 @@ def test_the_operator_judges_sources_as_the_border_does(ground: Ground, strict: 
         if not (f"{verdict.reason}: " in said if verdict else not said):
             differ.append((source, told, verdict, said))
     assert differ == []
+
+
+_WORDS = st.text("a0.-", min_size=1, max_size=6)
+_FOLDERS = st.text("aA0./%?\\ \u00e4", max_size=8)
+_URLS = st.builds(
+    "{}://{}{}{}".format,
+    st.sampled_from(["https", "http"]),
+    st.one_of(_WORDS, st.sampled_from(["storage.example", "a@b.example", "[::1]", "[::0]", "B.example"])),
+    st.sampled_from(["", ":443", ":65536", ":0"]),
+    st.sampled_from(["", "/", "/a/b", "/a/../b", "//a", "/%61", "?a", "#a", "/http://a", "/https://a"]),
+)
+_SOURCES = st.one_of(
+    st.builds(s3, st.builds("a{}a".format, _WORDS), _FOLDERS, _URLS),
+    st.builds(mirrored, st.builds("a{}/b{}".format, _WORDS, _WORDS), _URLS),
+    st.builds(hub, st.builds("a{}/b{}".format, _WORDS, _WORDS)),
+    st.builds(claim, st.just("weights"), _FOLDERS),
+    st.builds(lambda path: folder(f"/a{path}"), _FOLDERS),
+)
+
+
+def test_border_and_operator_spell_every_source_that_is_accepted_alike(ground: Ground) -> None:
+    """What the schema accepts is read and spelt the same by both; what it refuses the operator does not read."""
+    nothing = ground.govern(models={"sources": [], "requireDigest": False})
+    eventually(lambda: _told(ground, nothing.namespace, oci(PINNED)), what="models are judged", seconds=10)
+    kinds = set()
+
+    @settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(_SOURCES)
+    @example(s3("models", "tiny/v2/", "https://storage.example:9000/s3"))
+    @example(mirrored("skt/tiny", "http://hub.example/mirror"))
+    def alike(source: dict[str, Any]) -> None:
+        told = _told(ground, nothing.namespace, source)
+        try:
+            expected = spelled(Source.model_validate(source))
+        except ValidationError:
+            assert "SourceNotAllowed" not in told
+            kinds.add("refused")
+        else:
+            assert f"but this one comes from {expected}; serve a copy" in told
+            kinds.add(expected.partition("://")[0])
+
+    alike()
+    assert kinds == {"refused", "s3", "s3+http", "hf", "hf+http", "pvc", "hostpath"}
+
+
+def _told(ground: Ground, namespace: str, source: dict[str, Any]) -> str:
+    """Why a model of this source is refused. Raises AssertionError when it is not."""
+    with pytest.raises(ApiError) as refusal:
+        ground.editor.create(model(namespace, source), dry_run=True)
+    return refusal.value.message

@@ -30,7 +30,7 @@ def judge(model: SovereignModel, policies: Iterable[CompiledPolicy]) -> Verdict 
 
 def _foreign(model: SovereignModel, asked: ModelRule, by: str) -> Verdict | None:
     for where, source, _ in _sources(model):
-        if not _is_from(told := _spelled(source), asked.sources):
+        if not _is_from(told := spelled(source), asked.sources):
             return refuse(
                 Reason.SOURCE_NOT_ALLOWED,
                 f"{by} allows models from {', '.join(sorted(asked.sources)) or 'nowhere'}, but "
@@ -63,14 +63,14 @@ def _sources(model: SovereignModel) -> Iterator[tuple[str, Source, str | None]]:
         yield f"spec.adapters[{adapter.name}]", adapter.source, adapter.digest
 
 
-def _spelled(source: Source) -> str:
-    """A source as policies name it."""
+def spelled(source: Source) -> str:
+    """A source as policies name it: where it is fetched from, with the host, whatever the model's author called it."""
     if source.oci:
         return f"oci://{source.oci.image}"
     if source.s3:
-        return f"s3://{source.s3.bucket}/{source.s3.prefix}"
+        return f"{_origin('s3', source.s3.endpoint)}/{source.s3.bucket}/{source.s3.prefix}"
     if source.hugging_face:
-        return f"hf://{source.hugging_face.repository}"
+        return f"{_origin('hf', source.hugging_face.hub)}/{source.hugging_face.repository}"
     if source.persistent_volume_claim:
         return f"pvc://{source.persistent_volume_claim.claim_name}/{source.persistent_volume_claim.path}"
     if source.host_path:
@@ -78,9 +78,15 @@ def _spelled(source: Source) -> str:
     return f"endpoint://{source.endpoint.statement}" if source.endpoint else "unknown:"
 
 
+def _origin(kind: str, url: str) -> str:
+    """A server and the path below which it is asked. Without TLS it is another one, for anybody may answer."""
+    encryption, _, where = url.partition("://")
+    return f"{kind}://{where}" if encryption == "https" else f"{kind}+{encryption}://{where}"
+
+
 def _is_from(told: str, prefixes: Iterable[str]) -> bool:
-    """A prefix ends where a name ends. An image without its registry is another one on each node."""
-    if told.startswith("oci://") and not _IN_REGISTRY.match(told):
+    """A prefix ends where a name ends. What an image without registry, or a host without domain, means differs."""
+    if (told.startswith("oci://") and not _IN_REGISTRY.match(told)) or _NEARBY.match(told):
         return False
     return any(
         told == prefix
@@ -90,6 +96,8 @@ def _is_from(told: str, prefixes: Iterable[str]) -> bool:
     )
 
 
+_NEARBY = re.compile(r"(s3|hf)([+]http)?://[^/.\[]*/")
+"""From a host of one name, which each namespace resolves to a Service of its own."""
 _IN_REGISTRY = re.compile("oci://([^/]*[.:][^/]*|localhost)/")
 _REPOSITORY = re.compile("oci://[^/]+/.*[^/]$")
 _DIGEST = re.compile("@sha256:[0-9a-f]{64}$")
