@@ -180,7 +180,7 @@ def _rules(placing: Placing, host: str, port: int) -> Iterator[Manifest]:
     """To an address in the namespace itself, or outside of it where every policy opens that."""
     name, _, rest = host.partition(".")
     namespace = placing.model.metadata.namespace
-    if name and (not rest or rest == namespace or rest.startswith(f"{namespace}.svc")):
+    if name and (not rest or f"{rest}.".startswith(f"{namespace}.svc.")):
         yield {"to": [{"podSelector": {}}]}
         return
     for network in way_out(placing.egress, host, port):
