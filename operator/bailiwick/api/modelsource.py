@@ -208,22 +208,23 @@ class ModelSignature(Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """Weights that a model may be served from, and all that is said of them. ``where`` is the field that says it.
+    """Weights that a model is served with, and all that is said of them. ``where`` is the field that says it.
 
-    ``variant`` is None for those of a model without variants.
+    ``variant`` is None for those of a model without variants, ``adapter`` for all that are no adapter's: its position.
     """
 
     where: str
-    variant: str | None
     source: Source
     file: str | None
     digest: str | None
-    manifest: Manifest | None
     signature: ModelSignature | None
-    profile: ProfileReference | None
-    read_speed: str | None
-    licence: str | None
-    quality: str | None
+    variant: str | None = None
+    adapter: int | None = None
+    manifest: Manifest | None = None
+    profile: ProfileReference | None = None
+    read_speed: str | None = None
+    licence: str | None = None
+    quality: str | None = None
 
 
 _ReadSpeed = Annotated[

@@ -106,8 +106,7 @@ _NOWHERE = "none.invalid"
 
 def refusal(model: SovereignModel) -> Verdict | None:
     """What this release cannot start with vLLM, and arguments that mean something else than they seem to."""
-    files = [weights.file for weights in model.spec.model.every]
-    if any((*files, *(adapter.file for adapter in model.spec.adapters))):
+    if any(weights.file for weights in model.spec.weights):
         return refuse(
             Reason.INVALID_MODEL,
             "file names one file of a source, and vLLM reads its folder; leave it out, and put the files there",
