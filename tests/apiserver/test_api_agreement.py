@@ -121,6 +121,59 @@ FIELDS: Mapping[str, tuple[str, str, st.SearchStrategy[Any]]] = {
             ]
         ),
     ),
+    "an allowed source": (
+        "ResidencyPolicy",
+        "spec.models.sources.0",
+        values(
+            "aZ:[]@+?%",
+            "s3://storage.example:9000/models/tiny",
+            "s3+http://storage.example",
+            "hf://huggingface.co/clinic/",
+            "hf://[2001:db8::7]/a b",
+            "s3://",
+            "hf:///a",
+            "s3+https://storage.example",
+            "https://storage.example",
+            "oci://",
+            "pvc://weights/a b",
+            "endpoint://mac-1",
+            "hostpath:///srv",
+        ),
+    ),
+    "the URL of a server": (
+        "SovereignModel",
+        "spec.model.source",
+        st.builds(
+            lambda endpoint: {"s3": {"endpoint": endpoint, "bucket": "models"}},
+            values(
+                "aZ09:[]@?#%\\_~",
+                "https://storage.example:9000",
+                "http://s3.example/a/b",
+                "https://[2001:db8::7]:9000/a",
+                "https://[::]",
+                "https://[::1.2.3.4]",
+                "https://[1:0:2:3:4:5:6:7]",
+                "https://[1.2.3.4]",
+                "https://a:65535",
+                "https://a:65536",
+                "https://a/..",
+                "https://a/...",
+                "https://a/a..",
+                "https://a.",
+                "https://-a",
+            ),
+        ),
+    ),
+    "a folder of objects": (
+        "SovereignModel",
+        "spec.model.source",
+        st.builds(
+            lambda prefix: {"s3": {"endpoint": "https://a", "bucket": "models", "prefix": prefix}},
+            values(
+                "a.%?#\\\x7f\t\u2028\u00e4=", "", "a/b", "a/b/", "a//b", "../a", "a/..", "...", "a/.../b", "run=1", "/"
+            ),
+        ),
+    ),
     "an image": (
         "SovereignModel",
         "spec.model.source.oci.image",

@@ -2,82 +2,33 @@
 
 from __future__ import annotations
 
-from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.resource import API_VERSION
-from bailiwick.api.sovereignmodel import SovereignModel
-from bailiwick.residency.jurisdictions import Atlas
-from bailiwick.residency.models import judge
-from bailiwick.residency.policies import compile_policy
 from bailiwick.residency.territories import GOVERNED_LABEL
-from e2e.client import ApiError, eventually
+from e2e.client import eventually
 from tests.border.ground import DIGEST, Governed, Ground, refused
-
-if TYPE_CHECKING:
-    from e2e.client import Manifest
+from tests.border.model_shapes import (
+    ALLOWED,
+    PINNED,
+    SIGNATURE,
+    SIGNED,
+    claim,
+    folder,
+    hub,
+    in_force,
+    mirrored,
+    model,
+    oci,
+    outside,
+    s3,
+    variants,
+)  # fmt: skip
 
 MODELS = "bailiwick-models"
 GOVERNED_ONLY = "bailiwick-models-governed"
-PINNED = f"registry.example/models/llama@{DIGEST}"
-COMMIT = "a" * 40
-ALLOWED = [
-    "oci://registry.example/models/",
-    "oci://mirror.example",
-    "oci://mirror.example/one/llama",
-    "oci://team",
-    "s3://weights/llama",
-    "hf://skt/",
-    "pvc://weights",
-    "hostpath:///srv/models",
-    "endpoint://mac-1",
-]
-
-
-def oci(image: str) -> dict[str, Any]:
-    return {"oci": {"image": image}}
-
-
-def s3(bucket: str, prefix: str) -> dict[str, Any]:
-    return {"s3": {"endpoint": "https://storage.example", "bucket": bucket, "prefix": prefix}}
-
-
-def hub(repository: str) -> dict[str, Any]:
-    return {"huggingFace": {"repository": repository, "revision": COMMIT}}
-
-
-def mirrored(repository: str) -> dict[str, Any]:
-    """From a hub that the author of the model names."""
-    return {"huggingFace": {**hub(repository)["huggingFace"], "endpoint": "http://hub"}}
-
-
-def claim(name: str, path: str = "") -> dict[str, Any]:
-    return {"persistentVolumeClaim": {"claimName": name, "path": path}}
-
-
-def folder(path: str) -> dict[str, Any]:
-    return {"hostPath": {"path": path}}
-
-
-def outside(namespace: str, statement: str) -> Manifest:
-    """A model that an endpoint outside serves."""
-    served = model(namespace, {"endpoint": {"statement": statement}})
-    return {**served, "spec": served["spec"] | {"engine": {"name": "external"}}}
-
-
-def model(
-    namespace: str, source: dict[str, Any], *, name: str = "llama", adapters: list[Manifest] | None = None, **of: Any
-) -> Manifest:
-    spec: dict[str, Any] = {"model": {"name": "llama", "source": source} | of}
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "SovereignModel",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": spec | ({"adapters": adapters} if adapters else {}),
-    }
 
 
 @pytest.fixture(scope="module")
@@ -90,13 +41,6 @@ def strict(ground: Ground) -> Governed:
 def loose(ground: Ground) -> Governed:
     """The same sources, by tag as well."""
     return in_force(ground, ground.govern(models={"sources": ALLOWED, "requireDigest": False}))
-
-
-def in_force(ground: Ground, governed: Governed) -> Governed:
-    """The namespace's label has reached the API server's own cache."""
-    allowed = model(governed.namespace, oci(PINNED))
-    eventually(lambda: ground.editor.create(allowed, dry_run=True), what="models are judged", seconds=10)
-    return governed
 
 
 @pytest.mark.parametrize("who", ["editor", "lite", "admin"])
@@ -127,7 +71,10 @@ def test_a_model_in_a_system_namespace_is_refused(ground: Ground) -> None:
         oci("mirror.example/one/llama"),
         s3("weights", "llama"),
         s3("weights", "llama/8b"),
+        s3("any", "", "http://storage.example:9000"),
         hub("skt/A.X-K1"),
+        mirrored("skt/A.X-K1", "https://huggingface.co"),
+        mirrored("skt/A.X-K1"),
         claim("weights"),
         claim("weights", "llama"),
         folder("/srv/models"),
@@ -163,10 +110,19 @@ def test_where_content_must_be_named_nothing_is_served_outside(ground: Ground, s
         (oci("mirror.example.evil.net/llama:1"), "oci://mirror.example.evil.net/llama:1"),
         (oci("mirror.example:5000/llama:1"), "oci://mirror.example:5000/llama:1"),
         (oci("registry.example/modelsx/llama:1"), "oci://registry.example/modelsx/llama:1"),
-        (s3("weights", "llama-evil"), "s3://weights/llama-evil"),
-        (s3("other", "llama"), "s3://other/llama"),
-        (s3("weights", ""), "s3://weights/"),
-        (hub("sktx/A.X-K1"), "hf://sktx/A.X-K1"),
+        (s3("weights", "llama-evil"), "s3://storage.example/weights/llama-evil"),
+        (s3("other", "llama"), "s3://storage.example/other/llama"),
+        (s3("weights", ""), "s3://storage.example/weights/"),
+        (s3("weights", "llama", "https://minio.tenant.svc"), "s3://minio.tenant.svc/weights/llama"),
+        (s3("weights", "llama", "https://storage.example:9000"), "s3://storage.example:9000/weights/llama"),
+        (s3("weights", "llama", "https://storage.example.evil.net"), "s3://storage.example.evil.net/weights/llama"),
+        (s3("weights", "llama", "https://storage.example/evil"), "s3://storage.example/evil/weights/llama"),
+        (s3("weights", "llama", "http://storage.example"), "s3+http://storage.example/weights/llama"),
+        (s3("weights", "llama", "https://weights"), "s3://weights/weights/llama"),
+        (hub("sktx/A.X-K1"), "hf://huggingface.co/sktx/A.X-K1"),
+        (mirrored("skt/A.X-K1", "https://hub.tenant.svc"), "hf://hub.tenant.svc/skt/A.X-K1"),
+        (mirrored("skt/A.X-K1", "http://huggingface.co"), "hf+http://huggingface.co/skt/A.X-K1"),
+        (mirrored("skt/A.X-K1", "https://skt"), "hf://skt/skt/A.X-K1"),
         (claim("weights-2"), "pvc://weights-2/"),
         (folder("/srv/models2"), "hostpath:///srv/models2"),
         (folder("/etc"), "hostpath:///etc"),
@@ -209,16 +165,6 @@ def test_files_need_a_digest(ground: Ground, strict: Governed, source: dict[str,
             ground.editor.create(model(strict.namespace, source, **told), dry_run=True)
         assert "give spec.model.digest (bailiwick weights digest FOLDER)" in refusal.message
     ground.editor.create(model(strict.namespace, source, digest=DIGEST), dry_run=True)
-
-
-def variants(namespace: str, *listed: dict[str, Any], **of: Any) -> Manifest:
-    """A model that may be served from each of several sources."""
-    made = model(namespace, {}, **of)
-    del made["spec"]["model"]["source"]
-    made["spec"]["model"]["variants"] = [
-        {"name": f"v{number}", "profile": {"configMap": "shape"}, **each} for number, each in enumerate(listed)
-    ]
-    return made
 
 
 def test_variants_that_may_all_be_served_are_served(ground: Ground, strict: Governed) -> None:
@@ -307,24 +253,10 @@ def test_a_model_whose_policy_turned_against_it_can_still_go(ground: Ground) -> 
     eventually(lambda: ground.admin.find(API_VERSION, "SovereignModel", "llama", namespace) is None, what="it is gone")
 
 
-SIGNED = {
-    "sources": ALLOWED,
-    "requireDigest": False,
-    "signedBy": ["laboratory", "ministry"],
-    "licences": ["Apache-2.0", "MIT"],
-}
-
-
 @pytest.fixture(scope="module")
 def signed(ground: Ground) -> Governed:
     """A policy that wants the signature of one of two authorities, and one of two licences."""
-    governed = ground.govern(models=SIGNED)
-    allowed = model(governed.namespace, oci(PINNED), signature={"authority": "ministry"}, licence="MIT")
-    eventually(lambda: ground.editor.create(allowed, dry_run=True), what="models are judged", seconds=10)
-    return governed
-
-
-SIGNATURE = {"authority": "laboratory"}
+    return in_force(ground, ground.govern(models=SIGNED), signature={"authority": "ministry"}, licence="MIT")
 
 
 def test_a_signed_model_of_a_listed_licence_is_served(ground: Ground, signed: Governed) -> None:
@@ -375,58 +307,3 @@ def test_every_variant_is_signed_and_of_a_listed_licence(ground: Ground, signed:
     with refused(MODELS, "LicenceNotAllowed", f"{MODELS}.{signed.policy}") as refusal:
         ground.editor.create(variants(signed.namespace, {**good, "licence": "MIT"}, good), dry_run=True)
     assert "but spec.model.variants[v1].licence is absent" in refusal.message
-
-
-@pytest.mark.parametrize("licence", [None, "MIT", "MIT-0"])
-def test_the_operator_judges_variants_as_the_border_does(ground: Ground, signed: Governed, licence: str | None) -> None:
-    """Whatever is signed by whom and under which licence: what one refuses the other refuses, with the same reason."""
-    spec = {"namespaceSelector": {}, "place": {"allow": ["DE"]}, "models": SIGNED}
-    policy = compile_policy(ResidencyPolicy.read({"metadata": {"name": signed.policy}, "spec": spec}), Atlas(()))
-    forms = [
-        {"source": oci(PINNED)}
-        | ({"signature": {"authority": signer}} if signer else {})
-        | ({"licence": own} if own else {})
-        for signer, own in product(("laboratory", "abroad", None), ("Apache-2.0", "MIT-0", None))
-    ]
-    differ = []
-    for first, second in product(forms, forms):
-        asked = variants(signed.namespace, first, second, **({"licence": licence} if licence else {}))
-        verdict = judge(SovereignModel.read(asked), [policy])
-        try:
-            ground.editor.create(asked, dry_run=True)
-            told = ""
-        except ApiError as refusal:
-            told = refusal.message
-        agree = f"{verdict.reason}: " in told if verdict else not told
-        if not agree:
-            differ.append((asked["spec"]["model"], verdict, told))
-    assert differ == []
-
-
-def test_the_operator_judges_sources_as_the_border_does(ground: Ground, strict: Governed) -> None:
-    """A policy that changed later asks the same of a model that is there."""
-    spec = {"namespaceSelector": {}, "place": {"allow": ["DE"]}, "models": {"sources": ALLOWED, "requireDigest": True}}
-    policy = compile_policy(ResidencyPolicy.read({"metadata": {"name": strict.policy}, "spec": spec}), Atlas(()))
-    images = ("mirror.example/one/llama", "mirror.example:1/llama", "llama", "registry.example/modelsx/llama")
-    sources = [
-        *(oci(f"{image}{end}") for image in images for end in ("", ":1", f"@{DIGEST}", f":1@{DIGEST}")),
-        *(oci(f"registry.example/models/llama{end}") for end in ("", ":1", f"@{DIGEST}")),
-        *(s3(bucket, prefix) for bucket in ("weights", "weightsx") for prefix in ("llama", "llamas", "llama/8b", "")),
-        *(hub(name) for name in ("skt/A.X-K1", "sktx/A.X-K1")),
-        mirrored("skt/A.X-K1"),
-        *(claim(name, path) for name in ("weights", "weightsx") for path in ("", "llama")),
-        *(folder(path) for path in ("/srv/models", "/srv/modelsx", "/srv/models/llama", "/srv")),
-    ]
-    differ = []
-    said_of_files: tuple[dict[str, Any], ...] = ({}, {"digest": DIGEST}, {"manifest": {"configMap": "files"}})
-    for source, told in product(sources, said_of_files):
-        asked = model(strict.namespace, source, **told)
-        verdict = judge(SovereignModel.read(asked), [policy])
-        try:
-            ground.editor.create(asked, dry_run=True)
-            said = ""
-        except ApiError as refusal:
-            said = refusal.message
-        if not (f"{verdict.reason}: " in said if verdict else not said):
-            differ.append((source, told, verdict, said))
-    assert differ == []

@@ -88,14 +88,10 @@ def tightens(own: Limits, policy: CompiledPolicy) -> Verdict:
 def references(model: SovereignModel) -> Iterator[tuple[str, str]]:
     """What a model uses of its namespace, as (plural, name)."""
     spec = model.spec
-    weights = spec.model.every
-    for source in (*(each.source for each in weights), *(adapter.source for adapter in spec.adapters)):
-        yield from _of_source(source)
-    for each in weights:
-        yield from (("configmaps", named.config_map) for named in (each.manifest, each.profile) if named)
-    for signature in (*(each.signature for each in weights), *(adapter.signature for adapter in spec.adapters)):
-        if signature and signature.config_map:
-            yield "configmaps", signature.config_map
+    for weights in spec.weights:
+        yield from _of_source(weights.source)
+        told = (weights.manifest, weights.profile, weights.signature)
+        yield from (("configmaps", each.config_map) for each in told if each and each.config_map)
     serving = spec.serving
     secrets = [serving.tls.secret, serving.tls.client_ca_secret] if serving.tls else []
     if serving.authentication:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from bailiwick.api.markers import Atomic, Rule, list_map
-from bailiwick.api.names import Digest, HttpUrl, ObjectName, named
+from bailiwick.api.names import Digest, FolderOfObjects, ObjectName, ServerUrl, named
 from bailiwick.api.quantities import PositiveNumber, Quantity
 from bailiwick.api.resource import Part
 
@@ -75,7 +75,7 @@ class ClaimSource(Part):
 class S3Source(Part):
     """A prefix in S3-compatible object storage."""
 
-    endpoint: HttpUrl = Field(description="URL of the storage; no default.")
+    endpoint: ServerUrl = Field(description="URL of the storage; no default.")
     bucket: Annotated[
         str,
         Field(min_length=3, max_length=63),
@@ -83,7 +83,7 @@ class S3Source(Part):
             "^[a-z0-9][-.a-z0-9]*[a-z0-9]$", "must be the name of a bucket: lower-case letters, digits, dashes and dots"
         ),
     ] = Field(description="Name of the bucket.")
-    prefix: str = Field(default="", max_length=1024, description="Prefix of the objects.")
+    prefix: FolderOfObjects = Field(default="", description="Folder in the bucket: how the names of the objects begin.")
     region: str = Field(default="", max_length=64, description="Region that requests are signed for.")
     credentials_secret: ObjectName | None = Field(
         default=None, description="Secret with accessKeyId, secretAccessKey, or ca.crt to trust. Absent: anonymous."
@@ -106,11 +106,16 @@ class HuggingFaceSource(Part):
         Field(max_length=64),
         named("^[0-9a-f]{40}$", "must be a commit: 40 lower-case hexadecimal digits; a branch can change under you"),
     ] = Field(description="Commit: 40 hexadecimal digits.")
-    endpoint: HttpUrl | None = Field(default=None, description="URL of a mirror of the hub. Absent: huggingface.co.")
+    endpoint: ServerUrl | None = Field(default=None, description="URL of a mirror of the hub. Absent: huggingface.co.")
     token_secret: ObjectName | None = Field(default=None, description="Secret with the key token, or ca.crt to trust.")
     into: ClaimSource | None = Field(
         default=None, description="The claim that keeps the imported files. Needed: an engine never fetches."
     )
+
+    @property
+    def hub(self) -> str:
+        """URL of the hub that is asked."""
+        return self.endpoint or "https://huggingface.co"
 
 
 class HostPathSource(Part):
@@ -203,22 +208,23 @@ class ModelSignature(Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """Weights that a model may be served from, and all that is said of them. ``where`` is the field that says it.
+    """Weights that a model is served with, and all that is said of them. ``where`` is the field that says it.
 
-    ``variant`` is None for those of a model without variants.
+    ``variant`` is None for those of a model without variants, ``adapter`` for all that are no adapter's: its position.
     """
 
     where: str
-    variant: str | None
     source: Source
     file: str | None
     digest: str | None
-    manifest: Manifest | None
     signature: ModelSignature | None
-    profile: ProfileReference | None
-    read_speed: str | None
-    licence: str | None
-    quality: str | None
+    variant: str | None = None
+    adapter: int | None = None
+    manifest: Manifest | None = None
+    profile: ProfileReference | None = None
+    read_speed: str | None = None
+    licence: str | None = None
+    quality: str | None = None
 
 
 _ReadSpeed = Annotated[

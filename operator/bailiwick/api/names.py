@@ -75,6 +75,57 @@ HttpUrl = Annotated[
 ]
 
 
+_PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_HOST_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_HOST = rf"({_HOST_LABEL}([.]{_HOST_LABEL})*|\[[0-9a-f:.]+\])"
+_SERVER_URL = f"^https?://{_HOST}(:({_PORT}))?(/[A-Za-z0-9_][-A-Za-z0-9._~]*)*$"
+_is_plain = whole(_SERVER_URL)
+
+
+def _is_server_url(text: str) -> bool:
+    return _is_plain(text) and ("[" not in text or _is_ipv6(text.partition("[")[2].partition("]")[0]))
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        address = IPv6Address(text)
+    except ValueError:
+        return False
+    return address.ipv4_mapped is None and str(address) == text
+
+
+ServerUrl = Annotated[
+    str,
+    Field(max_length=512),
+    # Of all URLs those that no client, proxy or server reads as another, because policies judge them by how they begin.
+    Rule(
+        f"self.matches(r'{_SERVER_URL}') && (!self.contains('[') || "
+        "[self.split('[')[1].split(']')[0]].all(address, address.contains(':') && isIP(address) && "
+        "ip.isCanonical(address)))",
+        "must be a URL such as https://storage.example:9000 or https://hub.example/mirror: its host in lower case, "
+        "without user, query, %, .. or a slash at the end",
+        holds=_is_server_url,
+    ),
+]
+"""Where a server is, and below which path of it: ``scheme://host[:port][/path]``."""
+
+_PART = r"[^/%?#\\\x00-\x1f\x7f]+"
+_FOLDER = f"^({_PART}(/{_PART})*/?)?$"
+_is_folder = whole(_FOLDER)
+
+FolderOfObjects = Annotated[
+    str,
+    Field(max_length=1024),
+    # It becomes part of the path of requests, and every server must read it as the same.
+    Rule(
+        f"self.matches(r'{_FOLDER}') && !self.split('/').exists(part, part == '.' || part == '..')",
+        "must be a folder such as models/tiny: no slash before it, no empty part, . or .., no %, ?, # or backslash",
+        holds=lambda folder: _is_folder(folder) and not {".", ".."} & set(folder.split("/")),
+    ),
+]
+"""How the names of objects in a bucket begin, up to a slash; empty for all of it."""
+
+
 def _is_cidr(text: str) -> bool:
     address, slash, bits = text.partition("/")
     try:

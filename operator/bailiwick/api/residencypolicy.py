@@ -20,6 +20,7 @@ from bailiwick.api.resource import (
 )
 from bailiwick.api.timestamps import Duration, Timestamp
 
+_SOURCE = r"^((oci|pvc|hostpath|endpoint)://.*|(s3|hf)([+]http)?://[A-Za-z0-9.:\[\]-]+(/.*)?)$"
 _LABEL_NAME = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 _is_label_name = whole(_LABEL_NAME)
 
@@ -68,14 +69,25 @@ class OriginRule(Part):
     design: JurisdictionRule | None = Field(default=None, description="Where it was designed.")
 
 
+_SourcePrefix = Annotated[
+    Prefix,
+    Rule(
+        f"self.matches(r'{_SOURCE}')",
+        "must begin as oci://, s3://HOST, s3+http://HOST, hf://HOST, hf+http://HOST, pvc://, hostpath:// or endpoint://",
+        holds=whole(_SOURCE),
+    ),
+]
+
+
 class ModelRule(Part):
     """Which models may be served."""
 
-    sources: Annotated[tuple[Prefix, ...], MapSet] = Field(
+    sources: Annotated[tuple[_SourcePrefix, ...], MapSet] = Field(
         default=(),
         max_length=128,
-        description="Prefixes of allowed sources: oci://registry.example/models/, s3://bucket/prefix, "
-        "hf://organisation/, pvc://claim, hostpath:///srv/models, endpoint://statement. An empty list allows nothing.",
+        description="Prefixes of allowed sources: oci://registry.example/models/, s3://storage.example/bucket/folder, "
+        "hf://huggingface.co/organisation/ (s3+http://, hf+http://: without TLS), pvc://claim, hostpath:///srv/models, "
+        "endpoint://statement. An empty list allows nothing.",
     )
     require_digest: bool = Field(default=True, description="A source must name its content by digest, not by a tag.")
     signed_by: Annotated[tuple[ObjectName, ...], MapSet] = Field(

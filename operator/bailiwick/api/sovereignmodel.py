@@ -9,7 +9,7 @@ from bailiwick.api import external
 from bailiwick.api.acceleratorclass import EngineName
 from bailiwick.api.arguments import Argument
 from bailiwick.api.markers import Atomic, IntOrString, MapSet, Rule, list_map
-from bailiwick.api.modelsource import Adapter, ImageReference, Model
+from bailiwick.api.modelsource import Adapter, ImageReference, Model, Weights
 from bailiwick.api.modelstatus import SovereignModelStatus
 from bailiwick.api.names import ObjectName, named, whole
 from bailiwick.api.residencypolicy import JurisdictionRule, OriginRule, PlaceRule
@@ -248,6 +248,18 @@ class SovereignModelSpec(Part):
         default="Balanced", description="What the planner prefers when several ways fit."
     )
     rules = external.RULES
+
+    @property
+    def weights(self) -> tuple[Weights, ...]:
+        """All that is loaded: what the model may be served from, in order of preference, then each adapter."""
+        adapters = (
+            Weights(
+                where=f"spec.adapters[{each.name}]", adapter=number, source=each.source, file=each.file,
+                digest=each.digest, signature=each.signature,
+            )
+            for number, each in enumerate(self.adapters)
+        )  # fmt: skip
+        return (*self.model.every, *adapters)
 
 
 class SovereignModel(Resource):

@@ -112,8 +112,7 @@ def _texts(paths: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
 
 def _incomplete(contents: Contents) -> Iterator[str]:
     for each in contents.objections:
-        on = f" on {each.accelerator_class}" if each.accelerator_class else ""
-        yield f"not complete: {each.model}{on}: {each.reason}: {each.message}"
+        yield f"not complete: {each.model}{each.named}: {each.reason}: {each.message}"
 
 
 def _unpinned(contents: Contents) -> Iterator[str]:
@@ -178,8 +177,8 @@ def _as_json(chart: Chart, contents: Contents) -> Iterator[str]:
         "weights": [_weights(each) for each in contents.weights],
         "others": [{"what": what, "neededBy": sorted(models)} for what, models in sorted(contents.others.items())],
         "problems": [
-            {"model": each.model, "acceleratorClass": each.accelerator_class, "reason": each.reason,
-             "message": each.message}
+            {"model": each.model, "variant": each.variant, "acceleratorClass": each.accelerator_class,
+             "reason": each.reason, "message": each.message}
             for each in contents.objections
         ],
         "notes": contents.notes,

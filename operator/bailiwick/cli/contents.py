@@ -141,6 +141,13 @@ class Objection:
     reason: str
     message: str
     accelerator_class: str | None = None
+    variant: str | None = None
+
+    @property
+    def named(self) -> str:
+        """Which variant on which class, as the end of a sentence; empty where it is about the model."""
+        words = {"as": self.variant, "on": self.accelerator_class}
+        return "".join(f" {word} {name}" for word, name in words.items() if name)
 
 
 @dataclass(slots=True)
@@ -174,7 +181,7 @@ def collect(installation: Installation, given: Given, *, all_classes: bool = Fal
     if given.others:
         told = ", ".join(f"{count} {kind}" for kind, count in sorted(given.others.items()))
         found.notes.append(f"not looked at, because Bailiwick does not make pods of them: {told}")
-    found.objections.sort(key=lambda each: (each.model, each.accelerator_class or "", each.message))
+    found.objections.sort(key=lambda each: (each.model, each.variant or "", each.accelerator_class or "", each.message))
     return found
 
 
@@ -195,21 +202,25 @@ def _add(
     policies, unsure = _governing(told, model, given)
     found.notes += unsure
     found.weights += [Weights(model=told, item=item) for item in verification.items(model)]
-    made: list[tuple[str, WorkloadPlan]] = []
-    for form in images.forms(model):
+    made: list[tuple[str | None, str, WorkloadPlan]] = []
+    for weights, form in zip(model.spec.model.every, images.forms(model), strict=True):
         sized, profiles, notes = _sized_by(told, form, given)
         found.notes += [note for note in notes if note not in found.notes]
         plans = images.plans(
             sized, classes=classes, settings=installation.settings, policies=policies, profiles=profiles,
             authorities=given.authorities,
         )  # fmt: skip
-        made += plans.items()
-    refused = [(name, plan.verdict) for name, plan in made if not plan.verdict.allowed]
+        made += [(weights.variant, name, plan) for name, plan in plans.items()]
+    refused = [
+        Objection(told, plan.verdict.reason, plan.verdict.message, name, variant)
+        for variant, name, plan in made
+        if not plan.verdict.allowed
+    ]
     if len(refused) == len(made):
-        found.objections += [Objection(told, verdict.reason, verdict.message, name) for name, verdict in refused]
+        found.objections += refused
     else:
-        found.notes += [f"{told} is not served on {name}: {verdict.message}" for name, verdict in refused]
-    for name, plan in made:
+        found.notes += [f"{told} is not served{each.named}: {each.message}" for each in refused]
+    for _, name, plan in made:
         _add_plan(found, told, classes[name], plan)
 
 

@@ -13,9 +13,9 @@ from bailiwick.api.residencypolicy import Mode
 from bailiwick.residency.verdict import Reason, Verdict, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-    from bailiwick.api.modelsource import ModelSignature, Source
+    from bailiwick.api.modelsource import Source
     from bailiwick.api.residencypolicy import ModelRule
     from bailiwick.api.sovereignmodel import SovereignModel
     from bailiwick.residency.policies import CompiledPolicy
@@ -29,13 +29,13 @@ def judge(model: SovereignModel, policies: Iterable[CompiledPolicy]) -> Verdict 
 
 
 def _foreign(model: SovereignModel, asked: ModelRule, by: str) -> Verdict | None:
-    for where, source, _ in _sources(model):
-        if not _is_from(told := _spelled(source), asked.sources):
+    for weights in model.spec.weights:
+        if not _is_from(told := spelled(weights.source), asked.sources):
             return refuse(
                 Reason.SOURCE_NOT_ALLOWED,
                 f"{by} allows models from {', '.join(sorted(asked.sources)) or 'nowhere'}, but "
-                f"{where}.source is {told}; serve a copy from an allowed source, or ask for the source to be added to "
-                f"spec.models.sources of the policy",
+                f"{weights.where}.source is {told}; serve a copy from an allowed source, or ask for the source to be "
+                f"added to spec.models.sources of the policy",
             )
     return None
 
@@ -43,9 +43,9 @@ def _foreign(model: SovereignModel, asked: ModelRule, by: str) -> Verdict | None
 def _unpinned(model: SovereignModel, asked: ModelRule, by: str) -> Verdict | None:
     if not asked.require_digest:
         return None
-    for where, source, digest in _sources(model):
-        hub = source.hugging_face
-        if not (_DIGEST.search(source.oci.image) if source.oci else digest or (hub and not hub.endpoint)):
+    for weights in model.spec.weights:
+        where, source, hub = weights.where, weights.source, weights.source.hugging_face
+        if not (_DIGEST.search(source.oci.image) if source.oci else weights.digest or (hub and not hub.endpoint)):
             seen = f"{where}.source.oci.image is {source.oci.image}" if source.oci else f"{where}.source has none"
             return refuse(
                 Reason.DIGEST_REQUIRED,
@@ -55,22 +55,14 @@ def _unpinned(model: SovereignModel, asked: ModelRule, by: str) -> Verdict | Non
     return None
 
 
-def _sources(model: SovereignModel) -> Iterator[tuple[str, Source, str | None]]:
-    """Field, source and digest of all that the model may be served from."""
-    for weights in model.spec.model.every:
-        yield weights.where, weights.source, weights.digest
-    for adapter in model.spec.adapters:
-        yield f"spec.adapters[{adapter.name}]", adapter.source, adapter.digest
-
-
-def _spelled(source: Source) -> str:
-    """A source as policies name it."""
+def spelled(source: Source) -> str:
+    """A source as policies name it: where it is fetched from, with the host, whatever the model's author called it."""
     if source.oci:
         return f"oci://{source.oci.image}"
     if source.s3:
-        return f"s3://{source.s3.bucket}/{source.s3.prefix}"
+        return f"{_origin('s3', source.s3.endpoint)}/{source.s3.bucket}/{source.s3.prefix}"
     if source.hugging_face:
-        return f"hf://{source.hugging_face.repository}"
+        return f"{_origin('hf', source.hugging_face.hub)}/{source.hugging_face.repository}"
     if source.persistent_volume_claim:
         return f"pvc://{source.persistent_volume_claim.claim_name}/{source.persistent_volume_claim.path}"
     if source.host_path:
@@ -78,9 +70,15 @@ def _spelled(source: Source) -> str:
     return f"endpoint://{source.endpoint.statement}" if source.endpoint else "unknown:"
 
 
+def _origin(kind: str, url: str) -> str:
+    """A server and the path below which it is asked. Without TLS it is another one, for anybody may answer."""
+    encryption, _, where = url.partition("://")
+    return f"{kind}://{where}" if encryption == "https" else f"{kind}+{encryption}://{where}"
+
+
 def _is_from(told: str, prefixes: Iterable[str]) -> bool:
-    """A prefix ends where a name ends. An image without its registry is another one on each node."""
-    if told.startswith("oci://") and not _IN_REGISTRY.match(told):
+    """A prefix ends where a name ends. What an image without registry, or a host without domain, means differs."""
+    if (told.startswith("oci://") and not _IN_REGISTRY.match(told)) or _NEARBY.match(told):
         return False
     return any(
         told == prefix
@@ -90,6 +88,8 @@ def _is_from(told: str, prefixes: Iterable[str]) -> bool:
     )
 
 
+_NEARBY = re.compile(r"(s3|hf)([+]http)?://[^/.\[]*/")
+"""From a host of one name, which each namespace resolves to a Service of its own."""
 _IN_REGISTRY = re.compile("oci://([^/]*[.:][^/]*|localhost)/")
 _REPOSITORY = re.compile("oci://[^/]+/.*[^/]$")
 _DIGEST = re.compile("@sha256:[0-9a-f]{64}$")
@@ -99,7 +99,8 @@ def _unsigned(model: SovereignModel, asked: ModelRule, by: str) -> Verdict | Non
     if not asked.signed_by:
         return None
     wanted = ", ".join(sorted(asked.signed_by))
-    for where, signature in _signatures(model):
+    for weights in model.spec.weights:
+        where, signature = weights.where, weights.signature
         if signature is None or signature.authority not in asked.signed_by:
             seen = f"Authority {signature.authority}" if signature else "nobody"
             return refuse(
@@ -108,13 +109,6 @@ def _unsigned(model: SovereignModel, asked: ModelRule, by: str) -> Verdict | Non
                 f"them sign the files, and name it in {where}.signature.authority",
             )
     return None
-
-
-def _signatures(model: SovereignModel) -> Iterator[tuple[str, ModelSignature | None]]:
-    for weights in model.spec.model.every:
-        yield weights.where, weights.signature
-    for adapter in model.spec.adapters:
-        yield f"spec.adapters[{adapter.name}]", adapter.signature
 
 
 def _licence(model: SovereignModel, asked: ModelRule, by: str) -> Verdict | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     import aiohttp
 
 MOST_LISTED: Final = 100_000
+MOST_PAGES: Final = 1_000
+"""Of one list. Storage and hubs put a thousand files on a page."""
 _NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 _PAGE_BYTES = 16 * 2**20
 _ERROR_BYTES = 4096
@@ -86,7 +89,7 @@ class Bucket:
         """Objects by ListObjectsV2, a page at a time."""
         start = f"{self.prefix.rstrip('/')}/" if self.prefix else ""
         token: str | None = None
-        while True:
+        for _ in range(MOST_PAGES):
             more = {"continuation-token": token} if token else {}
             url = f"{self._url()}?{sigv4.query({'list-type': '2', 'prefix': start, **more})}"
             async with session.get(
@@ -101,6 +104,7 @@ class Bucket:
             token = page.findtext(f"{_NAMESPACE}NextContinuationToken")
             if not token:
                 return
+        raise _endless(self._named())
 
     def get(self, session: aiohttp.ClientSession, entry: Entry, offset: int) -> Any:
         """The object as it was listed, or an answer that it changed."""
@@ -136,23 +140,26 @@ class Hub:
     async def list(self, session: aiohttp.ClientSession) -> AsyncIterator[Entry]:
         """Files of the tree; those in large file storage are known by their SHA-256, the others by their git blob."""
         base = URL(self.endpoint)
-        url: URL | None = URL(f"{self._url('api/models/')}/tree/{self.revision}?recursive=true")
-        while url:
+        url = URL(f"{self._url('api/models/')}/tree/{self.revision}?recursive=true")
+        for _ in range(MOST_PAGES):
             async with session.get(url, headers=self._headers(), allow_redirects=False) as response:
                 await refuse_status(response, self._named())
                 try:
-                    page = await response.json(content_type=None)
+                    page = json.loads(await _limited(response))
                     files = [each for each in page if each["type"] == "file"]
-                except (ValueError, TypeError, KeyError):
+                except (ValueError, TypeError, KeyError, RecursionError):
                     raise _strange(self._named(), "its list of files is none") from None
                 link = response.links.get("next")
             for each in files:
                 large: dict[str, Any] = each.get("lfs") or {}
                 identity, algorithm = (large.get("oid"), "sha256") if large else (each.get("oid"), "git")
                 yield _entry(each.get("path"), large.get("size", each.get("size")), identity, algorithm, self._named())
-            url = URL(str(link["url"])) if link else None
-            if url and url.origin() != base.origin():
+            if link is None:
+                return
+            url = URL(str(link["url"]))
+            if url.origin() != base.origin():
                 raise _strange(self._named(), f"its list of files goes on at {url.origin()}")
+        raise _endless(self._named())
 
     def get(self, session: aiohttp.ClientSession, entry: Entry, offset: int) -> Any:
         """The file; hubs send elsewhere for large ones, and the token does not go there."""
@@ -208,6 +215,10 @@ def unreachable(error: Exception) -> WeightsError:
 
 def _strange(what: str, why: str) -> WeightsError:
     return WeightsError("SourceNotUnderstood", f"{what} speaks another protocol: {why}; check endpoint and region")
+
+
+def _endless(what: str) -> WeightsError:
+    return _strange(what, f"its list of files does not end after {MOST_PAGES} pages")
 
 
 def _entry(path: Any, size: Any, identity: Any, algorithm: str, what: str) -> Entry:

@@ -22,6 +22,7 @@ import aiohttp
 from bailiwick.weights import kinds
 from bailiwick.weights.problems import WeightsError
 from bailiwick.weights.remote import MOST_LISTED, Entry, Remote, refuse_status, unreachable
+from bailiwick.weights.resolving import WholeNames
 from bailiwick.weights.verification import Expected, verify
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Import:
         return Progress(size, size, 0.0, 0, complete=True)
 
     async def _run(self, share: int, begun: float) -> Progress:
-        connector = aiohttp.TCPConnector(ssl=self._trust)
+        connector = aiohttp.TCPConnector(ssl=self._trust, resolver=WholeNames())
         async with aiohttp.ClientSession(timeout=_TIMEOUT, auto_decompress=False, connector=connector) as session:
             entries = await self._entries(session)
             self._forget_what_changed(entries)

@@ -47,8 +47,9 @@ def refusal(model: SovereignModel, kubernetes: tuple[int, int] | None) -> Verdic
     """Why an image cannot be mounted; None when all can, or nobody knows the release of the API server."""
     if kubernetes is None or kubernetes >= FIRST_WITH_VOLUMES:
         return None
-    for where, source in sources.each_of(model):
-        if source.oci and source.oci.mount is None:
+    for weights in model.spec.weights:
+        where, image = f"{weights.where}.source", weights.source.oci
+        if image and image.mount is None:
             major, minor = kubernetes
             return refuse(
                 Reason.UNSUPPORTED_SOURCE,

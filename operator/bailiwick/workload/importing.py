@@ -34,7 +34,6 @@ CONTAINER: Final = "import"
 
 _SHARES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 _PROGRESS = "/dev/termination-log"
-_HUB = "https://huggingface.co"
 _FOREVER = 2**31 - 1
 _PORTS = {"http": 80, "https": 443}
 
@@ -154,7 +153,7 @@ def _arguments(placing: Placing, item: Item, share: int) -> Iterator[str]:
         if source.s3.region:
             yield f"--region={source.s3.region}"
     elif source.hugging_face:
-        yield f"--endpoint={source.hugging_face.endpoint or _HUB}"
+        yield f"--endpoint={source.hugging_face.hub}"
         yield f"--repository={source.hugging_face.repository}"
         yield f"--revision={source.hugging_face.revision}"
     if _secret(source):
@@ -173,8 +172,7 @@ def _secret(source: Source) -> str | None:
 
 def _endpoint(source: Source) -> tuple[str, int]:
     """Host and port of a source."""
-    url = source.s3.endpoint if source.s3 else (source.hugging_face and source.hugging_face.endpoint) or _HUB
-    parts = urlsplit(url)
+    parts = urlsplit(source.s3.endpoint if source.s3 else source.hugging_face.hub if source.hugging_face else "")
     return parts.hostname or "", parts.port or _PORTS[parts.scheme]
 
 
@@ -182,7 +180,7 @@ def _rules(placing: Placing, host: str, port: int) -> Iterator[Manifest]:
     """To an address in the namespace itself, or outside of it where every policy opens that."""
     name, _, rest = host.partition(".")
     namespace = placing.model.metadata.namespace
-    if name and (not rest or rest == namespace or rest.startswith(f"{namespace}.svc")):
+    if name and (not rest or f"{rest}.".startswith(f"{namespace}.svc.")):
         yield {"to": [{"podSelector": {}}]}
         return
     for network in way_out(placing.egress, host, port):

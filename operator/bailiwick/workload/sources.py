@@ -23,7 +23,8 @@ MODEL = "model"
 
 def refusal(model: SovereignModel) -> Verdict | None:
     """Why a source cannot be mounted, and what to do; None when all can."""
-    for where, source in each_of(model):
+    for weights in model.spec.weights:
+        where, source = f"{weights.where}.source", weights.source
         kind = "s3" if source.s3 else "huggingFace" if source.hugging_face else None
         if kind and into(source) is None:
             return refuse(
@@ -74,7 +75,8 @@ def mounts(model: SovereignModel) -> list[Manifest]:
 
 def pull_secrets(model: SovereignModel) -> list[Manifest]:
     """Secrets by which the node may pull the images of volumes."""
-    names = {name for _, source in each_of(model) if source.oci for name in source.oci.pull_secrets}
+    images = (weights.source.oci for weights in model.spec.weights)
+    names = {name for image in images if image for name in image.pull_secrets}
     return [{"name": name} for name in sorted(names)]
 
 
@@ -95,14 +97,6 @@ def by_volume(model: SovereignModel) -> Iterator[tuple[str, Source]]:
     """Name of the volume, and what is in it."""
     for name, _, source, _ in _mounted(model):
         yield name, source
-
-
-def each_of(model: SovereignModel) -> Iterator[tuple[str, Source]]:
-    """Field, and the source that it holds: the model's or each of its variants', then those of its adapters."""
-    for weights in model.spec.model.every:
-        yield f"{weights.where}.source", weights.source
-    for adapter in model.spec.adapters:
-        yield f"spec.adapters[{adapter.name}].source", adapter.source
 
 
 def _volume(source: Source) -> Manifest:

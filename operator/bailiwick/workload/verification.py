@@ -71,15 +71,11 @@ def items(model: SovereignModel) -> Iterator[Item]:
     """The model, or each of its variants while none is chosen; then its adapters."""
     # Models of other engines are not sized, so what they have of a profile changes nothing.
     sized = model.spec.engine.name is EngineName.VLLM
-    for told in model.spec.model.every:
+    for told in model.spec.weights:
         yield Item(
-            volume=sources.MODEL, where=told.where, source=told.source, digest=told.digest,
-            manifest=told.manifest, signature=told.signature, profile=told.profile if sized else None,
-        )  # fmt: skip
-    for number, adapter in enumerate(model.spec.adapters):
-        yield Item(
-            volume=sources.adapter_volume(number), where=f"spec.adapters[{adapter.name}]", source=adapter.source,
-            digest=adapter.digest, manifest=None, signature=adapter.signature,
+            volume=sources.MODEL if told.adapter is None else sources.adapter_volume(told.adapter),
+            where=told.where, source=told.source, digest=told.digest, manifest=told.manifest,
+            signature=told.signature, profile=told.profile if sized else None,
         )  # fmt: skip
 
 

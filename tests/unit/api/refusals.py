@@ -51,6 +51,14 @@ ENGINE_WORD = "must be one word of the engine's, such as fp8"
 VARIABLE = "must be the name of an environment variable: letters, digits, underscores"
 CIDR = "must be an address range such as 10.20.0.0/16 or 2001:db8::/48, with no bits set behind its prefix"
 URL = "must be a URL such as https://storage.example"
+SERVER = (
+    "must be a URL such as https://storage.example:9000 or https://hub.example/mirror: its host in lower case, without "
+    "user, query, %, .. or a slash at the end"
+)
+FOLDER = "must be a folder such as models/tiny: no slash before it, no empty part, . or .., no %, ?, # or backslash"
+ALLOWED_SOURCE = (
+    "must begin as oci://, s3://HOST, s3+http://HOST, hf://HOST, hf+http://HOST, pvc://, hostpath:// or endpoint://"
+)
 QUANTITY = "must be a quantity such as 80Gi, 500m or 4, and not negative"
 ARGUMENT = (
     "is not for a model to give: Bailiwick sets it, or it might run foreign code, call out or log prompts; "
@@ -230,6 +238,18 @@ POLICIES = (
         },
     ),
     *_policy("spec.basis.0.uri", URL, {"no scheme": "eur-lex.example", "no host": "https://"}),
+    *_policy(
+        "spec.models.sources.0",
+        ALLOWED_SOURCE,
+        {
+            "no scheme": "registry.example/models/",
+            "another scheme": "https://storage.example/models/",
+            "no host": "s3://",
+            "no host before a path": "hf:///clinic/",
+            "a user": "s3://good@storage.example/models/",
+            "another protocol": "s3+ftp://storage.example/",
+        },
+    ),
     *_policy("spec.storage.classes.0", OBJECT_NAME, {"a blank and capitals": "Fast SSD"}),
 )
 
@@ -294,9 +314,64 @@ WEIGHTS = (
     ),
     *_model(
         _SOURCE,
-        URL,
-        {"no scheme": _s3(endpoint="storage.example"), "another protocol": _s3(endpoint="ftp://storage.example")},
+        SERVER,
+        {
+            what: _s3(endpoint=endpoint)
+            for what, endpoint in {
+                "no scheme": "storage.example",
+                "another protocol": "ftp://storage.example",
+                "no host": "https:///models",
+                "a user that looks like a host": "https://storage.example@other.example",
+                "a user with a word": "https://user:storage.example@other.example",
+                "a backslash": "https://storage.example\\@other.example",
+                "a query": "https://storage.example?x=/",
+                "a fragment": "https://storage.example#/",
+                "a way up": "https://storage.example/models/..",
+                "a way up, encoded": "https://storage.example/models/%2e%2e",
+                "nowhere": "https://storage.example/./x",
+                "an empty part": "https://storage.example//other",
+                "a slash at the end": "https://storage.example/",
+                "a colon without a port": "https://storage.example:",
+                "a port that is none": "https://storage.example:65536",
+                "a host in capitals": "https://Storage.example",
+                "a host that ends in a dot": "https://storage.example.",
+                "letters that look like others": "https://st\u043erage.example",
+                "a line end": "https://storage.example\n",
+                "no address": "https://[zz]",
+                "an IPv4 address in brackets": "https://[192.0.2.7]",
+                "an address that has a shorter form": "https://[2001:db8:0::7]",
+                "an IPv4 address in IPv6": "https://[::ffff:192.0.2.7]",
+                "two addresses": "https://[::1]x[::2]",
+            }.items()
+        },
         blamed=f"{_SOURCE}.s3.endpoint",
+    ),
+    *_model(
+        _SOURCE,
+        SERVER,
+        {"a user": _hub(endpoint="https://huggingface.co@hub.example")},
+        blamed=f"{_SOURCE}.huggingFace.endpoint",
+    ),
+    *_model(
+        _SOURCE,
+        FOLDER,
+        {
+            what: _s3(prefix=prefix)
+            for what, prefix in {
+                "a way up": "models/../../other",
+                "only a way up": "..",
+                "nowhere": "./models",
+                "an empty part": "models//tiny",
+                "a slash before it": "/models",
+                "only a slash": "/",
+                "a way up, encoded": "models/%2e%2e/other",
+                "a query": "models?versions",
+                "a fragment": "models#x",
+                "a backslash": "models\\..\\other",
+                "a line end": "models\n",
+            }.items()
+        },
+        blamed=f"{_SOURCE}.s3.prefix",
     ),
     *_model(_SOURCE, BUCKET, {"a path": _s3(bucket="models/../other")}, blamed=f"{_SOURCE}.s3.bucket"),
     *_model(_SOURCE, REVISION, {"a branch": _hub(revision="main")}, blamed=f"{_SOURCE}.huggingFace.revision"),

@@ -134,6 +134,24 @@ def test_every_variant_is_listed_for_any_may_be_chosen(desk: Desk, with_profiles
     assert set(images.values()) <= desk.images(manifest, large, *([profile(text)] if with_profiles else []))
 
 
+def test_what_is_said_of_one_variant_names_it(desk: Desk) -> None:
+    """A bucket without a claim to import into is not served; beside another that is, only a note tells of it."""
+    bucket = {"s3": {"endpoint": "https://s.example", "bucket": "models"}}
+    image = {"oci": {"image": WEIGHTS}}
+    manifest = model()
+
+    def varied(**sources: Any) -> Any:
+        forms = [{"name": name, "source": of, "profile": {"configMap": "p"}} for name, of in sources.items()]
+        return {**manifest, "spec": {**manifest["spec"], "model": {"name": "m", "variants": forms}}}
+
+    (note,) = (each for each in desk.lists(desk.put(varied(whole=image, fp8=bucket)))["notes"] if "served" in each)
+    assert note.startswith("clinic/m is not served as fp8 on cpu: ")
+    refused = desk.put(varied(whole=bucket, fp8=bucket))
+    assert [each["variant"] for each in desk.lists(refused, code=1)["problems"]] == ["fp8", "whole"]
+    _, error = desk.says(refused, "-o", "images", code=1)
+    assert "not complete: clinic/m as fp8 on cpu: UnsupportedSource: " in error
+
+
 @pytest.mark.parametrize(
     ("objects", "values", "more"),
     [

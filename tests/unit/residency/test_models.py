@@ -11,7 +11,15 @@ from tests.unit.workload.given import DIGEST, IMAGE, model, plan, policy
 
 CLAIM: dict[str, Any] = {"persistentVolumeClaim": {"claimName": "weights", "path": "tiny"}}
 HUB: dict[str, Any] = {"huggingFace": {"repository": "clinic/tiny", "revision": "0" * 40, "into": {"claimName": "w"}}}
-MIRROR = {"huggingFace": {**HUB["huggingFace"], "endpoint": "http://hub"}}
+MIRROR = {"huggingFace": {**HUB["huggingFace"], "endpoint": "http://hub.example"}}
+
+
+def bucket(endpoint: str, prefix: str = "") -> dict[str, Any]:
+    return {"s3": {"endpoint": endpoint, "bucket": "models", "prefix": prefix, "into": {"claimName": "w"}}}
+
+
+def mirrored(endpoint: str) -> dict[str, Any]:
+    return {"huggingFace": {**HUB["huggingFace"], "endpoint": endpoint}}
 
 
 def planned(source: dict[str, Any], *sources: str, pinned: bool = False, mode: str = "Enforce", **told: Any) -> Any:
@@ -32,13 +40,33 @@ def planned(source: dict[str, Any], *sources: str, pinned: bool = False, mode: s
         (CLAIM, "pvc://weights", True),
         (CLAIM, "pvc://weights/tiny", True),
         (CLAIM, "pvc://weigh", False),
-        (HUB, "hf://clinic/", True),
-        (HUB, "hf://clinic/tin", False),
-        (
-            {"s3": {"endpoint": "https://s3.example", "bucket": "models", "into": {"claimName": "w"}}},
-            "s3://model",
-            False,
-        ),
+        (HUB, "hf://huggingface.co/clinic/", True),
+        (HUB, "hf://huggingface.co", True),
+        (HUB, "hf://huggingface.co/clinic/tin", False),
+        (HUB, "hf+http://huggingface.co/clinic/", False),
+        (HUB, "hf://clinic/", False),
+        (mirrored("https://hub.example"), "hf://hub.example/clinic/", True),
+        (mirrored("https://hub.example/mirror"), "hf://hub.example/mirror/clinic/tiny", True),
+        (mirrored("https://hub.example"), "hf://huggingface.co/clinic/", False),
+        (mirrored("https://hub.clinic.svc"), "hf://huggingface.co/clinic/", False),
+        (MIRROR, "hf+http://hub.example/", True),
+        (MIRROR, "hf://hub.example/", False),
+        (mirrored("https://clinic"), "hf://clinic/", False),
+        (bucket("https://s3.example"), "s3://s3.example/models/", True),
+        (bucket("https://s3.example", "tiny/v2"), "s3://s3.example/models/tiny", True),
+        (bucket("https://s3.example:9000/s3", "tiny/"), "s3://s3.example:9000/s3/models/tiny/", True),
+        (bucket("https://[2001:db8::7]:9000"), "s3://[2001:db8::7]:9000/models/", True),
+        (bucket("https://s3.example"), "s3://s3.example/model", False),
+        (bucket("https://s3.example"), "s3://s3.exampl", False),
+        (bucket("https://s3.example.evil.net"), "s3://s3.example", False),
+        (bucket("https://s3.example:9000"), "s3://s3.example", False),
+        (bucket("https://minio.clinic.svc"), "s3://s3.example/models/", False),
+        (bucket("https://s3.example"), "s3+http://s3.example/models/", False),
+        (bucket("http://s3.example"), "s3://s3.example/models/", False),
+        (bucket("http://s3.example"), "s3+http://s3.example/models/", True),
+        # A policy that means a bucket of this name, and a Service of the namespace that is called like it.
+        (bucket("https://models"), "s3://models/", False),
+        (bucket("https://models:9000"), "s3://models:9000/", False),
         ({"endpoint": {"statement": "mac-1"}}, "endpoint://mac-1", True),
         ({"hostPath": {"path": "/srv/models"}}, "hostpath:///srv", True),
         ({"hostPath": {"path": "/srv/models"}}, "hostpath:///srv/m", False),
@@ -72,7 +100,7 @@ def test_a_policy_that_no_longer_allows_a_source_refuses_the_plan(
 def test_a_policy_that_asks_for_digests_by_now_refuses_the_plan(
     source: dict[str, Any], told: dict[str, Any], pinned: bool
 ) -> None:
-    everywhere = ("oci://registry.example/", "pvc://weights", "hf://clinic/")
+    everywhere = ("oci://registry.example/", "pvc://weights", "hf://huggingface.co/clinic/", "hf+http://hub.example/")
     assert (planned(source, *everywhere, pinned=True, **told).reason is not Reason.DIGEST_REQUIRED) is pinned
 
 

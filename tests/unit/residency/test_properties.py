@@ -250,9 +250,9 @@ def test_the_territory_is_the_nodes_that_are_judged_inside_in_whatever_order(
 @often
 @given(specs, st.randoms())
 def test_the_digest_does_not_depend_on_the_order_of_lists(spec: dict[str, Any], random: Any) -> None:
-    lists = {"models": {"sources": ["a", "b", "c"]}, "storage": {"classes": ["x", "y"]}}
+    lists = {"models": {"sources": ["oci://a", "oci://b", "oci://c"]}, "storage": {"classes": ["x", "y"]}}
     mixed = {
-        "models": {"sources": random.sample(["a", "b", "c"], 3)},
+        "models": {"sources": random.sample(lists["models"]["sources"], 3)},
         "storage": {"classes": random.sample(["x", "y"], 2)},
     }
     first, second = (compile_territory(compiled(spec | each), [], day(0)) for each in (lists, mixed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
+import socket
 import ssl
 import struct
 import subprocess
@@ -281,3 +282,32 @@ def test_what_is_no_certificate_is_told(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_text("hello")
     with pytest.raises(WeightsError, match=r"CredentialsMissing: ca\.crt of the Secret holds no certificates"):
         trust(tmp_path)
+
+
+NAMES = {
+    # host of the source → name that the resolver is asked for
+    "hub.example": "hub.example.",
+    "huggingface.co": "huggingface.co.",
+    "hub.clinic.svc.cluster.local": "hub.clinic.svc.cluster.local.",
+    "hub.clinic.svc": "hub.clinic.svc",
+    "hub": "hub",
+}
+
+
+@pytest.mark.parametrize("host", NAMES)
+async def test_no_name_below_the_namespace_is_tried(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """`hub.example` could also be pod `hub` of a Service `example`, which the pod's own resolver would ask first."""
+    asked: list[str] = []
+    address, port = hub.endpoint.removeprefix("http://").split(":")
+
+    def resolver(name: str, *_: Any) -> list[Any]:
+        asked.append(name)
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, int(port)))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    hub.endpoint = f"http://{host}:{port}"
+    await importing(hub, tmp_path).run()
+    assert held(tmp_path) == SERVED
+    assert set(asked) == {NAMES[host]}

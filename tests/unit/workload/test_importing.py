@@ -176,6 +176,8 @@ WAYS: dict[str, tuple[Any, tuple[CompiledPolicy, ...], list[Any]]] = {
     "an address where nobody closes": (s3("http://192.0.2.7:9000"), (), [("192.0.2.7/32", [9000])]),
     "a Service of the namespace": (s3("http://minio:9000"), (asking(),), [("own pods", [])]),
     "the same by its whole name": (s3("http://minio.clinic.svc.cluster.local"), (asking(),), [("own pods", [])]),
+    "its name and namespace alone, which is a host elsewhere": (s3("http://minio.clinic:9000"), (asking(),), []),
+    "a host that begins like one": (s3("http://minio.clinic.svcs.example:9000"), (asking(),), []),
     "one of another namespace": (s3("http://minio.other.svc:9000"), (asking(),), []),
     "the hub": (hub(), (asking(ELSEWHERE),), [("198.51.100.0/24", [443])]),
 }

@@ -104,3 +104,39 @@ def test_memory_is_a_limit_and_devices_are_both() -> None:
         "requests": {"cpu": "8", "memory": "64Gi", GPU: "2"},
         "limits": {"memory": "64Gi", GPU: "2"},
     }
+
+
+EAGER, KEPT = ["--enforce-eager"], ["--kv-cache-memory-bytes", "256M"]
+STAGES: dict[str, Any] = {"parallelism": {"pipeline": 2}}
+MODE = ['--compilation-config={"mode": 1}']
+
+
+@pytest.mark.parametrize(
+    ("offer", "spec", "refused"),
+    [
+        ([*EAGER, *KEPT], STAGES, True),
+        (KEPT, {**STAGES, "engine": {"arguments": EAGER}}, True),
+        ([*EAGER, "--kv_cache_memory_bytes=256M"], STAGES, True),
+        ([*EAGER, *KEPT], {}, False),
+        ([*EAGER, *KEPT], {"parallelism": {"pipeline": 1}}, False),
+        (EAGER, STAGES, False),
+        ([*MODE, *KEPT], STAGES, False),
+        ([*EAGER, *KEPT], {**STAGES, "engine": {"arguments": ["--no-enforce-eager"]}}, False),
+    ],
+    ids=str,
+)
+def test_stages_on_cpus_that_would_end_at_their_first_request_are_not_started(
+    offer: list[str], spec: Any, refused: bool
+) -> None:
+    made = plan(model(**spec), classes=[accelerator(offer={"arguments": offer})])
+    assert made.verdict.allowed is not refused
+    if refused:
+        assert (made.verdict.reason, made.objects) == ("UnsupportedFeature", ())
+        assert (
+            'take a class that has --compilation-config={"mode": 1} in place of --enforce-eager' in made.verdict.message
+        )
+
+
+def test_stages_on_devices_are_started_as_their_class_says() -> None:
+    on = gpus(offer={"arguments": [*EAGER, *KEPT]})
+    assert plan(model(accelerators={"classes": ["gpu"]}, **STAGES), classes=[on]).verdict.allowed

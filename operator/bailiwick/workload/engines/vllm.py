@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bailiwick.api.arguments import TUNING, is_short, tunes
 from bailiwick.residency.verdict import Reason, Verdict, refuse
-from bailiwick.workload.arguments import forbidden, stray
+from bailiwick.workload.arguments import forbidden, option_of, stray
 from bailiwick.workload.engines import vllm_plugins
 from bailiwick.workload.environment import opened
 from bailiwick.workload.layout import ADAPTER_PATH, DRAIN_SECONDS, ENGINE_PORT, MODEL_PATH, SCRATCH_PATH
@@ -108,8 +108,7 @@ _NOWHERE = "none.invalid"
 
 def refusal(model: SovereignModel) -> Verdict | None:
     """What this release cannot start with vLLM, and arguments that mean something else than they seem to."""
-    files = [weights.file for weights in model.spec.model.every]
-    if any((*files, *(adapter.file for adapter in model.spec.adapters))):
+    if any(weights.file for weights in model.spec.weights):
         return refuse(
             Reason.INVALID_MODEL,
             "file names one file of a source, and vLLM reads its folder; leave it out, and put the files there",
@@ -131,7 +130,26 @@ def refusal_on(need: Need, model: SovereignModel) -> Verdict | None:
     where = f"of engine vllm in accelerator class {need.accelerator.metadata.name}"
     if found := forbidden(need.serving.arguments, FORBIDDEN, known=TUNING, anywhere=_FOREIGN_CODE.split()):
         return refuse(Reason.FORBIDDEN_ARGUMENT, f"argument {found.argument} {where} is refused: {found.why}")
-    return opened(need, where, never=_NOT_TO_SET, fixed=_FIXED) or vllm_plugins.refusal(need, model)
+    opens = opened(need, where, never=_NOT_TO_SET, fixed=_FIXED)
+    return opens or vllm_plugins.refusal(need, model) or _unwarmed(need, model)
+
+
+def _unwarmed(need: Need, model: SovereignModel) -> Verdict | None:
+    """Stages on CPUs that would start, say that they are healthy, and end at the first request (docs/scaling.md)."""
+    parallelism = model.spec.parallelism
+    given = [option_of(each) for each in (*need.serving.arguments, *model.spec.engine.arguments)]
+    eager = [option for option in given if option in {"enforce-eager", "no-enforce-eager"}][-1:] == ["enforce-eager"]
+    if need.device or parallelism is None or parallelism.pipeline == 1 or not eager:
+        return None
+    if "kv-cache-memory-bytes" not in given:
+        return None
+    return refuse(
+        Reason.UNSUPPORTED_FEATURE,
+        f"spec.parallelism.pipeline is {parallelism.pipeline}, and on CPUs vLLM ends at the first request when stages "
+        f"start with --enforce-eager and --kv-cache-memory-bytes, as accelerator class "
+        f"{need.accelerator.metadata.name} has them; leave pipeline out, or take a class that has "
+        f'--compilation-config={{"mode": 1}} in place of --enforce-eager',
+    )
 
 
 def command(placing: Placing) -> Sequence[str]:  # noqa: ARG001 - one interface
