@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +29,11 @@ def pod(namespace: str) -> dict[str, Any]:
     }
 
 
-def test_a_server_is_up_in_ten_seconds_and_gone_when_stopped() -> None:
-    begun = time.monotonic()
+def test_a_server_answers_once_it_is_started_and_is_gone_when_it_is_stopped() -> None:
     server = ApiServer.start()
-    lasted = time.monotonic() - begun
     server.client.list("v1", "Namespace")
     url, folder = server.url, server.folder
     server.stop()
-    assert lasted < 10
     assert not folder.exists()
     with pytest.raises(httpx.ConnectError):
         httpx.get(url, verify=False, trust_env=False)  # noqa: S501 - nobody listens any more

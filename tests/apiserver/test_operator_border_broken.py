@@ -155,7 +155,8 @@ def broken(scene: Scene, row: Row, breaks: Callable[[], object], guard: str) -> 
     breaks()
     mended = noticed = None
     opened, last = False, 0.0
-    while mended is None or noticed is None or time.monotonic() - begun < mended + TICK:
+    # The server may take a moment to judge by what was put back, so it has to refuse for a while.
+    while mended is None or noticed is None or time.monotonic() - begun < max(mended, last) + TICK:
         now = time.monotonic() - begun
         if refusal(deed) is None:
             opened, last = True, now
