@@ -13,6 +13,7 @@ import tarfile
 import zlib
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -27,8 +28,8 @@ from bailiwick.workload.scaling import Scaling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
+CHART: Final = Path(__file__).parents[3] / "charts/bailiwick"
 NAME: Final = "bailiwick"
 MOST_BYTES: Final = 32 * 2**20
 """Of all files of a chart; Helm itself takes no more than 20 MiB."""
@@ -70,6 +71,13 @@ class Installation:
     settings: Settings
     certificates: str
     """Who makes the webhook's certificate."""
+
+
+def chosen(path: Path | None) -> Path:
+    """The chart that somebody named, else the one beside this program. Raises UnusableError."""
+    if path is None and not CHART.is_dir():
+        raise UnusableError("no chart is beside this program; give --chart FOLDER-OR-PACKAGE")
+    return path or CHART
 
 
 def open_chart(path: Path) -> Chart:
