@@ -6,18 +6,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.preview.guards import read_guards
 from bailiwick.preview.judging import Border, measure
-from bailiwick.residency.jurisdictions import Atlas
-from bailiwick.residency.policies import compile_policy
 from e2e.client import documents
 from tests.border.ground import EXEMPT, Governed, policy, territory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bailiwick.preview.guards import Guard
     from bailiwick.preview.judging import Finding
-    from e2e.client import Manifest
 
 POLICIES = Path(__file__).parents[2] / "charts/bailiwick/policies"
 
@@ -27,23 +25,16 @@ def guards() -> tuple[Guard, ...]:
     return read_guards(each for file in sorted(POLICIES.glob("*.yaml")) for each in documents(file))
 
 
-def border(governed: Governed, *, nodes_known: bool = True, **spec: Any) -> Border:
+def border(governed: Governed, *, nodes_known: bool = True, pins: bool = True, **spec: Any) -> Border:
     """One policy in force on the namespace, as `Ground.govern` puts it."""
     asked = {question: spec[question] for question in ("network", "storage", "access") if question in spec}
     measured = measure(policy(governed, "Enforce", **asked), territory(governed, **spec), nodes_known=nodes_known)
     return Border(
         guards=guards(), measures=(measured,), namespaces={governed.namespace: {governed.policy: "here"}},
-        exempt=EXEMPT,
+        exempt=EXEMPT, pins=pins,
     )  # fmt: skip
 
 
-def border_of(manifest: Manifest, territory: Manifest, namespaces: dict[str, dict[str, str]]) -> Border:
-    """A given ResidencyPolicy in force, with a given Territory."""
-    compiled = compile_policy(ResidencyPolicy.read(manifest), Atlas())
-    measured = measure(compiled, territory, nodes_known=True)
-    return Border(guards=guards(), measures=(measured,), namespaces=namespaces, exempt=EXEMPT)
-
-
-def refusals(found: list[Finding], by: str = "bailiwick-pods") -> list[str]:
+def refusals(found: Iterable[Finding], by: str = "bailiwick-pods") -> list[str]:
     """The reasons for which a guard refuses, in its order."""
     return [each.message.partition(":")[0] for each in found if each.guard == by and not each.doubt]

@@ -24,31 +24,47 @@ _LOWER: Final = {upper: lower for lower, upper in _UPPER.items()}
 
 @cache
 def pattern(text: str) -> re.Pattern[str]:
-    """A regular expression in RE2's notation, in which `$` is the very end, and classes are of ASCII.
-
-    Raises EvaluationError.
-    """
-
-    def classed(found: re.Match[str]) -> str:
-        if found[1] not in _CLASSES:
-            raise EvaluationError(f"the class {found[0]} is not known")
-        return _CLASSES[found[1]]
-
+    """A regular expression in RE2's notation. Raises EvaluationError."""
     try:
-        return re.compile(_ends(_CLASS.sub(classed, text)), re.ASCII)
+        return re.compile(_as_python(text), re.ASCII)
     except re.error as error:
         raise EvaluationError(f"{text} is no regular expression: {error}") from None
 
 
-def _ends(text: str) -> str:
-    """With the mark for the end as Python writes it: `$` would also match before a last line break."""
-    made, within, escaped = [], False, False
-    for character in text:
-        made.append(r"\Z" if character == "$" and not within and not escaped else character)
-        if not escaped:
-            within = character == "[" or (within and character != "]")
-        escaped = character == "\\" and not escaped
+def _as_python(text: str) -> str:
+    """In Python's notation, where `$` would also match before a last line break, and classes have no names."""
+    made: list[str] = []
+    at = 0
+    while at < len(text):
+        if text[at] == "[":
+            piece, at = _class_at(text, at)
+        elif text[at] == "\\":
+            piece, at = text[at : at + 2], at + 2
+        else:
+            piece, at = (r"\Z" if text[at] == "$" else text[at]), at + 1
+        made.append(piece)
     return "".join(made)
+
+
+def _class_at(text: str, begin: int) -> tuple[str, int]:
+    """The class of characters that begins there, and where it has ended. A `]` that comes first is one of them."""
+    at = begin + (2 if text.startswith("[^", begin) else 1)
+    made = [text[begin:at]]
+    first = True
+    while at < len(text) and (first or text[at] != "]"):
+        first = False
+        if named := _CLASS.match(text, at):
+            if named[1] not in _CLASSES:
+                raise EvaluationError(f"the class {named[0]} is not known")
+            made.append(_CLASSES[named[1]])
+            at = named.end()
+        elif text[at] == "\\":
+            made.append(text[at : at + 2])
+            at += 2
+        else:
+            made.append(f"\\{text[at]}" if text[at] in "[]&~|" else text[at])
+            at += 1
+    return "".join([*made, "]"]), at + 1
 
 
 def text_of(value: Any) -> str:

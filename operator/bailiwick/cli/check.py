@@ -20,6 +20,7 @@ from bailiwick.cli.located import documents
 from bailiwick.cli.manifests import STANDARD_INPUT, UnusableError, parsed, read, texts
 from bailiwick.cli.reports import REPORTS
 from bailiwick.cli.violations import LEVELS, Level, Result, Thing, Unjudged, Unusable, Violation, taken_apart
+from bailiwick.preview.defaults import default_class
 from bailiwick.preview.guards import read_guards
 from bailiwick.preview.judging import Border, Finding, MalformedError, Measure, measure
 from bailiwick.preview.requests import is_of_the_cluster
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with", type=Path, action="append", default=[], metavar="FILE", dest="known",
         help="what is in the cluster besides, read and not judged: ResidencyPolicies, Jurisdictions, Namespaces, "
-        "AcceleratorClasses, Territories; may be repeated",
+        "AcceleratorClasses, Territories, default classes; may be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--governed-by", action="append", default=[], metavar="POLICY",
@@ -62,6 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chart", type=Path, help="the chart whose policies judge (default: the one beside this program)"
     )
+    parser.add_argument(
+        "--no-pin", action="store_false", dest="pin",
+        help="pods must bring their nodeSelector themselves, as where the chart is installed with pin=false",
+    )  # fmt: skip
     parser.add_argument("--strict", action="store_true", help="fail also for policies in mode Warn or Audit")
     parser.add_argument("-o", "--output", choices=tuple(REPORTS), default="text", help="how the findings are written")
 
@@ -147,6 +152,7 @@ class Known:
         self._territories: dict[str, dict[str, Any]] = {}
         self._jurisdictions: dict[str, Jurisdiction] = {}
         self._shipped: dict[str, Jurisdiction] = {}
+        self._classes: dict[str, str | None] = {}
         guards: list[Any] = []
         for name, text in files.items():
             folder, _, below = name.partition("/")
@@ -177,6 +183,8 @@ class Known:
                         self._territories[territory.metadata.name] = raw
                 case ("v1", "Namespace"):
                     (self._behind if behind else self._given).add(raw, where)
+                case _ if kind := default_class(raw):
+                    self._classes.setdefault(kind, raw["metadata"].get("name"))
                 case (version, _) if version.partition("/")[0] == GROUP:
                     (self._behind if behind else self._given).add(raw, where)
         except UnusableError as error:
@@ -201,6 +209,8 @@ class Known:
             exempt=exempt_namespaces(_OWN),
             default_namespace=arguments.namespace,
             assumed=frozenset(arguments.governed_by),
+            pins=arguments.pin,
+            classes=self._classes,
             who=arguments.who,
         )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bailiwick.api.resource import GROUP
 from bailiwick.api.sovereignmodel import SovereignModel
+from bailiwick.cel.values import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,11 +19,22 @@ if TYPE_CHECKING:
 _GROUPS: Final = frozenset({"", "apps", "batch", "networking.k8s.io", "discovery.k8s.io", "resource.k8s.io"})
 """Of Kubernetes itself. Objects of other groups are shown as they are written, without fields that are null."""
 _MAPS: Final = frozenset({"nodeSelector", "labels", "annotations", "matchLabels"})
+_DEFAULTS: Final[Mapping[tuple[str, str], str]] = {
+    ("storage.k8s.io/v1", "StorageClass"): "storageclass.kubernetes.io/is-default-class",
+    ("networking.k8s.io/v1", "IngressClass"): "ingressclass.kubernetes.io/is-default-class",
+}
+_ANNOTATIONS: Final[Mapping[str, str]] = {
+    "StorageClass": "volume.beta.kubernetes.io/storage-class",
+    "IngressClass": "kubernetes.io/ingress.class",
+}
 SCHEDULER = "default-scheduler"
 
 
-def shown(request: Request) -> dict[str, Any]:
-    """The object of a request. Raises ValidationError for a SovereignModel that is none."""
+def shown(request: Request, classes: Mapping[str, str | None]) -> dict[str, Any]:
+    """The object of a request. ``classes``: the cluster's default by kind, None where it has none, else not known.
+
+    Raises ValidationError for a SovereignModel that is none.
+    """
     if (request.group, request.kind) == (GROUP, "SovereignModel"):
         return SovereignModel.read(request.object).model_dump(mode="json", by_alias=True, exclude_none=True)
     own = request.group in _GROUPS
@@ -31,6 +43,10 @@ def shown(request: Request) -> dict[str, Any]:
     if not own or not isinstance(spec, dict):
         return made
     match request.kind:
+        case "PersistentVolumeClaim":
+            made["spec"] = _classed(made, "storageClassName", classes, "StorageClass")
+        case "Ingress":
+            made["spec"] = _classed(made, "ingressClassName", classes, "IngressClass")
         case "Pod":
             made["spec"] = {"schedulerName": SCHEDULER, **spec}
         case "NetworkPolicy":
@@ -38,6 +54,24 @@ def shown(request: Request) -> dict[str, Any]:
         case "Service":
             made["spec"] = {"type": "ClusterIP", **spec}
     return made
+
+
+def default_class(manifest: Mapping[str, Any]) -> str | None:
+    """The kind of class that an object is the cluster's default of; None for any other object."""
+    annotations = manifest["metadata"].get("annotations") or {}
+    is_default = annotations.get(_DEFAULTS.get((manifest["apiVersion"], manifest["kind"]), "")) == "true"
+    return str(manifest["kind"]) if is_default else None
+
+
+def _classed(made: dict[str, Any], field: str, classes: Mapping[str, str | None], kind: str) -> dict[str, Any]:
+    """With the cluster's default class where the object names none, by its field or the older annotation."""
+    spec: dict[str, Any] = made["spec"]
+    if field in spec or _ANNOTATIONS[kind] in made["metadata"].get("annotations", {}):
+        return spec
+    if kind not in classes:
+        return {**spec, field: Unknown(f"which {kind} is the cluster's default (name a class, or give the default)")}
+    default = classes[kind]
+    return spec if default is None else {**spec, field: default}
 
 
 def pinned(pod: dict[str, Any], selector: Mapping[str, str]) -> dict[str, Any]:

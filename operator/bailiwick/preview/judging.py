@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from bailiwick.cel.values import EvaluationError, Unknown
@@ -78,15 +78,19 @@ class Border:
     default_namespace: str = "default"
     assumed: frozenset[str] = frozenset()
     """Policies that are taken to govern every namespace whose labels are not known."""
+    classes: Mapping[str, str | None] = field(default_factory=dict)
+    """The default by kind (StorageClass, IngressClass); None where there is none, absent where nobody knows."""
+    pins: bool = True
+    """Whether bailiwick-pin is in force, as the chart's value ``pin`` has it."""
     who: str | None = None
     """Who applies the manifests, where that is known."""
 
     def judge(self, manifest: Manifest) -> Iterator[Finding]:
         """What the border would refuse of a manifest and of what is made of it. Raises MalformedError."""
         for request in requests(manifest, default_namespace=self.default_namespace):
-            shown_to = shown(request)
+            shown_to = shown(request, self.classes)
             governing, unsure = self._governing(request)
-            if (request.group, request.kind) == ("", "Pod") and isinstance(shown_to.get("spec"), dict):
+            if self.pins and (request.group, request.kind) == ("", "Pod") and isinstance(shown_to.get("spec"), dict):
                 # As bailiwick-pin would: it looks at every policy in turn, and so do the guards afterwards.
                 for each in governing:
                     shown_to = pinned(shown_to, each.territory["spec"]["nodeSelector"])
