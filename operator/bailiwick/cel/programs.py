@@ -128,7 +128,9 @@ def _index(whole: Program, key: Program) -> Program:
 def _call(call: syntax.Call) -> Program:
     name, arguments = call.name, call.arguments
     if call.of is not None:
-        if name in _MACROS and arguments and isinstance(arguments[0], syntax.Name):
+        if name in _MACROS:
+            if not arguments or not isinstance(arguments[0], syntax.Name):
+                raise syntax.GrammarError(f"{name} names a variable first")
             return _macro(name, _program(call.of), arguments[0].name, [_program(each) for each in arguments[1:]])
         return _method(name, [_program(call.of), *map(_program, arguments)])
     if name == "has":

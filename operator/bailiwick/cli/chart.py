@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import sys
 import tarfile
 import zlib
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 CHART: Final = Path(__file__).parents[3] / "charts/bailiwick"
+_INSTALLED: Final = Path(sys.prefix) / "share/bailiwick/chart"
 NAME: Final = "bailiwick"
 MOST_BYTES: Final = 32 * 2**20
 """Of all files of a chart; Helm itself takes no more than 20 MiB."""
@@ -74,10 +76,11 @@ class Installation:
 
 
 def chosen(path: Path | None) -> Path:
-    """The chart that somebody named, else the one beside this program. Raises UnusableError."""
-    if path is None and not CHART.is_dir():
-        raise UnusableError("no chart is beside this program; give --chart FOLDER-OR-PACKAGE")
-    return path or CHART
+    """The chart that somebody named, else that of this program's repository or package. Raises UnusableError."""
+    for chart in (path,) if path else (CHART, _INSTALLED):
+        if path or chart.is_dir():
+            return chart
+    raise UnusableError("no chart is beside this program; give --chart FOLDER-OR-PACKAGE")
 
 
 def open_chart(path: Path) -> Chart:

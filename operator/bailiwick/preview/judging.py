@@ -84,6 +84,7 @@ class Border:
     """Whether bailiwick-pin is in force, as the chart's value ``pin`` has it."""
     who: str | None = None
     """Who applies the manifests, where that is known."""
+    _by_kind: dict[tuple[str, str, str, bool], tuple[Guard, ...]] = field(default_factory=dict, repr=False)
 
     def judge(self, manifest: Manifest) -> Iterator[Finding]:
         """What the border would refuse of a manifest and of what is made of it. Raises MalformedError."""
@@ -123,13 +124,16 @@ class Border:
 
     def _asked(self, request: Request) -> Iterator[Guard]:
         """The guards of this kind of object, where no selector of theirs leaves the namespace out."""
-        for guard in self.guards:
-            if not guard.guards(
-                group=request.group, version=request.version, resource=request.resource,
-                namespaced=request.namespace is not None,
-            ):  # fmt: skip
-                continue
-            space = request.name if _is_namespace(request) else request.namespace
+        kind = (request.group, request.version, request.resource, request.namespace is not None)
+        if kind not in self._by_kind:
+            group, version, resource, namespaced = kind
+            self._by_kind[kind] = tuple(
+                guard
+                for guard in self.guards
+                if guard.guards(group=group, version=version, resource=resource, namespaced=namespaced)
+            )
+        space = request.name if _is_namespace(request) else request.namespace
+        for guard in self._by_kind[kind]:
             # They select by the name alone, which is always known.
             if space is None or guard.namespaces.matches({_NAME: space}):
                 yield guard
