@@ -77,7 +77,7 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         _check(arguments, result)
     except UnusableError as error:
-        result.unusable.append(Unusable(file=str(error).partition(" ")[0], line=1, message=str(error)))
+        result.unusable.append(Unusable(file="command line", line=1, message=str(error)))
     sys.stdout.writelines(f"{line}\n" for line in REPORTS[arguments.output](result))
     sys.stderr.writelines(f"bailiwick check: {each.message}\n" for each in result.unusable)
     if result.unusable:
@@ -88,9 +88,7 @@ def main(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace, result: Result) -> None:
     chart = open_chart(chosen(arguments.chart))
     known = Known(chart)
-    judged = list(_read(arguments.files, result))
-    for each in judged:
-        known.add(each, result)
+    judged = [each for each in _read(arguments.files, result) if known.add(each, result)]
     for each in _read(arguments.known, result):
         known.add(each, result, behind=True)
     border = known.border(arguments)
@@ -129,9 +127,7 @@ def _wrong(raw: Any) -> str | None:
     if raw["apiVersion"].partition("/")[0] in _TOOLS:
         return ""
     metadata = raw.get("metadata")
-    if not isinstance(metadata, dict) or not any(
-        isinstance(metadata.get(key), str) for key in ("name", "generateName")
-    ):
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name") or metadata.get("generateName"), str):
         return f"{raw['kind']} has no metadata.name"
     if not isinstance(metadata.get("namespace"), str | None):
         return f"metadata.namespace of {raw['kind']} {metadata.get('name')} is no text"
@@ -168,8 +164,8 @@ class Known:
             raise UnusableError(f"{chart.path} has in-tree policies that this release cannot read: {error}") from None
         self.policies: dict[str, Any] = {}
 
-    def add(self, each: Located, result: Result, *, behind: bool = False) -> None:
-        """One object; ``behind``: counts only where the files to judge have no other version of it."""
+    def add(self, each: Located, result: Result, *, behind: bool = False) -> bool:
+        """Whether an object is usable; ``behind``: it counts where the files to judge have no other version of it."""
         raw = each.raw
         where = f"{each.file}:{each.line}"
         try:
@@ -189,6 +185,8 @@ class Known:
                     (self._behind if behind else self._given).add(raw, where)
         except UnusableError as error:
             result.unusable.append(Unusable(file=each.file, line=each.line, message=str(error)))
+            return False
+        return True
 
     def border(self, arguments: argparse.Namespace) -> Border:
         """All of it. Raises UnusableError for a policy that is named and not there."""

@@ -36,7 +36,7 @@ def _as_text(result: Result) -> Iterator[str]:
     yield from _not_judged(result)
     yield from (f"note: {note}" for note in result.notes)
     levels = [each.level for each in result.violations]
-    told = ", ".join(f"{levels.count(level)} {level}s" for level in Level if level in levels) or "no violation"
+    told = ", ".join(_number(levels.count(level), level) for level in Level if level in levels) or "no violation"
     yield f"{_number(len(result.judged), 'object')} judged: {told}"
 
 
@@ -75,7 +75,7 @@ def _as_json(result: Result) -> Iterator[str]:
 def _as_sarif(result: Result) -> Iterator[str]:
     rules = sorted({each.rule for each in result.violations})
     notes = [*_not_judged(result), *result.notes]
-    unusable = [f"{each.file}:{each.line}: {each.message}" for each in sorted(result.unusable)]
+    unusable = [each.message for each in sorted(result.unusable)]
     run = {
         "tool": {
             "driver": {

@@ -238,6 +238,7 @@ spec: {waiver: w, requester: anna, approver: bert}
     ("text", "why"),
     [
         ("a: [", "is not YAML, line "),
+        ("apiVersion: v1\nkind: Pod\nmetadata: {name: 5, generateName: a}\n", "Pod has no metadata.name"),
         ("replicas: 1\n", "no apiVersion and kind, so it is no manifest"),
         ("apiVersion: v1\nkind: Pod\nmetadata: {}\n", "Pod has no metadata.name"),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {a: 1}}\n", "must hold texts alone; quote numbers"),
