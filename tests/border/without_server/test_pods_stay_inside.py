@@ -5,6 +5,6 @@ import pytest
 from tests.border.test_pods_stay_inside import *  # noqa: F403
 
 
-@pytest.fixture
-def fallen() -> None:  # type: ignore[no-redef]
+@pytest.fixture(name="fallen")
+def nobody_has_fallen() -> None:
     pytest.skip("a pod falls out of a territory in a cluster alone")

@@ -89,7 +89,12 @@ def test_what_hangs_on_something_unknown_says_on_what(text: str) -> None:
 
 def test_a_variable_is_worked_out_once_and_only_when_it_is_read() -> None:
     made: list[int] = []
-    late = Deferred(lambda: made.append(1) or len(made))
+
+    def work_out() -> int:
+        made.append(1)
+        return len(made)
+
+    late = Deferred(work_out)
     assert value("false && later == 1", later=late) is False
     assert not made
     assert value("later + later", later=late) == 2
