@@ -179,8 +179,8 @@ def test_nodes_are_known_by_a_territory_and_by_nothing_else(desk: Desk) -> None:
         "WrongPlace",
         Path(pod).read_text().splitlines().index("  nodeName: laptop") + 1,
     )
-    # In a pull request it is what nobody may write.
-    (violation,) = desk.found(told, "--with", desk.policy)["violations"]
+    # In a pull request it is what nobody may write, and tells nothing.
+    (violation,) = desk.found(told, pod, "--with", desk.policy)["violations"]
     assert (violation["rule"], violation["policy"]) == ("OperatorOnly", None)
 
 
