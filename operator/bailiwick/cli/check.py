@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 FINE, VIOLATED, UNUSABLE = 0, 1, 2
 _OWN = "bailiwick-system"
 _WEBHOOK = "bailiwick-admission"
+_MEASURES: Final = frozenset({"ResidencyPolicy", "AcceleratorClass"})
 _TOOLS: Final = frozenset({"kustomize.config.k8s.io"})
 """Groups of files that steer programs and are never applied."""
 
@@ -181,8 +182,10 @@ class Known:
                     (self._behind if behind else self._given).add(raw, where)
                 case _ if kind := default_class(raw):
                     self._classes.setdefault(kind, raw["metadata"].get("name"))
-                case (version, _) if version.partition("/")[0] == GROUP:
-                    (self._behind if behind else self._given).add(raw, where)
+                case (version, kind) if version.partition("/")[0] == GROUP:
+                    # Only of what others are judged by there may be no two, as overlays have them.
+                    kept = self._behind if behind else self._given
+                    (kept if kind in _MEASURES else Given()).add(raw, where)
         except UnusableError as error:
             result.unusable.append(Unusable(file=each.file, line=each.line, message=str(error)))
             return False

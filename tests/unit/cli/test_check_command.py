@@ -190,6 +190,17 @@ def test_the_version_that_is_judged_counts_and_not_the_one_behind(desk: Desk) ->
     assert [each["rule"] for each in told["violations"]] == ["ServiceNotAllowed"]
 
 
+def test_overlays_may_hold_a_model_twice_but_not_a_policy(desk: Desk) -> None:
+    model = "apiVersion: bailiwick.dev/v1alpha1\nkind: SovereignModel\nmetadata: {name: a, namespace: clinic}\n"
+    model += "spec: {model: {name: a, source: {oci: {image: registry.example/a:1}}}}\n"
+    twice = [desk.put("one.yaml", model), desk.put("two.yaml", model)]
+    assert desk.check(*twice, "--with", desk.policy)[0] == 0
+    again = desk.put("again.yaml", POLICY.replace("MODE", "Audit"))
+    code, _, err = desk.check(desk.policy, again)
+    assert code == 2
+    assert "ResidencyPolicy health is given twice; which of them counts?" in err
+
+
 def test_a_policy_that_names_nothing_known_is_found(desk: Desk) -> None:
     text = POLICY.replace("MODE", "Enforce").replace("[EU]", "[EU, BALTICS]")
     (violation,) = desk.found(desk.put("new.yaml", text))["violations"]
