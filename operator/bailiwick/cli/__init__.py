@@ -11,6 +11,7 @@ from bailiwick import __version__
 COMMANDS = {
     "admission": ("bailiwick.cli.admission", "run the webhook that judges policies, models and claims"),
     "bundle": ("bailiwick.cli.bundle", "list every image, chart and weight for a mirror, without a connection"),
+    "check": ("bailiwick.cli.check", "say what the border would refuse of manifests, without a cluster"),
     "operator": ("bailiwick.cli.operator", "run the operator: the territory loop and the model loop"),
     "plan": ("bailiwick.cli.plan", "say how many devices a model needs, and on which class, without a cluster"),
     "statement": ("bailiwick.cli.statement", "sign and verify statements about machines, without a cluster"),

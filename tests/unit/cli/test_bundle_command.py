@@ -627,7 +627,8 @@ def test_whatever_values_hold_they_are_read_or_refused(raw: Any) -> None:
 
 
 def test_without_a_chart_beside_it_one_must_be_given(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bailiwick.cli.bundle.CHART", desk.folder / "absent")
+    for name in ("CHART", "_INSTALLED"):
+        monkeypatch.setattr(f"bailiwick.cli.chart.{name}", desk.folder / "absent")
     assert "no chart is beside this program; give --chart" in desk.says(code=2)[1]
 
 
