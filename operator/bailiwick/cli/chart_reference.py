@@ -17,7 +17,7 @@ Raw = dict[str, Any]
 _HEAD = """\
 # Values of the chart
 
-<!-- Generated from charts/bailiwick/values.yaml and values.schema.json by `make generate`; edit these, not this file. -->
+<!-- Generated from values.yaml and values.schema.json of the chart by `make generate`; edit these, not this file. -->
 
 A value that is not listed here is refused by its name. [Install](../install.md) says which ones to decide on.
 
@@ -51,7 +51,7 @@ def chart_reference(values: str, schema: str) -> str:
 
 
 def _values(node: yaml.MappingNode, schema: Raw, whole: Raw, lines: Sequence[str], above: str) -> Iterator[Value]:
-    """Every value below a map. One about whose parts the schema says nothing is a value by itself: a Kubernetes type."""
+    """Every value below a map. One of whose parts the schema says nothing is a value by itself: a Kubernetes type."""
     for key, value in node.value:
         path = above + key.value
         known = schema.get("properties", {}).get(key.value)

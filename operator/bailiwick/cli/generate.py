@@ -1,4 +1,4 @@
-"""Writes what is generated from models and chart, or says where it differs: `python -m bailiwick.cli.generate [--check]`."""
+"""Writes what follows from models and chart, or says where it differs: `python -m bailiwick.cli.generate [--check]`."""
 
 from __future__ import annotations
 

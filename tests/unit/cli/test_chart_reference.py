@@ -64,7 +64,7 @@ def test_a_value_that_nobody_explains_is_refused() -> None:
 
 
 def test_a_comment_at_another_depth_is_not_of_it() -> None:
-    with pytest.raises(UndocumentedError, match="choice .* without a comment"):
+    with pytest.raises(UndocumentedError, match=r"choice .* without a comment"):
         rows(VALUES.replace("# Which.", "  # Which."))
 
 
