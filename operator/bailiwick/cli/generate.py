@@ -13,6 +13,7 @@ from bailiwick.api.reference import reference
 from bailiwick.api.resource import GROUP
 from bailiwick.api.schema import KINDS, crd
 from bailiwick.cli.chart_reference import chart_reference
+from bailiwick.cli.metrics_reference import metrics_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,7 @@ def generated(root: Path = Path()) -> dict[Path, str]:
     return files | {
         Path("docs/reference/api.md"): reference(),
         Path("docs/reference/chart.md"): chart_reference(values, schema),
+        Path("docs/reference/metrics.md"): metrics_reference(),
     }
 
 
