@@ -120,6 +120,7 @@ PROGRAMS: dict[str, Program] = {
 _KINDS = (
     "sigs.k8s.io/lws",
     "github.com/kedacore/keda/v2",
+    "github.com/prometheus-operator/prometheus-operator",
     "sigs.k8s.io/gateway-api-inference-extension",
     "sigs.k8s.io/gateway-api",
 )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e.cluster.binaries import binary
+from e2e.client import eventually
+from e2e.cluster.binaries import binary, other_kinds
 from tests.chart.helm import CHART, NAMESPACE, Helm
 from tests.chart.schemas import write_schemas
 
@@ -16,16 +17,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from e2e.client import Client
+    from e2e.cluster.apiserver import ApiServer
 
 pytestmark = pytest.mark.apiserver
 
 ROOT = CHART.parents[1]
+PROMETHEUS_OPERATOR = (
+    "github.com/prometheus-operator/prometheus-operator/example/prometheus-operator-crd/monitoring.coreos.com"
+)
 FAMILIES = sorted(path.stem for path in (CHART / "acceleratorclasses").glob("*.yaml") if path.stem != "cpu")
 
 
 @pytest.fixture(scope="module")
-def location(release: Helm, cluster: Client, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where the schemas are of everything that the cluster serves, ours among it."""
+def location(server: ApiServer, release: Helm, cluster: Client, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where the schemas are of everything that the cluster serves, ours and PrometheusRules among it."""
+    server.install_crds(other_kinds(f"{PROMETHEUS_OPERATOR}_prometheusrules.yaml"))
+    eventually(
+        lambda: "apis/monitoring.coreos.com/v1" in cluster.request("GET", "/openapi/v3").json()["paths"],
+        what="the schema of PrometheusRules is told",
+    )
     return write_schemas(cluster, tmp_path_factory.mktemp("schemas"))
 
 
@@ -43,6 +53,7 @@ def wrong(text: str, location: str) -> list[str]:
         {},
         {"acceleratorClasses": {"families": FAMILIES}},
         {"rbac": {"aggregateToBuiltIn": True}, "pin": False, "ungoverned": "Allow"},
+        {"monitoring": {"dashboards": {"install": True}, "rules": {"install": True}}, "admission": {"replicas": 1}},
         {"image": {"repository": "registry.example/operator", "digest": "sha256:" + "0" * 64}},
         {
             "operator": {
