@@ -15,6 +15,7 @@ COMMANDS = {
     "operator": ("bailiwick.cli.operator", "run the operator: the territory loop and the model loop"),
     "plan": ("bailiwick.cli.plan", "say how many devices a model needs, and on which class, without a cluster"),
     "statement": ("bailiwick.cli.statement", "sign and verify statements about machines, without a cluster"),
+    "status": ("bailiwick.cli.status", "show how policies and models stand in a cluster, what is wrong first"),
     "weights": ("bailiwick.cli.weights", "import and verify files of weights, and write their manifest and digest"),
 }
 

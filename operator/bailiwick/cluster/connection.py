@@ -11,6 +11,7 @@ import logging
 import os
 import urllib.request
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -18,9 +19,16 @@ import aiohttp
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import KUBE_CONFIG_DEFAULT_LOCATION as KUBECONFIG
-from kubernetes.aio.config import load_incluster_config, load_kube_config, refresh_token
+from kubernetes.aio.config import (
+    list_kube_config_contexts,
+    load_incluster_config,
+    load_kube_config,
+    refresh_token,
+)
 
 from bailiwick.cluster.errors import Terminal
+
+__all__ = ["KUBECONFIG", "Connection", "Files", "namespace_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +36,7 @@ IDLE_SECONDS = 60.0
 """Unused connections are closed before the API server (90 s) does it: it would race with our next request."""
 REFRESH_SECONDS = 60
 _IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class Files(NamedTuple):
@@ -69,8 +78,7 @@ class Connection:
             )
             return cls(configuration, loader=loader)
         except Exception as error:  # the loaders raise what they stumble over: a TypeError for an empty file
-            said = f"no way to a cluster: expected credentials from {source}, found: {error}; set KUBECONFIG to another"
-            raise Terminal("connect", status=None, reason="NoCredentials", message=said) from error
+            raise _no_credentials(source, error) from error
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -152,3 +160,23 @@ async def _refresh(loader: Any, configuration: Configuration) -> None:
             await asyncio.sleep(REFRESH_SECONDS)
         else:
             return
+
+
+def namespace_of(kubeconfig: str | None, context: str | None) -> str:
+    """The namespace that a context names, or the pod's own where `Connection.open` is its service account's.
+
+    ``default`` where nothing names one. Raises Terminal for a kubeconfig that cannot be read.
+    """
+    if not kubeconfig and os.environ.get(_IN_CLUSTER):
+        return _OWN_NAMESPACE.read_text().strip() if _OWN_NAMESPACE.exists() else "default"
+    try:
+        contexts, current = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
+    except Exception as error:  # as above
+        raise _no_credentials(f"the kubeconfig {kubeconfig or KUBECONFIG}", error) from error
+    chosen = next((each for each in contexts if each["name"] == context), current)
+    return str(chosen["context"].get("namespace") or "default")
+
+
+def _no_credentials(source: str, error: Exception) -> Terminal:
+    said = f"no way to a cluster: expected credentials from {source}, found: {error}; set KUBECONFIG to another"
+    return Terminal("connect", status=None, reason="NoCredentials", message=said)
