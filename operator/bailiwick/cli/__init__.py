@@ -17,6 +17,7 @@ COMMANDS = {
     "bundle": ("bailiwick.cli.bundle", "list every image, chart and weight for a mirror, without a connection"),
     "check": ("bailiwick.cli.check", "say what the border would refuse of manifests, without a cluster"),
     "completion": ("bailiwick.cli.completion", "write what completes these commands in a shell"),
+    "explain": ("bailiwick.cli.explain", "say where a pod or model may run, and why not elsewhere"),
     "operator": ("bailiwick.cli.operator", "run the operator: the territory loop and the model loop"),
     "plan": ("bailiwick.cli.plan", "say how many devices a model needs, and on which class, without a cluster"),
     "statement": ("bailiwick.cli.statement", "sign and verify statements about machines, without a cluster"),

@@ -57,6 +57,8 @@ CASES = {
     "a file": (["check", "dep"], {"deploy this.yaml"}),
     "a file behind an option": (["plan", "--config", "dep"], {"deploy this.yaml"}),
     "nothing where nobody can guess": (["status", "-n", ""], set()),
+    "no file where an option takes none": (["statement", "sign", "--keyid", ""], set()),
+    "a file where no argument is one": (["status", "--kubeconfig", "dep"], {"deploy this.yaml"}),
     "nothing that is not there": (["status", "--nonsense"], set()),
 }
 
