@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from bailiwick.cluster.api import Api
-from bailiwick.cluster.connection import KUBECONFIG, Connection, namespace_of
+from bailiwick.cluster.connection import KUBECONFIG, NO_CREDENTIALS, Connection, namespace_of
 
 if TYPE_CHECKING:
     import argparse
@@ -69,7 +69,7 @@ def refused(error: ApiError, resource: Resource) -> str:
 
 def told(error: ApiError) -> str:
     """A failure in a sentence that says what to do."""
-    if error.reason == "NoCredentials":
+    if error.reason == NO_CREDENTIALS:
         return error.message
     if error.status is None:
         return (

@@ -28,10 +28,12 @@ from kubernetes.aio.config import (
 
 from bailiwick.cluster.errors import Terminal
 
-__all__ = ["KUBECONFIG", "Connection", "Files", "namespace_of"]
+__all__ = ["KUBECONFIG", "NO_CREDENTIALS", "Connection", "Files", "namespace_of"]
 
 logger = logging.getLogger(__name__)
 
+NO_CREDENTIALS = "NoCredentials"
+"""Reason of the error where there is no way to a cluster; its message says what to do."""
 IDLE_SECONDS = 60.0
 """Unused connections are closed before the API server (90 s) does it: it would race with our next request."""
 REFRESH_SECONDS = 60
@@ -65,7 +67,7 @@ class Connection:
         """
         configuration = Configuration()
         in_cluster = not kubeconfig and os.environ.get(_IN_CLUSTER)
-        source = "the pod's service account" if in_cluster else f"the kubeconfig {kubeconfig or KUBECONFIG}"
+        source = None if in_cluster else kubeconfig or KUBECONFIG
         try:
             if in_cluster:
                 load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
@@ -172,11 +174,17 @@ def namespace_of(kubeconfig: str | None, context: str | None) -> str:
     try:
         contexts, current = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
     except Exception as error:  # as above
-        raise _no_credentials(f"the kubeconfig {kubeconfig or KUBECONFIG}", error) from error
+        raise _no_credentials(kubeconfig or KUBECONFIG, error) from error
     chosen = next((each for each in contexts if each["name"] == context), current)
     return str(chosen["context"].get("namespace") or "default")
 
 
-def _no_credentials(source: str, error: Exception) -> Terminal:
-    said = f"no way to a cluster: expected credentials from {source}, found: {error}; set KUBECONFIG to another"
-    return Terminal("connect", status=None, reason="NoCredentials", message=said)
+def _no_credentials(kubeconfig: str | None, error: Exception) -> Terminal:
+    """Without a kubeconfig it was the pod's service account that was tried."""
+    source, found = "the pod's service account", str(error)
+    if kubeconfig:
+        source = f"the kubeconfig {kubeconfig}"
+        if not any(Path(each).expanduser().exists() for each in kubeconfig.split(os.pathsep)):
+            found = "no such file"
+    said = f"no way to a cluster: expected credentials from {source}, found: {found}; set KUBECONFIG to another"
+    return Terminal("connect", status=None, reason=NO_CREDENTIALS, message=said)

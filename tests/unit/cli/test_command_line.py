@@ -14,6 +14,7 @@ from bailiwick.cli.commandtree import command_tree
 
 QUICK_SECONDS = 0.15
 HEAVY = ("aiohttp", "bailiwick.api", "cryptography", "kopf", "kubernetes", "pydantic", "yaml")
+NOWHERE = "no way to a cluster: expected credentials from the kubeconfig /nowhere, found: no such file; set KUBECONFIG"
 HELP = "import sys; from bailiwick.cli import main; sys.argv = ['bailiwick', '--help']; main()"
 
 
@@ -69,3 +70,35 @@ def test_every_option_says_what_it_is_for() -> None:
         (each.path, option.names) for each in command_tree().all() for option in each.options if not option.about
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("operator", "BAILIWICK_GATE_IMAGE is not set; the chart's Deployment sets it"),
+        (
+            "admission",
+            NOWHERE,
+        ),
+        (
+            "status",
+            f"bailiwick status: {NOWHERE}",
+        ),
+        (
+            "explain pod/x",
+            f"bailiwick explain: {NOWHERE}",
+        ),
+        ("plan /nowhere", "bailiwick plan: /nowhere cannot be read: No such file or directory"),
+        ("bundle /nowhere", "bailiwick bundle: /nowhere cannot be read: No such file or directory"),
+        ("check /nowhere", "bailiwick check: /nowhere cannot be read: No such file or directory"),
+        ("statement sign /nowhere --key /nowhere", "bailiwick statement: /nowhere cannot be read: No such file"),
+    ],
+)
+def test_what_cannot_begin_says_so_in_its_last_line(command: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/nowhere")
+    monkeypatch.delenv("BAILIWICK_GATE_IMAGE", raising=False)
+    done = run("-m", "bailiwick.cli", *command.split())
+    assert done.returncode in {1, 2}
+    *logged, last = done.stderr.splitlines()
+    assert told in last
+    assert all('"level":"warning"' in line for line in logged)
