@@ -40,7 +40,7 @@ format: venv  ## Format the code and mend what the linter can
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
 
-generate: venv  ## Write crds/, the chart's copy of them, and docs/reference/api.md
+generate: venv  ## Write crds/, the chart's copy of them, and docs/reference/
 	@$(BIN)/python -m bailiwick.cli.generate
 
 border: venv  ## Every known way around the border, tried on the real cluster; writes the table of docs/border.md

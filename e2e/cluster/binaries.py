@@ -86,6 +86,7 @@ _HELM = "helm.sh/helm/v4"
 _VERSITY = "github.com/versity/versitygw"
 _REGISTRY = "github.com/distribution/distribution/v3"
 _CRANE = "github.com/google/go-containerregistry"
+_PROMETHEUS = "github.com/prometheus/prometheus"
 _OURS = "./"  # a package of the group's own folder
 
 PROGRAMS: dict[str, Program] = {
@@ -110,6 +111,7 @@ PROGRAMS: dict[str, Program] = {
         Program("kwok", "tools", "sigs.k8s.io/kwok/cmd/kwok", "sigs.k8s.io/kwok"),
         Program("versitygw", "storage", f"{_VERSITY}/cmd/versitygw", _VERSITY),
         Program("registry", "registry", f"{_REGISTRY}/cmd/registry", _REGISTRY),
+        Program("promtool", "prometheus", f"{_PROMETHEUS}/cmd/promtool", _PROMETHEUS, tags="remove_all_sd"),
         Program("crane", "registry", f"{_CRANE}/cmd/crane", _CRANE),
     )
 }
@@ -118,6 +120,7 @@ PROGRAMS: dict[str, Program] = {
 _KINDS = (
     "sigs.k8s.io/lws",
     "github.com/kedacore/keda/v2",
+    "github.com/prometheus-operator/prometheus-operator",
     "sigs.k8s.io/gateway-api-inference-extension",
     "sigs.k8s.io/gateway-api",
 )

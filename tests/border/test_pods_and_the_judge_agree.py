@@ -1,4 +1,4 @@
-"""The API server and an independent judge (judge.py) say the same about pods of every shape.
+"""The API server, an independent judge (judge.py) and the policies asked offline say the same about all pods.
 
 ``BORDER_PODS=10000`` pods instead of 300; what came of them is printed.
 """
@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from e2e.client import ApiError, eventually
 from tests.border.ground import territory
 from tests.border.judge import Place, judge, may_run_on
+from tests.border.offline import border, refusals
 from tests.border.pod_attacks import STRICT
 from tests.border.pod_shapes import pods
 
 if TYPE_CHECKING:
+    from bailiwick.preview.judging import Border
     from e2e.client import Manifest
     from tests.border.ground import Governed, Ground
 
@@ -48,6 +50,7 @@ class Land(NamedTuple):
 
     governed: Governed
     spec: dict[str, Any]
+    offline: Border
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +58,7 @@ def lands(ground: Ground) -> list[Land]:
     made = []
     for spec in POLICIES.values():
         governed = ground.govern(pin=False, **spec)
-        made.append(Land(governed, territory(governed, **spec)["spec"]))
+        made.append(Land(governed, territory(governed, **spec)["spec"], border(governed, pins=False, **spec)))
     return made
 
 
@@ -101,6 +104,7 @@ def test_the_api_server_and_the_judge_agree(
         reasons = judge(pod, land.spec)
         answer = asked(ground, governed, pod)
         tried[answer] += 1
+        assert (refusals(land.offline.judge(pod)) or [ADMITTED])[0] == answer, "offline the first refusal is another"
         if answer != ADMITTED:
             assert answer in reasons, f"the judge sees {sorted(reasons)}"
             return

@@ -21,8 +21,8 @@ from bailiwick.admission.known import Known
 from bailiwick.admission.server import IDLE_SECONDS, MOST_CONNECTIONS, Metrics, health, webhook
 from bailiwick.cli.logs import set_up_logging
 from bailiwick.cluster.api import Api
-from bailiwick.cluster.connection import Connection
-from bailiwick.cluster.errors import ApiError, Conflict
+from bailiwick.cluster.connection import NO_CREDENTIALS, Connection
+from bailiwick.cluster.errors import ApiError, Conflict, Terminal
 from bailiwick.cluster.lease import utc_now
 from bailiwick.cluster.pace import Pace
 from bailiwick.residency.policies import exempt_namespaces
@@ -72,9 +72,15 @@ class Environment:
 
 
 def main(_: argparse.Namespace) -> int:
-    """Run until SIGTERM. Returns 0."""
+    """Run until SIGTERM. Returns 0, or 1 where it finds no credentials."""
     set_up_logging()
-    asyncio.run(Admission(Environment.read(os.environ)).run())
+    try:
+        asyncio.run(Admission(Environment.read(os.environ)).run())
+    except Terminal as error:
+        if error.reason != NO_CREDENTIALS:
+            raise
+        logger.critical("%s", error.message)
+        return 1
     return 0
 
 

@@ -12,9 +12,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bailiwick.cli.chart import install, open_chart
+from bailiwick.cli.chart import chosen, install, open_chart
 from bailiwick.cli.contents import Given, collect
-from bailiwick.cli.manifests import UnusableError, content, parsed
+from bailiwick.cli.manifests import UnusableError, parsed, texts
 
 if TYPE_CHECKING:
     import argparse
@@ -23,11 +23,9 @@ if TYPE_CHECKING:
     from bailiwick.cli.chart import Chart
     from bailiwick.cli.contents import Contents, Need, Weights
 
-CHART = Path(__file__).parents[3] / "charts/bailiwick"
 COMPLETE, INCOMPLETE, UNUSABLE = 0, 1, 2
 VERSION = 1
 """Of the JSON; it grows by fields, and changes its number when one goes or means something else."""
-_STANDARD_INPUT = "standard input"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """List; returns the exit code."""
     try:
-        chart = open_chart(_chart(arguments.chart))
+        chart = open_chart(chosen(arguments.chart))
         installation = install(chart, arguments.values)
         given = _given(arguments.manifests)
     except UnusableError as error:
@@ -77,15 +75,9 @@ def main(arguments: argparse.Namespace) -> int:
     return INCOMPLETE if wrong else COMPLETE
 
 
-def _chart(path: Path | None) -> Path:
-    if path is None and not CHART.is_dir():
-        raise UnusableError("no chart is beside this program; give --chart FOLDER-OR-PACKAGE")
-    return path or CHART
-
-
 def _given(paths: Sequence[Path]) -> Given:
     given = Given()
-    for where, text in _texts(paths):
+    for where, text in texts(paths):
         for document in parsed(text, where):
             try:
                 given.add(document, where)
@@ -95,19 +87,6 @@ def _given(paths: Sequence[Path]) -> Given:
         told = ", ".join(map(str, paths))
         raise UnusableError(f"{told}: no SovereignModel is there; give some, or no file at all for the chart alone")
     return given
-
-
-def _texts(paths: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
-    for path in paths:
-        if str(path) == "-":
-            yield _STANDARD_INPUT, sys.stdin.buffer.read()
-        elif path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix in {".yaml", ".yml"})
-            if not files:
-                raise UnusableError(f"{path} is a folder without *.yaml; name the files, or the folder below it")
-            yield from ((str(file), content(file)) for file in files)
-        else:
-            yield str(path), content(path)
 
 
 def _incomplete(contents: Contents) -> Iterator[str]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import sys
 import tarfile
 import zlib
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -27,8 +29,9 @@ from bailiwick.workload.scaling import Scaling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
+CHART: Final = Path(__file__).parents[3] / "charts/bailiwick"
+_INSTALLED: Final = Path(sys.prefix) / "share/bailiwick/chart"
 NAME: Final = "bailiwick"
 MOST_BYTES: Final = 32 * 2**20
 """Of all files of a chart; Helm itself takes no more than 20 MiB."""
@@ -70,6 +73,14 @@ class Installation:
     settings: Settings
     certificates: str
     """Who makes the webhook's certificate."""
+
+
+def chosen(path: Path | None) -> Path:
+    """The chart that somebody named, else that of this program's repository or package. Raises UnusableError."""
+    for chart in (path,) if path else (CHART, _INSTALLED):
+        if path or chart.is_dir():
+            return chart
+    raise UnusableError("no chart is beside this program; give --chart FOLDER-OR-PACKAGE")
 
 
 def open_chart(path: Path) -> Chart:

@@ -1,4 +1,4 @@
-"""Writes what is generated from the models, or says where it differs: `python -m bailiwick.cli.generate [--check]`."""
+"""Writes what follows from models and chart, or says where it differs: `python -m bailiwick.cli.generate [--check]`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import yaml
 from bailiwick.api.reference import reference
 from bailiwick.api.resource import GROUP
 from bailiwick.api.schema import KINDS, crd
+from bailiwick.cli.chart_reference import chart_reference
+from bailiwick.cli.metrics_reference import metrics_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,11 +24,19 @@ HEADER = "# Generated from operator/bailiwick/api by `make generate`; edit the m
 CRD_FOLDERS = (Path("crds"), Path("charts/bailiwick/files/crds"))  # Helm packs nothing from outside the chart
 
 
-def generated() -> dict[Path, str]:
-    """Every generated file, by its path in the repository."""
+CHART = Path("charts/bailiwick")
+
+
+def generated(root: Path = Path()) -> dict[Path, str]:
+    """Every generated file, by its path in the repository, which is at ``root``."""
     crds = {f"{GROUP}_{kind.presents.plural}.yaml": HEADER + _as_yaml(crd(kind)) for kind in KINDS}
     files = {folder / name: text for folder in CRD_FOLDERS for name, text in crds.items()}
-    return files | {Path("docs/reference/api.md"): reference()}
+    values, schema = ((root / CHART / name).read_text() for name in ("values.yaml", "values.schema.json"))
+    return files | {
+        Path("docs/reference/api.md"): reference(),
+        Path("docs/reference/chart.md"): chart_reference(values, schema),
+        Path("docs/reference/metrics.md"): metrics_reference(),
+    }
 
 
 def differences(root: Path, files: Mapping[Path, str]) -> list[Path]:
@@ -55,7 +65,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is not as generated")
     parser.add_argument("--root", type=Path, default=Path(), help="the repository (default: the working directory)")
     options = parser.parse_args()
-    found = differences(options.root, generated()) if options.check else write(options.root, generated())
+    files = generated(options.root)
+    found = differences(options.root, files) if options.check else write(options.root, files)
     for path in found:
         sys.stdout.write(f"{path} {'is not as generated: run `make generate`' if options.check else 'written'}\n")
     return 1 if options.check and found else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
@@ -10,10 +11,14 @@ from pydantic import ValidationError
 from bailiwick.api.resource import API_VERSION, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 R = TypeVar("R", bound=Resource)
+
+
+STANDARD_INPUT = "standard input"
+_NAMES = frozenset({".yaml", ".yml"})
 
 
 class UnusableError(Exception):
@@ -35,11 +40,11 @@ def read(kind: type[R], raw: dict[str, Any], path: Path | str) -> R:
         raise UnusableError(f"{path} is no {kind.__name__} that a cluster would take: {wrong}") from None
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """Times stay text, as for a cluster: read and written again, they would no longer be in its notation."""
 
 
-_Loader.yaml_implicit_resolvers = {
+Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
@@ -48,7 +53,7 @@ _Loader.yaml_implicit_resolvers = {
 def parsed(text: bytes, path: Path | str) -> list[Any]:
     """The YAML documents of a text that ``path`` holds, without empty ones. Raises UnusableError."""
     try:
-        return [each for each in yaml.load_all(text, _Loader) if each is not None]
+        return [each for each in yaml.load_all(text, Loader) if each is not None]
     except (yaml.YAMLError, ValueError, RecursionError):
         raise UnusableError(f"{path} is not YAML") from None
 
@@ -74,3 +79,20 @@ def content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UnusableError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def texts(paths: Sequence[Path], *, deep: bool = False) -> Iterator[tuple[str, bytes]]:
+    """Files, those of folders (``deep``: also of folders below), and ``-`` for standard input, each with where it is.
+
+    Raises UnusableError.
+    """
+    for path in paths:
+        if str(path) == "-":
+            yield STANDARD_INPUT, sys.stdin.buffer.read()
+        elif path.is_dir():
+            files = sorted(file for file in (path.rglob("*") if deep else path.iterdir()) if file.suffix in _NAMES)
+            if not files:
+                raise UnusableError(f"{path} is a folder without *.yaml; name the files, or the folder below it")
+            yield from ((str(file), content(file)) for file in files)
+        else:
+            yield str(path), content(path)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Self
 
 from bailiwick.cli.logs import set_up_logging
 from bailiwick.cluster.api import Api
-from bailiwick.cluster.connection import Connection
-from bailiwick.cluster.errors import ApiError
+from bailiwick.cluster.connection import NO_CREDENTIALS, Connection
+from bailiwick.cluster.errors import ApiError, Terminal
 from bailiwick.cluster.events import Events
 from bailiwick.cluster.lease import Lease, LeaseLostError, utc_now
 from bailiwick.cluster.listwatch import Feed, Scope
@@ -114,9 +114,23 @@ def _scaling(variables: Mapping[str, str]) -> Scaling:
 
 
 def main(_: argparse.Namespace) -> int:
-    """Run until SIGTERM. Returns 0; a lost lease ends the process at once, with 1."""
+    """Run until SIGTERM. Returns 0, or 1 where it cannot begin; a lost lease ends the process at once, with 1."""
     set_up_logging()
-    asyncio.run(Operator(Environment.read(os.environ)).run())
+    try:
+        environment = Environment.read(os.environ)
+    except KeyError as error:
+        logger.critical(
+            "%s is not set; the chart's Deployment sets it: install the chart rather than start the operator",
+            *error.args,
+        )
+        return 1
+    try:
+        asyncio.run(Operator(environment).run())
+    except Terminal as error:
+        if error.reason != NO_CREDENTIALS:
+            raise
+        logger.critical("%s", error.message)
+        return 1
     return 0
 
 

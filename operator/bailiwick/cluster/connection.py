@@ -11,6 +11,7 @@ import logging
 import os
 import urllib.request
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -18,16 +19,26 @@ import aiohttp
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import KUBE_CONFIG_DEFAULT_LOCATION as KUBECONFIG
-from kubernetes.aio.config import load_incluster_config, load_kube_config, refresh_token
+from kubernetes.aio.config import (
+    list_kube_config_contexts,
+    load_incluster_config,
+    load_kube_config,
+    refresh_token,
+)
 
 from bailiwick.cluster.errors import Terminal
 
+__all__ = ["KUBECONFIG", "NO_CREDENTIALS", "Connection", "Files", "namespace_of"]
+
 logger = logging.getLogger(__name__)
 
+NO_CREDENTIALS = "NoCredentials"
+"""Reason of the error where there is no way to a cluster; its message says what to do."""
 IDLE_SECONDS = 60.0
 """Unused connections are closed before the API server (90 s) does it: it would race with our next request."""
 REFRESH_SECONDS = 60
 _IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class Files(NamedTuple):
@@ -56,7 +67,7 @@ class Connection:
         """
         configuration = Configuration()
         in_cluster = not kubeconfig and os.environ.get(_IN_CLUSTER)
-        source = "the pod's service account" if in_cluster else f"the kubeconfig {kubeconfig or KUBECONFIG}"
+        source = None if in_cluster else kubeconfig or KUBECONFIG
         try:
             if in_cluster:
                 load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
@@ -69,8 +80,7 @@ class Connection:
             )
             return cls(configuration, loader=loader)
         except Exception as error:  # the loaders raise what they stumble over: a TypeError for an empty file
-            said = f"no way to a cluster: expected credentials from {source}, found: {error}; set KUBECONFIG to another"
-            raise Terminal("connect", status=None, reason="NoCredentials", message=said) from error
+            raise _no_credentials(source, error) from error
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -152,3 +162,29 @@ async def _refresh(loader: Any, configuration: Configuration) -> None:
             await asyncio.sleep(REFRESH_SECONDS)
         else:
             return
+
+
+def namespace_of(kubeconfig: str | None, context: str | None) -> str:
+    """The namespace that a context names, or the pod's own where `Connection.open` is its service account's.
+
+    ``default`` where nothing names one. Raises Terminal for a kubeconfig that cannot be read.
+    """
+    if not kubeconfig and os.environ.get(_IN_CLUSTER):
+        return _OWN_NAMESPACE.read_text().strip() if _OWN_NAMESPACE.exists() else "default"
+    try:
+        contexts, current = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
+    except Exception as error:  # as above
+        raise _no_credentials(kubeconfig or KUBECONFIG, error) from error
+    chosen = next((each for each in contexts if each["name"] == context), current)
+    return str(chosen["context"].get("namespace") or "default")
+
+
+def _no_credentials(kubeconfig: str | None, error: Exception) -> Terminal:
+    """Without a kubeconfig it was the pod's service account that was tried."""
+    source, found = "the pod's service account", str(error)
+    if kubeconfig:
+        source = f"the kubeconfig {kubeconfig}"
+        if not any(Path(each).expanduser().exists() for each in kubeconfig.split(os.pathsep)):
+            found = "no such file"
+    said = f"no way to a cluster: expected credentials from {source}, found: {found}; set KUBECONFIG to another"
+    return Terminal("connect", status=None, reason=NO_CREDENTIALS, message=said)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def files() -> dict[Path, str]:
-    return generate.generated()
+    return generate.generated(ROOT)
 
 
 def test_committed_files_are_as_generated(files: dict[Path, str]) -> None:
@@ -23,7 +23,7 @@ def test_committed_files_are_as_generated(files: dict[Path, str]) -> None:
 
 
 def test_generating_twice_gives_the_same_bytes(files: dict[Path, str]) -> None:
-    assert generate.generated() == files
+    assert generate.generated(ROOT) == files
 
 
 def test_yaml_reads_back_as_the_same_object_and_has_no_aliases(files: dict[Path, str]) -> None:
@@ -58,6 +58,8 @@ def test_the_check_fails_on_a_difference(
     tmp_path: Path, files: dict[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     generate.write(tmp_path, files)
+    for name in ("values.yaml", "values.schema.json"):
+        (tmp_path / generate.CHART / name).write_text((ROOT / generate.CHART / name).read_text())
     monkeypatch.setattr("sys.argv", ["generate", "--check", "--root", str(tmp_path)])
     assert generate.main() == 0
     (tmp_path / "docs/reference/api.md").write_text("")
