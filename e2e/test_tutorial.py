@@ -25,7 +25,8 @@ pytestmark = [
 @pytest.fixture
 def cleared(kubectl: Kubectl) -> Iterator[None]:
     """Nothing of an earlier run, nor of this one when it fails half way."""
-    yield _clear(kubectl)
+    _clear(kubectl)
+    yield
     _clear(kubectl)
 
 

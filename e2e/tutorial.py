@@ -1,10 +1,11 @@
 """docs/tutorial.md as a person works through it: each block of shell, in the order of the page.
 
-A comment above a block, which readers do not see, says what must come of it:
+A block succeeds. A comment above it, which readers do not see, says what else must come of it:
 
-- ``<!-- shows: TEXT -->``: it succeeds, and its output has TEXT; several of them all hold.
 - ``<!-- refused: REASON -->``: it fails, and what it says has REASON.
 - ``<!-- before -->``: it makes the cluster, which a suite has already.
+
+A block without a language right below shows what is written. Lines may be broken elsewhere; ``…`` stands for anything.
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ NODES = ("bailiwick-worker", "bailiwick-worker2")
 """The nodes that the page speaks of: inside, abroad."""
 NAMESPACE = POLICY = "lab"
 """What the page makes, and removes at its end."""
-_BLOCK = re.compile(r"(?P<notes>(?:^<!-- [^\n]* -->\n)*)^```sh\n(?P<script>.*?)^```$", re.MULTILINE | re.DOTALL)
-_NOTE = re.compile(r"<!-- (shows|refused|before)(?:: (.*?))? -->")
+_BLOCK = re.compile(
+    r"(?P<notes>(?:^<!-- [^\n]* -->\n)*)^```sh\n(?P<script>.*?)^```$(?:\n\n^```\n(?P<shown>.*?)^```$)?",
+    re.MULTILINE | re.DOTALL,
+)
+_NOTE = re.compile(r"<!-- (refused|before)(?:: (\w+))? -->")
 
 
 class TutorialError(Exception):
@@ -39,7 +43,7 @@ class Block:
     """One block: what is typed, and what must come of it."""
 
     script: str
-    shows: tuple[str, ...]
+    shown: str
     refused: str
     before: bool
 
@@ -51,12 +55,17 @@ def blocks(page: str) -> tuple[Block, ...]:
     """The blocks of a page, in order. Raises TutorialError for a comment that nobody understands."""
     found = []
     for block in _BLOCK.finditer(page):
-        notes = _NOTE.findall(block["notes"])
+        notes = dict(_NOTE.findall(block["notes"]))
         if len(notes) != block["notes"].count("\n"):
-            raise TutorialError(f"a comment is none of shows, refused, before: {block['notes']}")
-        told = {kind: tuple(text for each, text in notes if each == kind) for kind in ("shows", "refused", "before")}
-        found.append(Block(block["script"], told["shows"], "".join(told["refused"]), bool(told["before"])))
+            raise TutorialError(f"a comment is none of refused, before: {block['notes']}")
+        found.append(Block(block["script"], block["shown"] or "", notes.get("refused", ""), "before" in notes))
     return tuple(found)
+
+
+def is_shown(shown: str, written: str) -> bool:
+    """Whether ``written`` has what a page shows: the same words in the same order, and anything for ``…``."""
+    parts = [r"\s+".join(map(re.escape, part.split())) for part in shown.split("…")]
+    return re.search(".*?".join(parts), written, re.DOTALL) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +83,12 @@ class Desk:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180,
             check=False,
         )  # fmt: skip
-        wanted = [block.refused] if block.refused else block.shows
-        if (done.returncode != 0) != bool(block.refused) or not all(each in done.stdout for each in wanted):
-            expected = f"refused: {block.refused}" if block.refused else f"done, with {', '.join(wanted) or 'anything'}"
+        failed = done.returncode != 0
+        if failed != bool(block.refused) or block.refused not in done.stdout:
+            expected = f"a refusal with {block.refused}" if block.refused else "no failure"
             raise TutorialError(f"{block.script}expected {expected}; it ended with {done.returncode}:\n{done.stdout}")
+        if not is_shown(block.shown, done.stdout):
+            raise TutorialError(f"{block.script}expected to see\n{block.shown}but it wrote\n{done.stdout}")
         return done.stdout
 
     def _environment(self) -> dict[str, str]:
