@@ -8,7 +8,7 @@ import pytest
 
 from bailiwick.api.resource import API_VERSION
 from bailiwick.api.schema import KINDS
-from e2e.client import ApiError, eventually
+from e2e.client import ApiError, documents, eventually
 from tests.chart.helm import CHART, NAMESPACE
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ STATEMENT: Manifest = {
         "expiresAt": "2027-01-01T00:00:00Z",
     },
 }
+ENDPOINT: Manifest = next(
+    each for each in documents(CHART.parents[1] / "samples/sovereignmodel-external.yaml")
+    if each["kind"] == "EndpointStatement"
+)  # fmt: skip
 BINDING: Manifest = {
     "apiVersion": RBAC,
     "kind": "ClusterRoleBinding",
@@ -143,6 +147,7 @@ def test_a_policy_administrator_draws_the_border_and_serves_nothing(somebody: Ca
     administrator = somebody("bailiwick-policy-administrator")
     eventually(lambda: may(lambda: administrator.create(POLICY, dry_run=True)), what="the role is aggregated")
     assert may(lambda: administrator.create(STATEMENT, dry_run=True))
+    assert may(lambda: administrator.create(ENDPOINT, dry_run=True))
     assert not may(lambda: administrator.create(model(), dry_run=True))
     assert not may(lambda: administrator.create(BINDING, dry_run=True))
 
@@ -174,7 +179,7 @@ def test_an_auditor_sees(somebody: Callable[..., Client], api_version: str, kind
 def test_an_auditor_changes_nothing_and_reads_no_secret(somebody: Callable[..., Client]) -> None:
     auditor = somebody("bailiwick-auditor")
     eventually(lambda: sees(auditor, API_VERSION, "ResidencyPolicy"), what="the role is aggregated")
-    for manifest in (POLICY, STATEMENT, BINDING, model()):
+    for manifest in (POLICY, STATEMENT, ENDPOINT, BINDING, model()):
         assert not may(lambda each=manifest: auditor.create(each, dry_run=True))  # type: ignore[misc]
     for kind in ("Secret", "ConfigMap"):
         assert not sees(auditor, "v1", kind)

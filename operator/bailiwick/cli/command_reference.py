@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from bailiwick import cli
@@ -13,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _HEAD = """\
-# Command line
+# Commands and options
 
 <!-- Generated from the argument parsers by `make generate`; edit operator/bailiwick/cli, not this file. -->
 
-`bailiwick COMMAND`; the same is a kubectl plugin, `kubectl bailiwick COMMAND`. `bailiwick --version` tells the release.
+What each takes; [commands](../commands.md) says which is for what. `bailiwick --version` tells the release.
 """
 _TABLE = "| argument | meaning | default |\n|---|---|---|"
 
@@ -37,9 +36,10 @@ class Argument:
 
 def command_reference() -> str:
     """The whole page. Raises UndocumentedOptionError."""
+    commands = list(_nested(cli.parser(cli.COMMANDS)))
     every = ["| command | |\n|---|---|"]
-    every += [f"| [`{name}`](#bailiwick-{name}) | {summary} |" for name, (_, summary) in cli.COMMANDS.items()]
-    told = [section for name in cli.COMMANDS for section in _sections(_parser(name), level=2)]
+    every += [f"| [`{name}`](#bailiwick-{name}) | {summary} |" for name, summary, _ in commands]
+    told = [section for _, summary, parser in commands for section in _sections(parser, summary, level=2)]
     return "\n".join([_HEAD, "\n".join(every), *told, ""])
 
 
@@ -54,30 +54,25 @@ def arguments(parser: argparse.ArgumentParser) -> Iterator[Argument]:
         yield Argument(_written(action), help_text, _default(action, help_text))
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
-    """The parser of one command, as `bailiwick` makes it."""
-    module, summary = cli.COMMANDS[name]
-    parser = argparse.ArgumentParser(prog=f"bailiwick {name}", description=summary)
-    if add_arguments := getattr(import_module(module), "add_arguments", None):
-        add_arguments(parser)
-    return parser
-
-
-def _sections(parser: argparse.ArgumentParser, *, level: int) -> Iterator[str]:
-    yield f"\n{'#' * level} {parser.prog}\n"
-    if parser.description:
-        yield f"{parser.description[:1].upper()}{parser.description[1:].rstrip('.')}."
-    if rows := list(arguments(parser)):
-        yield f"\n{_TABLE}"
-        yield from (f"| {each.written} | {_cell(each.meaning)} | {each.default} |" for each in rows)
-    elif parser._subparsers is None:  # noqa: SLF001
-        yield "It takes no options: the chart tells its pods what they need."
+def _nested(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+    """The commands right below one: name, summary, parser."""
     for action in parser._actions:  # noqa: SLF001
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             summaries = {each.dest: each.help or "" for each in action._choices_actions}  # noqa: SLF001
-            for name, sub in action.choices.items():
-                sub.description = sub.description or summaries[name]
-                yield from _sections(sub, level=level + 1)
+            yield from ((name, summaries.get(name, ""), below) for name, below in action.choices.items())
+
+
+def _sections(parser: argparse.ArgumentParser, summary: str, *, level: int) -> Iterator[str]:
+    yield f"\n{'#' * level} {parser.prog}\n"
+    yield f"{summary[:1].upper()}{summary[1:].rstrip('.')}."
+    nested = list(_nested(parser))
+    if rows := list(arguments(parser)):
+        yield f"\n{_TABLE}"
+        yield from (f"| {each.written} | {_cell(each.meaning)} | {each.default} |" for each in rows)
+    elif not nested:
+        yield "It takes no options: the chart tells its pods what they need."
+    for _, about, below in nested:
+        yield from _sections(below, about, level=level + 1)
 
 
 def _written(action: argparse.Action) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bailiwick.api.acceleratorclass import AcceleratorClass
 from bailiwick.api.authority import Authority
 from bailiwick.api.residencypolicy import ResidencyPolicy
-from bailiwick.api.resource import API_VERSION, GROUP
+from bailiwick.api.resource import API_VERSION, GROUP, Resource
 from bailiwick.api.schema import KINDS
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.cli.chart import checked
@@ -35,7 +35,7 @@ Raw = dict[str, Any]
 _READ: Final[Mapping[str, type[SovereignModel | AcceleratorClass | ResidencyPolicy | Authority]]] = {
     each.__name__: each for each in (SovereignModel, AcceleratorClass, ResidencyPolicy, Authority)
 }
-_KNOWN = frozenset(each.__name__ for each in KINDS)
+_KNOWN: Final[Mapping[str, type[Resource]]] = {each.__name__: each for each in KINDS}
 _OWN = "bailiwick-system"
 _OTHERS: Final[Mapping[str, str]] = {
     "LeaderWorkerSet": "LeaderWorkerSet",
@@ -79,8 +79,11 @@ class Given:
             raise UnusableError(f"{where}: metadata.namespace of {kind} {metadata['name']} is no text")
         if version == API_VERSION and kind not in _KNOWN:
             raise UnusableError(f"{where}: {version} has no kind {kind}; kinds: {', '.join(sorted(_KNOWN))}")
+        named = f"{where} ({kind} {metadata['name']})"
         if version == API_VERSION and kind in _READ:
-            self._keep(read(_READ[kind], raw, f"{where} ({kind} {metadata['name']})"), where)
+            self._keep(read(_READ[kind], raw, named), where)
+        elif version == API_VERSION:
+            read(_KNOWN[kind], raw, named)  # nothing follows from it here, but a cluster must take it, too
         else:
             self._notice(f"{version} {kind}", raw, metadata)
 
@@ -92,7 +95,7 @@ class Given:
         elif what == "v1 ConfigMap":
             if labels.get(LABEL) == "true":
                 self.profiles[metadata.get("namespace"), metadata["name"]] = _texts(raw.get("data"))
-        elif raw["apiVersion"] != API_VERSION:
+        else:
             self.others[raw["kind"]] += 1
 
     def _keep(self, found: SovereignModel | AcceleratorClass | ResidencyPolicy | Authority, where: str) -> None:

@@ -194,6 +194,8 @@ class Border:
             return None
         if unsure and not governing:
             return Unknown(f"whether a policy governs namespace {request.namespace} (give the Namespace)")
+        if not self.measures and request.namespace not in self.exempt:
+            return Unknown(f"whether a policy governs namespace {request.namespace} (give the ResidencyPolicies)")
         labels = {**self.namespaces.get(request.namespace, {}), _NAME: request.namespace}
         labels.pop(GOVERNED_LABEL, None)  # the operator alone writes it, as follows
         governed = {GOVERNED_LABEL: "true"} if governing else {}

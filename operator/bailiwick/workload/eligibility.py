@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from bailiwick.api.quantities import amount
@@ -88,6 +89,32 @@ class Eligibility:
     until: datetime | None = None
 
 
+class Circle(IntEnum):
+    """How near a node is to taking a replica; the outermost first."""
+
+    OUTSIDE = 0
+    INSIDE = 1
+    CAPABLE = 2
+    ELIGIBLE = 3
+
+
+def judge_node(limits: Iterable[Limits], facts: NodeFacts, need: Need, now: datetime) -> tuple[Circle, Verdict]:
+    """The circle that a node is in, and what keeps it from the next one; residency comes first."""
+    verdict = judge_all(limits, facts, now)
+    inside = verdict
+    if not verdict.allowed:
+        return Circle.OUTSIDE, verdict
+    for circle, rule in (
+        (Circle.OUTSIDE, _belongs_to_class),
+        (Circle.INSIDE, _can_carry),
+        (Circle.CAPABLE, _is_in_service),
+    ):
+        verdict = rule(facts.node, need)
+        if not verdict.allowed:
+            return circle, verdict
+    return Circle.ELIGIBLE, inside
+
+
 def eligibility(  # noqa: PLR0913 - everything that counts
     policies: Sequence[CompiledPolicy],
     residency: Residency | None,
@@ -112,18 +139,14 @@ def eligibility(  # noqa: PLR0913 - everything that counts
     moments: list[datetime] = []
     for facts in nodes:
         moments.extend(moment for limit in limits for moment in changes(limit, facts, now))
-        verdict = judge_all(limits, facts, now)
-        if verdict.allowed:
-            verdict = _belongs_to_class(facts.node, need)
-            if verdict.allowed:
-                inside.append(facts.name)
-                if isinstance(facts.place, Fact):
-                    places[facts.name] = facts.place.jurisdiction
-                verdict = _can_carry(facts.node, need)
-            if verdict.allowed:
-                capable.append(facts.name)
-                verdict = _is_in_service(facts.node, need)
-        if verdict.allowed:
+        circle, verdict = judge_node(limits, facts, need, now)
+        if circle >= Circle.INSIDE:
+            inside.append(facts.name)
+            if isinstance(facts.place, Fact):
+                places[facts.name] = facts.place.jurisdiction
+        if circle >= Circle.CAPABLE:
+            capable.append(facts.name)
+        if circle is Circle.ELIGIBLE:
             eligible.append(facts.name)
         else:
             refused[verdict.reason].append((facts.name, verdict.message))

@@ -107,7 +107,9 @@ class PaperGround:
 
 @pytest.fixture(scope="module")
 def ground() -> PaperGround:
-    return PaperGround()
+    made = PaperGround()
+    made.govern()  # so that policies are known, and those that there are: all of them
+    return made
 
 
 @pytest.fixture(scope="module")

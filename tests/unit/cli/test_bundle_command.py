@@ -511,7 +511,8 @@ def test_its_templates_name_no_image_that_is_not_listed() -> None:
         ("{apiVersion: bailiwick.dev/v2, kind: SovereignModel, metadata: {name: a}}", "is of bailiwick.dev/v2"),
         (f"{{apiVersion: {API}, kind: SoverignModel, metadata: {{name: a}}}}", "has no kind SoverignModel"),
         (f"{{apiVersion: {API}, kind: SovereignModel, metadata: {{name: a}}}}", "(SovereignModel a) is no Sovereign"),
-        (f"{{apiVersion: {API}, kind: Jurisdiction, metadata: {{name: a}}}}", "no SovereignModel is there; give some"),
+        ((ROOT / "samples/jurisdiction-baltics.yaml").read_text(), "no SovereignModel is there; give some"),
+        (f"{{apiVersion: {API}, kind: Jurisdiction, metadata: {{name: a}}}}", "(Jurisdiction a) is no Jurisdiction"),
         (yaml.safe_dump(model(engine={"name": "vlm"})), "spec.engine.name: Input should be 'vllm'"),
         (yaml.safe_dump_all([model(), model()]), "SovereignModel m is given twice"),
         (

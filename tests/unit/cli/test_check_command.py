@@ -236,7 +236,7 @@ def test_who_asks_for_a_waiver_is_compared_only_where_it_is_known(desk: Desk) ->
 apiVersion: bailiwick.dev/v1alpha1
 kind: WaiverApproval
 metadata: {name: a}
-spec: {waiver: w, requester: anna, approver: bert}
+spec: {waiver: w, waiverUID: u, requester: anna, approver: bert}
 """)  # fmt: skip
     rules = [
         [each["rule"] for each in desk.found(waiver, *who)["violations"]]
@@ -383,3 +383,32 @@ def test_the_hook_runs_a_command_that_exists() -> None:
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     assert hook["entry"].split() == ["bailiwick", "check"]
     assert "check" in COMMANDS
+
+
+def test_a_model_that_is_served_outside_is_judged_by_its_endpoint_and_the_statement_is_an_object_as_others(
+    desk: Desk,
+) -> None:
+    outside = (ROOT / "samples/sovereignmodel-external.yaml").read_text()
+    namespace = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: office, labels: {data: office}}\n"
+    whole = desk.put("outside.yaml", outside + namespace)
+    code, out, _ = desk.check(whole)
+    assert (code, out.splitlines()[-1]) == (0, "4 objects judged: no violation")
+    other = desk.put("other.yaml", outside.replace('"endpoint://mac-1"', '"endpoint://mac-2"') + namespace)
+    (found,) = desk.found(other)["violations"]
+    assert (found["object"]["kind"], found["rule"]) == ("SovereignModel", "SourceNotAllowed")
+    wrong = desk.put("wrong.yaml", outside.replace("serverName: mac-1.models.example", "serverNam: x"))
+    code, _, err = desk.check(wrong)
+    assert code == 2
+    assert "EndpointStatement" in err
+
+
+def test_a_model_is_not_called_ungoverned_where_no_policy_is_given_but_where_those_that_are_govern_others(
+    desk: Desk,
+) -> None:
+    model = str(ROOT / "samples/models/variants.yaml")
+    code, out, _ = desk.check(model)
+    assert (code, out.splitlines()[-1]) == (0, "3 objects judged: no violation")
+    assert "not judged: whether a policy governs namespace clinic (give the ResidencyPolicies): 1 object" in out
+    elsewhere = POLICY.replace("MODE", "Enforce").replace("data: health", "data: other", 1)
+    given = desk.put("elsewhere.yaml", elsewhere)
+    assert [each["rule"] for each in desk.found(model, "--with", given)["violations"]] == ["Ungoverned"]

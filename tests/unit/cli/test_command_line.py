@@ -1,0 +1,71 @@
+"""The command itself: quick, and helpful where it was called wrongly."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bailiwick.cli import COMMANDS
+from bailiwick.cli.commandtree import command_tree
+
+QUICK_SECONDS = 0.15
+HEAVY = ("aiohttp", "bailiwick.api", "cryptography", "kopf", "kubernetes", "pydantic", "yaml")
+HELP = "import sys; from bailiwick.cli import main; sys.argv = ['bailiwick', '--help']; main()"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "120"}
+    )
+
+
+def test_help_is_quick() -> None:
+    """The best of several: what the machine does besides is not what is measured."""
+    spent = []
+    for _ in range(8):
+        begun = time.perf_counter()
+        assert run("-c", HELP).returncode == 0
+        spent.append(time.perf_counter() - begun)
+    assert min(spent) < QUICK_SECONDS
+
+
+def test_help_imports_nothing_heavy() -> None:
+    told = run("-X", "importtime", "-c", HELP).stderr
+    imported = {line.rpartition("|")[2].strip() for line in told.splitlines()}
+    assert "argparse" in imported
+    assert not imported.intersection(HEAVY)
+
+
+def test_help_names_every_command() -> None:
+    told = run("-m", "bailiwick.cli", "--help").stdout
+    assert all(f"    {name} " in told for name in COMMANDS)
+    assert "`bailiwick COMMAND --help`" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "the following arguments are required: COMMAND; `bailiwick --help` tells what there is"),
+        (["chek"], "invalid choice: 'chek'"),
+        (["status", "--wach"], "unrecognized arguments: --wach; `bailiwick status --help` tells what there is"),
+        (["statement", "verify", "x", "--authority", "y", "--z"], "--z; `bailiwick statement --help` tells"),
+        (["plan"], "the following arguments are required: FILE; `bailiwick plan --help` tells what there is"),
+        (["statement", "sing"], "`bailiwick statement --help` tells what there is"),
+    ],
+)
+def test_who_calls_it_wrongly_is_told_where_to_look(arguments: list[str], told: str) -> None:
+    done = run("-m", "bailiwick.cli", *arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert done.stdout == ""
+
+
+def test_every_option_says_what_it_is_for() -> None:
+    missing = [
+        (each.path, option.names) for each in command_tree().all() for option in each.options if not option.about
+    ]
+    assert missing == []
