@@ -73,22 +73,12 @@ def test_a_repository_that_is_right_becomes_a_site(little: Path) -> None:
         ("other.md", "[x](gone.md)", "docs/other.md links to docs/gone.md, which the repository does not have"),
         ("other.md", "[x](../charts/gone.yaml)", "docs/other.md links to charts/gone.yaml"),
         ("other.md", "[x](../../passwd)", "docs/other.md links to ../passwd"),
-        ("other.md", "[x](index.md#gone)", "gone"),
-        ("other.md", "[x](#gone)", "gone"),
-        ("other.md", '<a href="../nowhere/">x</a>', "other/index.html: ../../nowhere/ leads nowhere"),
-        ("other.md", "![x](https://abroad.example/x.png)", "fetches https://abroad.example/x.png"),
-        ("other.md", '<script src="//abroad.example/x.js"></script>', "fetches //abroad.example/x.js"),
-        ("other.md", '<style>@import "https://abroad.example/x.css";</style>', "fetches https://abroad.example/x.css"),
-        ("other.md", '<p style="background: url(https://abroad.example/x.png)">x</p>', "fetches https://abroad.example"),
-        ("other.md", '<pre class="mermaid"><code>x</code></pre>', "fetches //mermaid.invalid"),
+        ("other.md", "[x](index.md#gone)", "anchor does not exist"),
+        ("other.md", "![x](https://abroad.example/x.png)", "other/index.html: fetches https://abroad.example/x.png"),
         ("third.md", "# Third", "docs/third.md is not in the navigation"),
     ],
-    ids=[
-        "a page that is not there", "a file that is not there", "a file outside the repository", "an anchor elsewhere",
-        "an anchor on the page", "a link in HTML", "a picture", "a script", "an import of a style", "a style",
-        "a diagram that needs a script from elsewhere", "a page that nobody finds",
-    ],
-)  # fmt: skip
+    ids=["no page", "no file", "a file outside the repository", "no anchor", "a picture from elsewhere", "not found"],
+)
 def test_one_thing_wrong_and_there_is_no_site(little: Path, page: str, line: str, said: str) -> None:
     path = little / "docs" / page
     path.write_text(f"{path.read_text() if path.exists() else ''}\n{line}\n")
@@ -96,6 +86,46 @@ def test_one_thing_wrong_and_there_is_no_site(little: Path, page: str, line: str
         build(little, little / "site")
     assert said in str(refusal.value)
     assert not (little / "site").exists()
+
+
+@pytest.mark.parametrize(
+    ("html", "fault"),
+    [
+        ('<a href="#gone">', "#gone names no heading"),
+        ('<a href="../b/#gone">', "../b/#gone names no heading"),
+        ('<a href="../c/">', "../c/ leads nowhere"),
+        ('<a href="../../site.html">', "../../site.html leads nowhere"),
+        ('<img src="https://abroad.example/x.png">', "fetches https://abroad.example/x.png"),
+        ('<script src="//abroad.example/x.js"></script>', "fetches //abroad.example/x.js"),
+        ('<link rel="stylesheet" href="https://abroad.example/x.css">', "fetches https://abroad.example/x.css"),
+        ('<link rel="preconnect" href="https://abroad.example">', "fetches https://abroad.example"),
+        ('<style>@import "https://abroad.example/x.css";</style>', "fetches https://abroad.example/x.css"),
+        ('<p style="background: url(https://abroad.example/x.png)">', "fetches https://abroad.example/x.png"),
+        ('<pre class="mermaid">', "fetches //mermaid.invalid"),
+    ],
+)
+def test_a_page_that_leads_nowhere_or_asks_another_host_is_told(tmp_path: Path, html: str, fault: str) -> None:
+    (tmp_path / "site.html").write_text("")
+    assert faults(_built(tmp_path / "site", html)) == [f"a/index.html: {fault}"]
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<h2 id="here"><a href="#here">', '<a href="../b/#there">', '<a href="../b/">', '<a href="mailto:a@b.example">',
+        '<a href="https://abroad.example/">', '<link rel="canonical" href="https://abroad.example/">',
+        '<img src="../b/x.png">',
+    ],
+)  # fmt: skip
+def test_what_a_reader_may_follow_is_no_fault(tmp_path: Path, html: str) -> None:
+    assert faults(_built(tmp_path, html)) == []
+
+
+def _built(site: Path, html: str) -> Path:
+    for name, body in (("a", html), ("b", '<h2 id="there">')):
+        (site / name).mkdir(parents=True)
+        (site / name / "index.html").write_text(f"<html><body>{body}</body></html>")
+    return site
 
 
 def test_navigation_leads_to_pages_that_are_there_once_each(little: Path) -> None:
