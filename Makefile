@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export PYTHONPATH := operator:.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check border generate lock cluster cluster-down venv format bench bench-admission bench-border bench-gate clean
+.PHONY: help demo test check border docs docs-serve generate lock cluster cluster-down venv format bench bench-admission bench-border bench-gate clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,12 @@ format: venv  ## Format the code and mend what the linter can
 generate: venv  ## Write crds/, the chart's copy of them, and docs/reference/
 	@$(BIN)/python -m bailiwick.cli.generate
 
+docs: venv  ## The site of docs/, into .run/site: every link leads somewhere, nothing comes from another host
+	@$(BIN)/python -m handbook build
+
+docs-serve: venv  ## The same, shown on http://127.0.0.1:8000/
+	@$(BIN)/python -m handbook serve
+
 border: venv  ## Every known way around the border, tried on the real cluster; writes the table of docs/border.md
 	@BORDER_TABLE=write $(BIN)/python -m pytest e2e/border
 
@@ -58,7 +64,13 @@ bench: venv  ## 1,000 models at once, beside a bare client
 bench-admission: venv  ## What the in-tree policies add to the creation of a pod
 	@$(BIN)/python -m e2e.bench.admission
 
-bench-border: venv  ## How soon the border moves, with 500 nodes and 5,000 pods
+bench-docs: venv  ## The site of docs/, into .run/site: every link leads somewhere, nothing comes from another host
+	@$(BIN)/python -m handbook build
+
+docs-serve: venv  ## The same, shown on http://127.0.0.1:8000/
+	@$(BIN)/python -m handbook serve
+
+border: venv  ## How soon the border moves, with 500 nodes and 5,000 pods
 	@$(BIN)/python -m e2e.bench.border
 
 bench-gate: venv  ## What the gate adds to the time to the first token, with 50 streams under way

@@ -318,7 +318,7 @@ def test_a_rollback_loses_nothing(release: Helm, cluster: Client) -> None:
 
 
 def test_the_border_outlives_the_release(release: Helm, cluster: Client) -> None:
-    """A slip of the hand must not open it; docs/install.md says how to remove it on purpose."""
+    """A slip of the hand must not open it; docs/upgrade.md says how to remove it on purpose."""
     assert refuses(cluster)
     release.run("uninstall", "bailiwick", f"--namespace={NAMESPACE}")
     assert cluster.find("apps/v1", "Deployment", "bailiwick-operator", NAMESPACE) is None

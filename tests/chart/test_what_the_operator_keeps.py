@@ -179,7 +179,7 @@ def test_who_may_write_configmaps_there_may_not_write_this_one(release: Helm, cl
 def test_who_removes_bailiwick_on_purpose_is_not_undone(
     operator: OperatorProcess, release: Helm, cluster: Client
 ) -> None:
-    """In the order of docs/install.md. This operator outlives its release, as a stray one would."""
+    """In the order of docs/upgrade.md. This operator outlives its release, as a stray one would."""
     release.run("uninstall", "bailiwick", f"--namespace={NAMESPACE}")
     assert cluster.find(ADMISSION, POLICY, "bailiwick-pods"), "a slip of the hand opens nothing"
     for kind in (BINDING, POLICY):

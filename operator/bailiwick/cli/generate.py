@@ -13,7 +13,9 @@ from bailiwick.api.reference import reference
 from bailiwick.api.resource import GROUP
 from bailiwick.api.schema import KINDS, crd
 from bailiwick.cli.chart_reference import chart_reference
+from bailiwick.cli.command_reference import command_reference
 from bailiwick.cli.metrics_reference import metrics_reference
+from bailiwick.cli.reasons_reference import reasons_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,10 +34,13 @@ def generated(root: Path = Path()) -> dict[Path, str]:
     crds = {f"{GROUP}_{kind.presents.plural}.yaml": HEADER + _as_yaml(crd(kind)) for kind in KINDS}
     files = {folder / name: text for folder in CRD_FOLDERS for name, text in crds.items()}
     values, schema = ((root / CHART / name).read_text() for name in ("values.yaml", "values.schema.json"))
+    policies = {path.stem: path.read_text() for path in sorted((root / CHART / "policies").glob("*.yaml"))}
     return files | {
         Path("docs/reference/api.md"): reference(),
         Path("docs/reference/chart.md"): chart_reference(values, schema),
+        Path("docs/reference/cli.md"): command_reference(),
         Path("docs/reference/metrics.md"): metrics_reference(),
+        Path("docs/reference/reasons.md"): reasons_reference(policies),
     }
 
 

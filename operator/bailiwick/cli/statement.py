@@ -42,13 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     signing = actions.add_parser("sign", help="write a statement with a signed envelope to standard output")
     signing.set_defaults(action=_sign)
-    signing.add_argument("statement", type=Path, metavar="STATEMENT.yaml")
+    signing.add_argument("statement", type=Path, metavar="STATEMENT.yaml", help="the statement to sign")
     signing.add_argument("--key", type=Path, required=True, help="private key in PEM: ed25519 or ECDSA P-256")
     signing.add_argument("--keyid", default="", help="name of the key, as the Authority gives it")
     signing.add_argument("--authority", help="name of the Authority, where the statement does not give it")
     verifying = actions.add_parser("verify", help="say what a statement is worth, and why")
     verifying.set_defaults(action=_verify)
-    verifying.add_argument("statement", type=Path, metavar="STATEMENT.yaml")
+    verifying.add_argument("statement", type=Path, metavar="STATEMENT.yaml", help="the signed statement")
     verifying.add_argument("--authority", type=Path, required=True, help="manifest of the Authority")
     verifying.add_argument(
         "--node", type=Path, help="manifest of the node, as `kubectl get node NAME -o yaml` tells it"

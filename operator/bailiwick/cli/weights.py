@@ -34,19 +34,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_import(actions.add_parser("import", help="fetch a folder from a bucket or hub, and verify it"))
     for each in actions.choices.values():
         _add_expected(each)
-    verifying.add_argument("folder", type=Path, metavar="FOLDER")
+    verifying.add_argument("folder", type=Path, metavar="FOLDER", help="where the files of the model are")
     verifying.add_argument("--profile", type=Path, help="profile that should have been written from the files")
     comparing = actions.add_parser("compare", help="say whether a profile was written from the files of a folder")
     comparing.set_defaults(action=_compare)
     comparing.add_argument("--profile", type=Path, required=True, help="profile that should have been")
-    comparing.add_argument("folder", type=Path, metavar="FOLDER")
+    comparing.add_argument("folder", type=Path, metavar="FOLDER", help="where the files of the model are")
     for name, action, about in (
         ("manifest", _manifest, "write the manifest of a folder to standard output"),
         ("digest", _digest, "write the digest of a folder, for spec.model.digest"),
     ):
         parser_of = actions.add_parser(name, help=about)
         parser_of.set_defaults(action=action)
-        parser_of.add_argument("folder", type=Path, metavar="FOLDER")
+        parser_of.add_argument("folder", type=Path, metavar="FOLDER", help="where the files of the model are")
 
 
 def _add_expected(parser: argparse.ArgumentParser) -> None:

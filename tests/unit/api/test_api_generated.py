@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,7 @@ def test_the_check_fails_on_a_difference(
     generate.write(tmp_path, files)
     for name in ("values.yaml", "values.schema.json"):
         (tmp_path / generate.CHART / name).write_text((ROOT / generate.CHART / name).read_text())
+    shutil.copytree(ROOT / generate.CHART / "policies", tmp_path / generate.CHART / "policies")
     monkeypatch.setattr("sys.argv", ["generate", "--check", "--root", str(tmp_path)])
     assert generate.main() == 0
     (tmp_path / "docs/reference/api.md").write_text("")
