@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from bailiwick.cel import syntax
@@ -34,6 +35,7 @@ _STRICT: Final[Mapping[str, Callable[..., Any]]] = {
 _MACROS: Final = frozenset({"all", "exists", "exists_one", "map", "filter"})
 
 
+@cache
 def program(text: str) -> Program:
     """An expression, ready to be asked many times. Raises GrammarError.
 

@@ -78,7 +78,10 @@ class _Outcome:
 
 
 class Caller:
-    """Makes calls, so many at once, each within ``seconds`` in all. ``guard`` is asked before every write."""
+    """Makes calls, so many at once, each within ``seconds`` in all. ``guard`` is asked before every write.
+
+    It is asked at the last moment, when a connection is there: not even a process that was paused meanwhile may send.
+    """
 
     def __init__(  # noqa: PLR0913 - by keyword
         self,
@@ -140,8 +143,6 @@ class Caller:
         self, call: Call, outcome: _Outcome, patience: aiohttp.ClientTimeout = _CONNECTING
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """An answer below 400; raises ApiError for one above, and lets errors of the transport through."""
-        if self._guard and call.method != "GET":
-            self._guard()  # here, after the wait for a slot: the last moment before the write leaves
         outcome.begun = time.monotonic()
         headers = {"Accept": JSON, **self._headers, **await self._connection.headers()}
         data = None
@@ -155,6 +156,7 @@ class Caller:
             data=data,
             headers=headers,
             timeout=patience,
+            trace_request_ctx=self._guard if call.method != "GET" else None,
             **self._connection.options,
         ) as response:
             outcome.code = str(response.status)

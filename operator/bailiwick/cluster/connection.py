@@ -12,7 +12,7 @@ import os
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -27,6 +27,9 @@ from kubernetes.aio.config import (
 )
 
 from bailiwick.cluster.errors import Terminal
+
+if TYPE_CHECKING:
+    from types import SimpleNamespace
 
 __all__ = ["KUBECONFIG", "NO_CREDENTIALS", "Connection", "Files", "namespace_of"]
 
@@ -138,11 +141,28 @@ def _settled(configuration: Configuration, url: str) -> Configuration:
         # With trust_env aiohttp would look for a proxy and a .netrc in a thread at every request.
         "trust_env": False,
         "cookie_jar": aiohttp.DummyCookieJar(),
+        "trace_configs": [_fence()],
         "read_bufsize": 2**18,
         # Gzip costs both sides more than the bytes do on a cluster's network.
         "headers": {"Accept-Encoding": "identity", "User-Agent": "bailiwick"},
     }
     return configuration
+
+
+def _fence() -> aiohttp.TraceConfig:
+    """Asks what a request brings as `trace_request_ctx` when its connection is there: the next step sends it.
+
+    Before that a request waits, for its credentials and for the server, and may no longer be ours to send.
+    """
+
+    async def ask(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        if context.trace_request_ctx:
+            context.trace_request_ctx()
+
+    fence = aiohttp.TraceConfig()
+    fence.on_connection_create_end.append(ask)
+    fence.on_connection_reuseconn.append(ask)
+    return fence
 
 
 def _environment_proxy(url: str) -> str | None:

@@ -34,10 +34,10 @@ class LeaseLostError(Exception):
 class Terms:
     """In seconds: what the holder promises, when it gives up, how often both sides look, how long one call may take."""
 
-    duration: float = 15.0
-    renew_deadline: float = 10.0
-    retry_period: float = 2.0
-    call: float = 4.0
+    duration: float = 8.0
+    renew_deadline: float = 6.0
+    retry_period: float = 1.0
+    call: float = 3.0
 
     def __post_init__(self) -> None:
         if not self.duration > self.renew_deadline > self.call + self.retry_period:

@@ -163,6 +163,36 @@ async def test_a_guard_stops_writes_before_they_leave_and_lets_reads_through() -
     assert methods == ["GET"]
 
 
+@pytest.mark.parametrize("before", [0, 1], ids=["on a new connection", "on one that is open"])
+async def test_a_write_whose_lease_ended_while_it_waited_for_the_server_never_leaves(
+    monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    methods: list[str] = []
+    held = True
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        methods.append(request.method)
+        return web.json_response({})
+
+    def check() -> None:
+        if not held:
+            raise LeaseLostError("the lease is gone")
+
+    async def paused(_: Connection) -> dict[str, str]:
+        nonlocal held
+        held = False
+        return {}
+
+    async with fake_apiserver(note) as connection:
+        api = Api(connection, guard=check)
+        for _ in range(before):
+            await api.apply(CONFIG_MAPS, thing("a", 1))
+        monkeypatch.setattr(Connection, "headers", paused)
+        with pytest.raises(LeaseLostError):
+            await api.apply(CONFIG_MAPS, thing("a", 1))
+    assert methods == ["PATCH"] * before
+
+
 async def test_a_token_is_read_again_when_it_was_rotated() -> None:
     sent: list[str | None] = []
 

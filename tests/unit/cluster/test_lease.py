@@ -158,7 +158,7 @@ async def test_the_first_candidate_takes_it_and_the_second_waits(time: VirtualTi
     assert server.lease is not None
     assert server.lease["spec"] == {
         "holderIdentity": "first",
-        "leaseDurationSeconds": 15,
+        "leaseDurationSeconds": 8,
         "acquireTime": "2026-11-21T12:00:00.123456Z",
         "renewTime": "2026-11-21T12:02:00.123456Z",
         "leaseTransitions": 0,
@@ -188,11 +188,11 @@ async def test_a_dead_leader_is_replaced_after_the_duration_and_not_before(time:
     await time.pass_(10)
     await first.end()
     died = time.now
-    await time.pass_(13)
+    await time.pass_(6.5)
     assert not second.lease.held
-    await time.pass_(6)
+    await time.pass_(3.5)
     assert second.lease.held
-    assert time.now - died > 15
+    assert time.now - died > 8
     assert server.lease is not None
     assert server.lease["spec"]["leaseTransitions"] == 1
     await second.end()
@@ -254,7 +254,7 @@ async def test_a_short_failure_loses_nothing(time: VirtualTime) -> None:
     first = Candidate(server, time, "first")
     await time.pass_(10)
     first.link.broken = transient
-    await time.pass_(7)
+    await time.pass_(4)
     first.link.broken = lambda _: None
     await time.pass_(20)
     assert first.lease.held

@@ -1,0 +1,1 @@
+"""How Bailiwick is operated: what becomes of it when parts of a cluster fail."""
