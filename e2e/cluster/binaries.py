@@ -115,6 +115,7 @@ PROGRAMS: dict[str, Program] = {
         Program("promtool", "prometheus", f"{_PROMETHEUS}/cmd/promtool", _PROMETHEUS, tags="remove_all_sd"),
         Program("kstatus", "gitops", f"{_OURS}kstatus", _KSTATUS),
         Program("argohealth", "gitops", f"{_OURS}argohealth", _LUA),
+        Program("helmrelease", "gitops", f"{_OURS}helmrelease", "github.com/fluxcd/helm-controller/api"),
         Program("crane", "registry", f"{_CRANE}/cmd/crane", _CRANE),
     )
 }

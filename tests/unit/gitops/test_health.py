@@ -164,7 +164,16 @@ def test_argo_cd_sees_the_same_by_the_health_check_that_we_ship(kind: str, tmp_p
 
 def test_argo_cd_has_a_health_check_for_every_kind_with_a_status_and_for_no_other() -> None:
     with_status = {f"bailiwick.dev_{kind.__name__}" for kind in KINDS if "status" in kind.model_fields}
-    assert health_checks().keys() == with_status
+    assert health_checks().keys() == {*with_status, "argoproj.io_Application"}
+
+
+def test_a_wave_of_argo_cd_waits_for_the_application_before(tmp_path: Path) -> None:
+    script = tmp_path / "health.lua"
+    script.write_text(health_checks()["argoproj.io_Application"])
+    told = [{}, {"status": {}}, {"status": {"health": {"status": "Degraded", "message": "no"}}}]
+    assert [(each["status"], each["message"]) for each in argo(told, script)] == [
+        ("Progressing", ""), ("Progressing", ""), ("Degraded", "no"),
+    ]  # fmt: skip
 
 
 def test_what_is_only_data_is_current_at_once() -> None:
