@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,7 +103,7 @@ def deliver(delivery: Delivery, manifests: Sequence[Manifest]) -> None:
             delivery.apply(manifest)
     for manifest in manifests:
         if manifest["kind"] == CRD:
-            eventually(lambda one=manifest: served(delivery, one), what=f"{manifest['metadata']['name']} is served")
+            eventually(partial(served, delivery, manifest), what=f"{manifest['metadata']['name']} is served")
     for manifest in manifests:
         if manifest["kind"] != CRD:
             delivery.apply(manifest)
