@@ -15,6 +15,7 @@ from tests.apiserver.delivery import CRD, MARKS, Delivery, rewritten
 from tests.apiserver.realm import CONTROLLERS, DIGEST, OURS, ROOT, SYSTEM, WEIGHTS, Realm
 from tests.apiserver.webhook import standing
 from tests.apiserver.worlds import looking
+from tests.unit.gitops.judges import kstatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -272,3 +273,20 @@ def test_git_leaves_the_webhooks_certificate_alone(cleared: Realm, helm: Helm) -
             assert idle(delivery, manifest)
         assert webhook.trusted() == trusted
         assert webhook.kept() == kept
+
+
+@pytest.mark.parametrize("kind", ["ResidencyPolicy", "SovereignModel"])
+def test_a_new_object_is_on_its_way_until_somebody_has_looked(client: Client, namespace: str, kind: str) -> None:
+    """The server has no operator: without the default of the status, kstatus would call the object current."""
+    model: Manifest = {**MODEL, "metadata": {"name": "chat", "namespace": namespace}}
+    manifest = {"ResidencyPolicy": POLICY, "SovereignModel": model}[kind]
+    delivery = Delivery(client, "kustomize-controller")
+    delivery.apply(manifest)
+    try:
+        live = delivery.live(manifest)
+        assert live["status"] == {"observedGeneration": -1}
+        assert kstatus([live]) == ["InProgress"]
+        assert idle(delivery, manifest)
+        assert delivery.drift(manifest) == {}
+    finally:
+        client.delete(OURS, kind, manifest["metadata"]["name"], manifest["metadata"].get("namespace"))
