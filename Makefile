@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export PYTHONPATH := operator:.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check border docs docs-serve generate lock cluster cluster-down venv format bench bench-admission bench-border bench-gate clean
+.PHONY: help demo test check border docs docs-serve generate lock cluster cluster-down venv format bench bench-admission bench-border bench-gate drill clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,7 +17,8 @@ demo: venv  ## A real cluster, a real model inside the border, and every way acr
 	@$(BIN)/python -m e2e.demo
 
 # Suites of the cluster wait for most of their time, and so do the others: they run side by side, once all is built.
-PROCESSES := tests/gate e2e/engines e2e/gate e2e/sizing
+PROGRAMS := tests/gate tests/programs
+PROCESSES := $(PROGRAMS) e2e/engines e2e/gate e2e/sizing e2e/operate/test_drills.py
 test: check  ## Everything that this machine can run: units, API server, engines, real cluster
 	@$(BIN)/python -m e2e.cluster binaries
 	@$(BIN)/python -m e2e.cluster.images all
@@ -34,7 +35,7 @@ check: venv  ## Format, lint, types, import contracts, generated files, unit tes
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > .run/lint-imports.log || { cat .run/lint-imports.log; exit 1; }
 	@$(BIN)/python -m bailiwick.cli.generate --check
-	@$(BIN)/python -m pytest tests -m "not apiserver" --ignore=tests/gate -q --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest tests -m "not apiserver" $(PROGRAMS:%=--ignore=%) -q --numprocesses 2 --dist loadfile
 
 format: venv  ## Format the code and mend what the linter can
 	@$(BIN)/ruff format --quiet .
@@ -64,17 +65,14 @@ bench: venv  ## 1,000 models at once, beside a bare client
 bench-admission: venv  ## What the in-tree policies add to the creation of a pod
 	@$(BIN)/python -m e2e.bench.admission
 
-bench-docs: venv  ## The site of docs/, into .run/site: every link leads somewhere, nothing comes from another host
-	@$(BIN)/python -m handbook build
-
-docs-serve: venv  ## The same, shown on http://127.0.0.1:8000/
-	@$(BIN)/python -m handbook serve
-
-border: venv  ## How soon the border moves, with 500 nodes and 5,000 pods
+bench-border: venv  ## How soon the border moves, with 500 nodes and 5,000 pods
 	@$(BIN)/python -m e2e.bench.border
 
 bench-gate: venv  ## What the gate adds to the time to the first token, with 50 streams under way
 	@$(BIN)/python -m e2e.bench.gate
+
+drill: venv  ## Faults while models come: how soon Bailiwick acts again, what was lost or done twice
+	@$(BIN)/python -m e2e.operate.drills
 
 venv: $(STAMP)  ## The virtual environment, from hashed lists
 

@@ -87,6 +87,7 @@ _VERSITY = "github.com/versity/versitygw"
 _REGISTRY = "github.com/distribution/distribution/v3"
 _CRANE = "github.com/google/go-containerregistry"
 _PROMETHEUS = "github.com/prometheus/prometheus"
+_KSTATUS, _LUA = "github.com/fluxcd/cli-utils", "github.com/yuin/gopher-lua"
 _OURS = "./"  # a package of the group's own folder
 
 PROGRAMS: dict[str, Program] = {
@@ -112,6 +113,9 @@ PROGRAMS: dict[str, Program] = {
         Program("versitygw", "storage", f"{_VERSITY}/cmd/versitygw", _VERSITY),
         Program("registry", "registry", f"{_REGISTRY}/cmd/registry", _REGISTRY),
         Program("promtool", "prometheus", f"{_PROMETHEUS}/cmd/promtool", _PROMETHEUS, tags="remove_all_sd"),
+        Program("kstatus", "gitops", f"{_OURS}kstatus", _KSTATUS),
+        Program("argohealth", "gitops", f"{_OURS}argohealth", _LUA),
+        Program("helmrelease", "gitops", f"{_OURS}helmrelease", "github.com/fluxcd/helm-controller/api"),
         Program("crane", "registry", f"{_CRANE}/cmd/crane", _CRANE),
     )
 }
@@ -123,6 +127,9 @@ _KINDS = (
     "github.com/prometheus-operator/prometheus-operator",
     "sigs.k8s.io/gateway-api-inference-extension",
     "sigs.k8s.io/gateway-api",
+    "github.com/argoproj/argo-cd/v3",
+    "github.com/fluxcd/kustomize-controller",
+    "github.com/fluxcd/source-controller",
 )
 """Modules whose definitions tests use. The group ``kinds`` holds those of which nothing is compiled."""
 

@@ -124,12 +124,17 @@ class Webhook:
         """Make the empty Secret."""
         self.client.apply(self.rendered["Secret"])
 
-    def configure(self) -> None:
-        """Let the API server ask the first replica."""
+    @property
+    def configuration(self) -> Manifest:
+        """The chart's configuration, which sends the API server to the first replica."""
         configuration: Manifest = {**self.rendered[CONFIGURATION]}
         url = {"url": f"https://127.0.0.1:{self.ports[0]}/validate"}
         configuration["webhooks"] = [{**each, "clientConfig": url} for each in configuration["webhooks"]]
-        self.client.apply(configuration)
+        return configuration
+
+    def configure(self) -> None:
+        """Let the API server ask the first replica."""
+        self.client.apply(self.configuration)
 
     def start(self, **variables: str) -> Replica:
         """One more replica."""

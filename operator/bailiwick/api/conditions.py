@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+STALLED = "Stalled"
+"""The one condition that is bad news when it is True, as kstatus has it; it is there only while it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stated:
     """One aspect, as it is judged now. ``reason`` is one CamelCase word, ``message`` a sentence."""

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from bailiwick.api.codes import Place
 from bailiwick.api.markers import MapSet, list_map
-from bailiwick.api.resource import Assurance, Conditions, Count, Part
+from bailiwick.api.resource import Assurance, Conditions, Count, ObservedGeneration, Part
 from bailiwick.api.timestamps import Timestamp
 
 _Text = Annotated[str, Field(max_length=512)]
@@ -91,7 +91,7 @@ class ImportProgress(Part):
 class SovereignModelStatus(Part):
     """What became of the model."""
 
-    observed_generation: int = Field(default=0, ge=0, description="Generation that was judged.")
+    observed_generation: ObservedGeneration = 0
     conditions: Conditions = ()
     plan: Plan | None = Field(default=None, description="What was decided for one replica.")
     policies: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], MapSet] = Field(

@@ -15,6 +15,7 @@ from bailiwick.api.resource import (
     Count,
     Kind,
     LabelSelector,
+    ObservedGeneration,
     Part,
     Resource,
 )
@@ -259,7 +260,7 @@ class FoundOutside(Part):
 class ResidencyPolicyStatus(Part):
     """What Bailiwick made of the policy."""
 
-    observed_generation: int = Field(default=0, ge=0, description="Generation that was judged.")
+    observed_generation: ObservedGeneration = 0
     conditions: Conditions = ()
     counts: PolicyCounts = Field(default_factory=PolicyCounts, description="Numbers behind the conditions.")
     outside: Annotated[tuple[Count, ...], list_map("reason")] = Field(

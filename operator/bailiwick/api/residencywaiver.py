@@ -9,7 +9,7 @@ from bailiwick.api.codes import JurisdictionName
 from bailiwick.api.markers import UNCHANGEABLE, MapSet, Rule
 from bailiwick.api.names import ObjectName
 from bailiwick.api.nodestatement import Machine
-from bailiwick.api.resource import Column, Conditions, Kind, Part, Resource
+from bailiwick.api.resource import Column, Conditions, Kind, ObservedGeneration, Part, Resource
 from bailiwick.api.timestamps import Timestamp
 
 UserName = Annotated[str, Field(min_length=1, max_length=256)]
@@ -74,7 +74,7 @@ class ResidencyWaiverSpec(Part):
 class ResidencyWaiverStatus(Part):
     """What became of it."""
 
-    observed_generation: int = Field(default=0, ge=0, description="Generation that was judged.")
+    observed_generation: ObservedGeneration = 0
     conditions: Conditions = ()
     approvers: Annotated[tuple[UserName, ...], MapSet] = Field(
         default=(), max_length=64, description="Those whose approvals count, in alphabetical order."

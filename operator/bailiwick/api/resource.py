@@ -118,7 +118,7 @@ class ConditionStatus(StrEnum):
 
 
 class Condition(Part):
-    """One aspect of the object's state (metav1.Condition). Positive polarity: True is good."""
+    """One aspect of the object's state (metav1.Condition). True is good; Stalled alone is bad, and absent otherwise."""
 
     type: str = Field(max_length=316, description="Name of the aspect, in CamelCase.")
     status: ConditionStatus = Field(description="True, False or Unknown.")
@@ -128,10 +128,17 @@ class Condition(Part):
     message: str = Field(max_length=32768, description="Why, as a sentence for people.")
 
 
+ObservedGeneration = Annotated[
+    int, Field(default=0, ge=-1, description="Generation that was judged; -1 while nobody has looked at the object.")
+]
 Conditions = Annotated[
     tuple[Condition, ...],
     list_map("type"),
-    Field(default=(), max_length=16, description="The state of the object, aspect by aspect; Ready is the summary."),
+    Field(
+        default=(),
+        max_length=16,
+        description="The state of the object, aspect by aspect; Ready is the summary, Stalled a call for somebody.",
+    ),
 ]
 
 

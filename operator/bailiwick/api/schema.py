@@ -37,6 +37,8 @@ KINDS: tuple[type[Resource], ...] = (
     WaiverApproval,
 )
 CATEGORY = "bailiwick"
+UNSEEN: Mapping[str, int] = {"observedGeneration": -1}
+"""The status of an object that nobody has looked at. Without it, kstatus takes a new object for one that is ready."""
 INT_OR_STRING = "x-kubernetes-int-or-string"
 
 _TYPE_META: Mapping[str, Schema] = {
@@ -84,7 +86,9 @@ def open_api_schema(resource: type[Resource]) -> Schema:
     fields = {name: schema for name, schema in root["properties"].items() if name != "metadata"}
     if "status" in fields:
         # The status is what its writer says, nothing that a server adds; a default there would read as a statement.
+        # That nobody has looked yet is the one thing that only the server can say.
         _drop_defaults(fields["status"])
+        fields["status"]["default"] = dict(UNSEEN)
     root["properties"] = {**_TYPE_META, **fields}
     root["required"] = [name for name in root["required"] if name in fields]
     return root

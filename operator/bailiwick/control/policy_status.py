@@ -10,6 +10,7 @@ from bailiwick.api.residencypolicy import Mode
 from bailiwick.api.resource import ConditionStatus
 from bailiwick.residency.audit import Audited, compliant
 from bailiwick.residency.proofs import Outcome
+from bailiwick.residency.stalled import with_stalled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +52,7 @@ def summarise(  # noqa: PLR0913 - by keyword
         "observedGeneration": generation,
         "conditions": settle(
             previous.get("conditions", ()),
-            (accepted, enforced, compliance, _ready(accepted, enforced, policy, territory, failure)),
+            (accepted, enforced, compliance, *with_stalled(_ready(accepted, enforced, policy, territory, failure))),
             generation=generation,
             now=now,
         ),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bailiwick.api.conditions import STALLED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -31,9 +33,12 @@ class StatusWriter:
 
 
 def turned(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Conditions that became True or False since ``before``. A new object's first steps are no news unless good."""
+    """Conditions that became True or False since ``before``. A new object's first steps are no news unless good.
+
+    Stalled is none: Ready tells the same.
+    """
     known = {condition["type"]: condition["status"] for condition in before.get("conditions", ())}
     for condition in after.get("conditions", ()):
         was = known.get(condition["type"], "False")
-        if condition["status"] not in {was, "Unknown"}:
+        if condition["status"] not in {was, "Unknown"} and condition["type"] != STALLED:
             yield condition

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bailiwick.api.conditions import Stated, false, settle, true
 from bailiwick.residency.facts import strange_identity
 from bailiwick.residency.rules import judge
+from bailiwick.residency.stalled import with_stalled
 from bailiwick.residency.waivers import approvers, objection
 
 if TYPE_CHECKING:
@@ -40,11 +41,12 @@ def summarise(manifest: Raw, seen: Seen, *, now: datetime) -> Mapping[str, Any]:
     generation = manifest["metadata"].get("generation", 0)
     approved = _approved(seen)
     active = _active(seen, approved, now)
+    cause = approved.reason if active.reason == "NotApproved" else None
     return {
         "observedGeneration": generation,
         "conditions": settle(
             previous.get("conditions", ()),
-            (approved, active, _ready(seen, active, now)),
+            (approved, active, *with_stalled(_ready(seen, active, now), cause=cause)),
             generation=generation,
             now=now,
         ),

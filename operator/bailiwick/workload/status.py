@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bailiwick.api.conditions import Stated, false, settle, true, unknown
 from bailiwick.residency.facts import Fact
+from bailiwick.residency.stalled import with_stalled
 from bailiwick.residency.verdict import Reason
 from bailiwick.workload.group import LEADER
 from bailiwick.workload.imported import imported, progress
@@ -14,7 +15,7 @@ from bailiwick.workload.naming import selector
 from bailiwick.workload.scaled import autoscaled
 from bailiwick.workload.service import endpoint
 from bailiwick.workload.starting import Start, start
-from bailiwick.workload.troubles import is_ready, living, running, stages_of, trouble_of
+from bailiwick.workload.troubles import is_overdue, is_ready, living, running, stages_of, trouble_of
 from bailiwick.workload.variants import alone
 from bailiwick.workload.verified import verified
 
@@ -90,7 +91,8 @@ def summarise_unreadable(manifest: Raw, problem: str, *, now: datetime) -> Raw:
     previous = manifest.get("status") or {}
     generation = manifest["metadata"].get("generation", 0)
     message = f"the model cannot be read, and what runs stays as it is: {problem}"
-    stated = (false("Planned", Reason.INVALID_MODEL, message), false("Ready", Reason.INVALID_MODEL, message))
+    ready = false("Ready", Reason.INVALID_MODEL, message)
+    stated = (false("Planned", Reason.INVALID_MODEL, message), *with_stalled(ready))
     conditions = settle(previous.get("conditions", ()), stated, generation=generation, now=now)
     return {**previous, "observedGeneration": generation, "conditions": conditions}
 
@@ -118,7 +120,7 @@ def _conditions(model: SovereignModel, plan: WorkloadPlan, seen: Seen) -> tuple[
         _resident(plan, seen),
     )
     scaled = (autoscaled(seen.scaler),) if model.spec.autoscaling and plan.verdict.allowed else ()
-    return (*aspects, *scaled, _ready(aspects, seen, begun))
+    return (*aspects, *scaled, *with_stalled(_ready(aspects, seen, begun), overdue=is_overdue(seen.deployment)))
 
 
 def _told_before(plan: WorkloadPlan, seen: Seen, field: str) -> Any:

@@ -49,6 +49,7 @@ _CAUSES = {
 }
 """Words by which engines and container runtimes tell why they cannot go on (vLLM 0.32, kv_cache_utils.py), in lower
 case: the reason, and what to do. The first that is found counts."""
+_OVERDUE = "ProgressDeadlineExceeded"
 _LATE = 60
 """Seconds by which a kubelet may be late to end an engine that does not start. One that lived longer did answer."""
 _HASH = "pod-template-hash"
@@ -85,12 +86,15 @@ def trouble_of(deployment: Raw, pods: Sequence[Raw], start: Start = ANY_START) -
         return _refused(failure)
     if evicted := _evicted(pods, waiting):
         return evicted
-    progressing = conditions.get("Progressing", {})
-    if progressing.get("reason") == "ProgressDeadlineExceeded":
-        return Trouble(
-            "ProgressDeadlineExceeded", "no replica came up for longer than loading should take; see the events of pods"
-        )
+    if is_overdue(deployment):
+        return Trouble(_OVERDUE, "no replica came up for longer than loading should take; see the events of pods")
     return None
+
+
+def is_overdue(deployment: Raw | None) -> bool:
+    """Whether its controller gave up waiting for a replica to come up."""
+    conditions = ((deployment or {}).get("status") or {}).get("conditions", ())
+    return any(each.get("type") == "Progressing" and each.get("reason") == _OVERDUE for each in conditions)
 
 
 def stages_of(pods: Sequence[Raw]) -> str:

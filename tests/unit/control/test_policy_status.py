@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +18,9 @@ from bailiwick.residency.nodes import read_node
 from bailiwick.residency.policies import compile_policy
 from bailiwick.residency.territories import compile_territory
 
+if TYPE_CHECKING:
+    from bailiwick.residency.proofs import Proof
+
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 FRANKFURT = "aws:///eu-central-1a/i-0123456789abcdef1"
@@ -31,6 +34,7 @@ def told(
     failure: Terminal | None = None,
     before: Any = None,
     audited: Audited | None = None,
+    proof: Proof | None = None,
     now: datetime = NOW,
 ) -> dict[str, Any]:
     manifest = {
@@ -44,7 +48,9 @@ def told(
     ]
     policy = compile_policy(ResidencyPolicy.read(manifest), Atlas(()))
     territory = compile_territory(policy, gather_all(nodes, (), now), now)
-    return dict(summarise(manifest, policy, territory, namespaces=3, failure=failure, audited=audited, now=now))
+    return dict(
+        summarise(manifest, policy, territory, namespaces=3, failure=failure, proof=proof, audited=audited, now=now)
+    )
 
 
 def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
@@ -126,3 +132,10 @@ def test_an_operator_that_has_not_looked_yet_repeats_what_the_audit_found_before
 def test_an_event_is_posted_for_what_turned(before: str | None, after: str, news: bool) -> None:
     was = {"conditions": [{"type": "Ready", "status": before}]} if before else {}
     assert bool(list(turned(was, {"conditions": [{"type": "Ready", "status": after}]}))) is news
+
+
+def test_that_something_is_stalled_is_no_news_beside_ready() -> None:
+    assert [each["type"] for each in turned({}, told(FRANKFURT))] == ["Accepted", "Ready"]
+    refused = told(FRANKFURT, failure=Terminal("apply territories health", status=422, reason="Invalid", message="no"))
+    stalled = {"type": "Stalled", "status": "True"}
+    assert [each["type"] for each in turned({}, {"conditions": [*refused["conditions"], stalled]})] == ["Accepted"]

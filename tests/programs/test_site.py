@@ -11,7 +11,7 @@ from handbook.building import CONFIGURATION, SiteError, build, navigation_faults
 from handbook.reading import Page, faults
 from handbook.staging import MissingFileError, Staging
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
