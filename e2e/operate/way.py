@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -49,6 +49,10 @@ class Way:
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self._port.set_result(server.sockets[0].getsockname()[1])
         await self._over.wait()
+        server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._forward(reader, writer))
@@ -56,18 +60,15 @@ class Way:
         task.add_done_callback(self._connections.discard)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        with suppress(OSError), closing(writer):
             far_reader, far_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            with closing(far_writer):
+                await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(65536):
-                if not self._cut.is_set():
-                    sink.write(data)
-                    await sink.drain()
-        except OSError:
-            pass
-        finally:
+        while data := await source.read(65536):
             if not self._cut.is_set():
-                sink.close()
+                sink.write(data)
+                await sink.drain()
+        if not self._cut.is_set():
+            sink.close()

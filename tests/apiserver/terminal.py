@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PATH = f"{ROOT / 'operator'}:{ROOT}"
-_LINES, _COLUMNS = 30, 100
+_LINES, _COLUMNS = 60, 100
 
 
 def _environment(kubeconfig: Path) -> dict[str, str]:
@@ -53,14 +53,14 @@ def piped(kubeconfig: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[
 
 
 class Terminal:
-    """A terminal of 30 lines and 100 columns, and everything that was written to it."""
+    """A terminal of 60 lines and 100 columns, and everything that was written to it."""
 
     def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
         self.process = process
         self.written = ""
         self._descriptor = descriptor
 
-    def until(self, holds: Callable[[str], bool], *, seconds: float = 30) -> str:
+    def until(self, holds: Callable[[str], bool], *, seconds: float = 60) -> str:
         """Read on until what was written meets a condition; all of it."""
         end = time.monotonic() + seconds
         while not holds(self.written):
@@ -91,4 +91,4 @@ def terminal(kubeconfig: Path, *arguments: str) -> Iterator[Terminal]:
 def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()
-        process.wait(10)
+        process.wait(30)

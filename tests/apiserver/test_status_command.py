@@ -167,7 +167,7 @@ def test_watched_in_a_pipe_each_change_is_one_line_of_json(
         world.client.delete(OURS, "SovereignModel", "talk", team)
         assert any(len(shown) == 1 for shown in views)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(30) == 130
 
 
 def test_watched_on_a_terminal_the_view_is_drawn_in_place_and_in_colour(
@@ -182,5 +182,5 @@ def test_watched_on_a_terminal_the_view_is_drawn_in_place_and_in_colour(
         assert last.count("0/1") == 1
         assert "Ctrl-C ends" in last
         screen.process.send_signal(signal.SIGINT)
-        assert screen.process.wait(10) == 130
+        assert screen.process.wait(30) == 130
         assert "Traceback" not in screen.written

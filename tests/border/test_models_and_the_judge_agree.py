@@ -143,7 +143,11 @@ def test_border_and_operator_spell_every_source_that_is_accepted_alike(ground: G
     @settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
     @given(_SOURCES)
     @example(s3("models", "tiny/v2/", "https://storage.example:9000/s3"))
+    @example(s3("models", "tiny", "http://storage.example"))
     @example(mirrored("skt/tiny", "http://hub.example/mirror"))
+    @example(hub("skt/tiny"))
+    @example(claim("weights", "tiny"))
+    @example(folder("/srv/models"))
     def alike(source: dict[str, Any]) -> None:
         told = _told(ground, nothing.namespace, source)
         try:
