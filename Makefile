@@ -35,7 +35,7 @@ check: venv  ## Format, lint, types, import contracts, generated files, unit tes
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > .run/lint-imports.log || { cat .run/lint-imports.log; exit 1; }
 	@$(BIN)/python -m bailiwick.cli.generate --check
-	@$(BIN)/python -m pytest tests -m "not apiserver" $(PROGRAMS:%=--ignore=%) -q --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest tests -m "not apiserver" --ignore=tests/apiserver $(PROGRAMS:%=--ignore=%) -q --numprocesses 2 --dist loadfile
 
 format: venv  ## Format the code and mend what the linter can
 	@$(BIN)/ruff format --quiet .

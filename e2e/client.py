@@ -28,6 +28,7 @@ PatchType = Literal["apply", "merge", "json", "strategic"]
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 30.0
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with libyaml
 CONTENT_TYPES: Mapping[PatchType, str] = {
     "apply": "application/apply-patch+yaml",
     "merge": "application/merge-patch+json",
@@ -298,7 +299,7 @@ class Client:
 
 def documents(path: Path) -> Iterator[Manifest]:
     """The documents of a YAML file, without empty ones."""
-    return (document for document in yaml.safe_load_all(path.read_text()) if document)
+    return (document for document in yaml.load_all(path.read_text(), Loader=_Loader) if document)
 
 
 def eventually(look: Callable[[], T], *, what: str, seconds: float = 30.0, every: float = 0.1) -> T:

@@ -630,14 +630,14 @@ def test_whatever_a_package_holds_it_is_read_or_refused(noise: bytes, at: int) -
 
 
 @given(MANIFESTS | ANYTHING)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_whatever_a_manifest_holds_it_is_read_or_refused(raw: Any) -> None:
     with suppress(UnusableError):
         Given().add(raw, "somewhere")
 
 
 @given(ANYTHING)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_whatever_values_hold_they_are_read_or_refused(raw: Any) -> None:
     layers = {"chart": (CHART / "values.yaml").read_bytes(), "given": yaml.safe_dump(raw).encode()}
     with suppress(UnusableError):

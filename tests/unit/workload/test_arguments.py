@@ -111,7 +111,7 @@ WILD = (spelt() | VALUES | SHORT | OTHERS | st.sampled_from(["-O", "-O=1", "--co
 ARGUMENTS = st.lists(TUNED | TUNED | WILD, max_size=4).map(lambda pieces: [each for piece in pieces for each in piece])
 
 
-@settings(max_examples=1000)
+@settings(max_examples=300)
 @example(["--attention-backend", "-1.5"])  # a dot behind a dash is a structured option to vLLM
 @given(ARGUMENTS)
 def test_whatever_a_model_may_give_changes_nothing_but_tuning(given_by_user: list[str]) -> None:
@@ -128,7 +128,7 @@ def only_tuned(read: dict[str, Any]) -> None:
     assert read["model_tag"] is None
 
 
-@settings(max_examples=1000)
+@settings(max_examples=300)
 @given(ARGUMENTS)
 def test_whatever_a_class_may_give_leaves_the_engine_closed(given_by_class: list[str]) -> None:
     made = plan(model(), classes=[accelerator(offer={"arguments": given_by_class})])

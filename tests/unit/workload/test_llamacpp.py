@@ -264,7 +264,7 @@ ARGUMENTS = st.lists(
 TUNABLE = {KINDS[f"--{name}"][1] for name in LLAMA_CPP_TUNING}
 
 
-@settings(max_examples=600)
+@settings(max_examples=200)
 @example(["--temp", "--host"])
 @example(["--special", "--temp"])
 @given(ARGUMENTS)
