@@ -18,12 +18,14 @@ demo: venv  ## A real cluster, a real model inside the border, and every way acr
 
 # Suites of the cluster wait for most of their time, and so do the others: they run side by side, once all is built.
 PROGRAMS := tests/gate tests/programs
+APART := tests/apiserver tests/border $(PROGRAMS)
 PROCESSES := $(PROGRAMS) e2e/engines e2e/gate e2e/sizing e2e/operate/test_drills.py
 test: check  ## Everything that this machine can run: units, API server, engines, real cluster
 	@$(BIN)/python -m e2e.cluster binaries
 	@$(BIN)/python -m e2e.cluster.images all
 	@mkdir -p .run/logs; log=.run/logs/beside-the-cluster.log; \
 	{ failed=0; $(BIN)/python -m pytest tests -m apiserver --numprocesses 3 --dist loadfile || failed=1; \
+	  $(BIN)/python -m pytest tests/border -m "not apiserver" || failed=1; \
 	  $(BIN)/python -m pytest $(PROCESSES) || failed=1; exit $$failed; } > $$log 2>&1 & \
 	beside=$$!; trap 'kill $$beside 2> /dev/null || true' EXIT; \
 	cluster=0; $(BIN)/python -m pytest e2e $(PROCESSES:%=--ignore=%) || cluster=$$?; \
@@ -35,7 +37,7 @@ check: venv  ## Format, lint, types, import contracts, generated files, unit tes
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > .run/lint-imports.log || { cat .run/lint-imports.log; exit 1; }
 	@$(BIN)/python -m bailiwick.cli.generate --check
-	@$(BIN)/python -m pytest tests -m "not apiserver" --ignore=tests/apiserver $(PROGRAMS:%=--ignore=%) -q --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest tests -m "not apiserver" $(APART:%=--ignore=%) -q --numprocesses 2 --dist loadfile
 
 format: venv  ## Format the code and mend what the linter can
 	@$(BIN)/ruff format --quiet .
