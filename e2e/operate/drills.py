@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -194,14 +194,15 @@ def site() -> Iterator[Site]:
 
 
 def run(drill: Drill) -> Outcome:
-    """Make the fault, wait until all is well, and count. Raises AssertionError when it does not get well."""
+    """Make the fault, wait until all is well, and count. Raises AssertionError when nobody acts any more."""
     with site() as at:
         drill.fault(at)
         name = at.work.one_more()
         begun = time.monotonic()
         eventually(lambda: at.work.is_served(name), what="Bailiwick acts again", seconds=90, every=0.05)
         seconds = time.monotonic() - begun
-        eventually(lambda: not at.work.missing(), what="every model is served", seconds=60)
+        with suppress(AssertionError):  # what is missing then is counted
+            eventually(lambda: not at.work.missing(), what="every model is served", seconds=60)
         return Outcome(
             seconds=seconds,
             models=len(at.work.asked),

@@ -42,7 +42,9 @@ rules:
 class Server(ApiServer):
     """An API server whose audit log has every change that the operator made, and whose parts can be started again."""
 
-    _commands: dict[str, tuple[str, ...]]
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._commands: dict[str, tuple[str, ...]] = {}
 
     @property
     def audit(self) -> Path:
@@ -56,7 +58,7 @@ class Server(ApiServer):
             policy = self.folder / "audit.yaml"
             policy.write_text(_AUDITED)
             arguments += (f"--audit-policy-file={policy}", f"--audit-log-path={self.audit}")
-        self._commands = {**getattr(self, "_commands", {}), name: arguments}
+        self._commands[name] = arguments
         super()._run(name, *arguments)
 
     def end(self, name: str) -> None:

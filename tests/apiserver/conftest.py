@@ -72,3 +72,10 @@ def operator(cleared: Realm) -> Iterator[OperatorProcess]:
         yield process.until_leading()
     finally:
         process.stop()
+
+
+@pytest.fixture(scope="module")
+def world(cleared: Realm, operator: OperatorProcess) -> Iterator[Realm]:
+    """A cluster that the operator works in. What the tests of a module make there goes after the last."""
+    yield cleared
+    cleared.clear()

@@ -11,23 +11,15 @@ import yaml
 from e2e.client import ApiError, eventually
 from tests.apiserver.realm import OURS
 from tests.apiserver.terminal import bailiwick
+from tests.apiserver.worlds import served_team
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.apiserver.realm import OperatorProcess, Policy, Realm
+    from tests.apiserver.realm import Policy, Realm
 
 pytestmark = pytest.mark.apiserver
 
 FRANKFURT = "aws:///eu-central-1a/i-0123456789abcdef1"
 VIRGINIA = "aws:///us-east-1a/i-0123456789abcdef2"
-
-
-@pytest.fixture(scope="module")
-def world(cleared: Realm, operator: OperatorProcess) -> Iterator[Realm]:
-    """A cluster that the operator works in. What the tests make there goes after the last."""
-    yield cleared
-    cleared.clear()
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +39,7 @@ def policy(world: Realm, nodes: dict[str, str]) -> Policy:
 @pytest.fixture(scope="module")
 def team(world: Realm, policy: Policy) -> str:
     """A namespace that the policy governs, with a model."""
-    name = world.namespace(policy.selects)
-    eventually(lambda: world.marked(name), what="the namespace is marked")
-    world.model(name)
-    world.served(name)
-    return name
+    return served_team(world, policy)
 
 
 def explained(world: Realm, *arguments: str, code: int = 0) -> Any:

@@ -13,26 +13,20 @@ from e2e.client import eventually
 from e2e.cluster.apiserver import free_ports
 from tests.apiserver.realm import OURS
 from tests.apiserver.terminal import bailiwick, piped, terminal
+from tests.apiserver.worlds import served_team
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from e2e.client import Manifest
-    from tests.apiserver.realm import OperatorProcess, Policy, Realm
+    from tests.apiserver.realm import Policy, Realm
 
 pytestmark = pytest.mark.apiserver
 
 FRANKFURT = "aws:///eu-central-1a/i-0123456789abcdef1"
 VIRGINIA = "aws:///us-east-1a/i-0123456789abcdef2"
 RBAC = "rbac.authorization.k8s.io/v1"
-
-
-@pytest.fixture(scope="module")
-def world(cleared: Realm, operator: OperatorProcess) -> Iterator[Realm]:
-    """A cluster that the operator works in. What the tests make there goes after the last."""
-    yield cleared
-    cleared.clear()
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +41,7 @@ def policy(world: Realm) -> Policy:
 @pytest.fixture(scope="module")
 def team(world: Realm, policy: Policy) -> str:
     """A namespace that the policy governs, with a model whose pods nobody starts."""
-    name = world.namespace(policy.selects)
-    eventually(lambda: world.marked(name), what="the namespace is marked")
-    world.model(name)
-    world.served(name)
-    return name
+    return served_team(world, policy)
 
 
 @pytest.fixture

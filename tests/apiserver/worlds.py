@@ -5,11 +5,23 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from e2e.client import eventually
 from tests.apiserver.realm import SERVICE_ACCOUNTS, OperatorProcess, Realm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.apiserver.realm import Policy
+
+
+def served_team(world: Realm, policy: Policy) -> str:
+    """A namespace that a policy governs, with a model whose children are there; its name."""
+    name = world.namespace(policy.selects)
+    eventually(lambda: world.marked(name), what="the namespace is marked")
+    world.model(name)
+    world.served(name)
+    return name
 
 
 @contextmanager
