@@ -29,7 +29,8 @@ test: check  ## Everything that this machine can run: units, API server, engines
 	  $(BIN)/python -m pytest $(PROCESSES) || failed=1; exit $$failed; } > $$log 2>&1 & \
 	beside=$$!; trap 'kill $$beside 2> /dev/null || true' EXIT; \
 	cluster=0; $(BIN)/python -m pytest e2e $(PROCESSES:%=--ignore=%) || cluster=$$?; \
-	others=0; wait $$beside || others=$$?; tail -n 200 $$log; exit $$((cluster + others))
+	others=0; wait $$beside || others=$$?; tail -n 200 $$log; \
+	grep -hE '^(FAILED|ERROR) ' $$log || true; exit $$((cluster + others))
 
 check: venv  ## Format, lint, types, import contracts, generated files, unit tests: under a minute
 	@$(BIN)/ruff format --check --quiet .

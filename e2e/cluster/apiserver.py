@@ -292,9 +292,11 @@ class ApiServer:
         found = self.client.get(*CRD, crd)
         conditions = {condition["type"]: condition for condition in (found.get("status") or {}).get("conditions") or ()}
         assert conditions.get("Established", {}).get("status") == "True", conditions
-        self.client.list(
-            f"{found['spec']['group']}/{found['spec']['versions'][0]['name']}", found["spec"]["names"]["kind"]
-        )
+        api_version = f"{found['spec']['group']}/{found['spec']['versions'][0]['name']}"
+        kind = found["spec"]["names"]["kind"]
+        # It is established a moment before it is listed beside the other kinds of its group.
+        assert kind in self.client.resources(api_version), f"{api_version} does not list {kind} yet"
+        self.client.list(api_version, kind)
         return True
 
 

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 _PATH = f"{ROOT / 'operator'}:{ROOT}"
 _LINES, _COLUMNS = 60, 100
+_OF_WHOEVER_TESTS = {"NO_COLOR", "LINES", "COLUMNS", "KUBERNETES_SERVICE_HOST"}
 
 
 def _environment(kubeconfig: Path) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "KUBERNETES_SERVICE_HOST"}}
+    kept = {key: value for key, value in os.environ.items() if key not in _OF_WHOEVER_TESTS}
     return {**kept, "KUBECONFIG": str(kubeconfig), "PYTHONPATH": _PATH, "TERM": "xterm"}
 
 
@@ -53,7 +54,7 @@ def piped(kubeconfig: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[
 
 
 class Terminal:
-    """A terminal of 60 lines and 100 columns, and everything that was written to it."""
+    """A terminal of 100 columns, and everything that was written to it."""
 
     def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
         self.process = process
@@ -72,10 +73,10 @@ class Terminal:
 
 
 @contextmanager
-def terminal(kubeconfig: Path, *arguments: str) -> Iterator[Terminal]:
-    """Call it on a terminal."""
+def terminal(kubeconfig: Path, *arguments: str, height: int = _LINES) -> Iterator[Terminal]:
+    """Call it on a terminal of so many lines."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _LINES, _COLUMNS, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, _COLUMNS, 0, 0))
     process = subprocess.Popen(
         [sys.executable, "-m", "bailiwick.cli", *arguments], env=_environment(kubeconfig), stdin=theirs, stdout=theirs,
         stderr=theirs,

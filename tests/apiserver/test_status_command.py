@@ -174,3 +174,11 @@ def test_watched_on_a_terminal_the_view_is_drawn_in_place_and_in_colour(
         screen.process.send_signal(signal.SIGINT)
         assert screen.process.wait(30) == 130
         assert "Traceback" not in screen.written
+
+
+def test_where_not_all_fits_the_explanations_give_way_to_the_tables(world: Realm, team: str) -> None:
+    with terminal(world.server.kubeconfig(), "status", "-n", team, "--watch", height=20) as screen:
+        seen = screen.until(lambda text: "MODELS" in text)
+        assert "chat: Placed is False: Unschedulable" in seen
+        assert "the scheduler has not looked at it yet" not in seen
+        assert "lines more" not in seen

@@ -47,6 +47,8 @@ SILENT_SECONDS = 90.0
 _KINDS = (resources.RESIDENCY_POLICIES, resources.TERRITORIES, resources.SOVEREIGN_MODELS)
 _FINAL = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 _HOME, _TO_END_OF_LINE, _TO_END_OF_SCREEN = "\033[H", "\033[K", "\033[J"
+_CLIP, _WRAP = "\033[?7l", "\033[?7h"
+"""A table that is wider than the terminal ends at its edge: a line that went on below would count twice."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -166,13 +168,11 @@ class Screen:
         """Write it. A view that is the last one again is not written again, but on a terminal."""
         style = Style.of(sys.stdout)
         if self.output == "table":
-            now = datetime.now(UTC)
-            written = [*_head(view, style, now, watch=self.watch), *lines(view.overview(), style, now, view.namespace)]
             if self.watch and style.width:
-                _redraw(written, first=self._shown is None)
+                self._redraw(view, style, first=self._shown is None)
                 self._shown = ""
                 return
-            text = "\n".join(written) + "\n"
+            text = "\n".join(self._lines(view, style)) + "\n"
         else:
             text = _written(self.output, view.told(), watch=self.watch)
         if text != self._shown:
@@ -180,6 +180,23 @@ class Screen:
             sys.stdout.write(between + text)
             sys.stdout.flush()
             self._shown = text
+
+    def _lines(self, view: View, style: Style, *, brief: bool = False) -> list[str]:
+        now = datetime.now(UTC)
+        head = _head(view, style, now, watch=self.watch)
+        return [*head, *lines(view.overview(), style, now, view.namespace, brief=brief)]
+
+    def _redraw(self, view: View, style: Style, *, first: bool) -> None:
+        """The screen anew, as much as it holds: what is worst stands first, and tables before explanations."""
+        height = shutil.get_terminal_size().lines - 1
+        written = self._lines(view, style)
+        if len(written) > height:
+            written = self._lines(view, style, brief=True)
+        if len(written) > height:
+            written = [*written[: height - 1], f"... and {len(written) - height + 1} lines more"]
+        sys.stdout.write(_CLIP + (_HOME + _TO_END_OF_SCREEN if first else "") + _HOME)
+        sys.stdout.write("".join(f"{line}{_TO_END_OF_LINE}\n" for line in written) + _TO_END_OF_SCREEN + _WRAP)
+        sys.stdout.flush()
 
 
 def _written(output: str, told: Mapping[str, Any], *, watch: bool) -> str:
@@ -195,13 +212,3 @@ def _head(view: View, style: Style, now: datetime, *, watch: bool) -> list[str]:
     if view.silence:
         return [f"not current: the API server has told nothing for {view.silence:.0f} s", ""]
     return [f"{now:%Y-%m-%d %H:%M:%S} UTC; Ctrl-C ends", ""] if watch and style.width else []
-
-
-def _redraw(written: list[str], *, first: bool) -> None:
-    """The screen anew, as much as it holds: what is worst stands first."""
-    height = shutil.get_terminal_size().lines - 1
-    if len(written) > height:
-        written = [*written[: height - 1], f"... and {len(written) - height + 1} lines more"]
-    sys.stdout.write((_HOME + _TO_END_OF_SCREEN if first else "") + _HOME)
-    sys.stdout.write("".join(f"{line}{_TO_END_OF_LINE}\n" for line in written) + _TO_END_OF_SCREEN)
-    sys.stdout.flush()

@@ -21,9 +21,9 @@ _MOST_NODES = 4
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
-def lines(told: Overview, style: Style, now: datetime, namespace: str | None) -> Iterator[str]:
-    """All of it. ``namespace`` is that of the models, None for all."""
-    yield from _findings(told, style)
+def lines(told: Overview, style: Style, now: datetime, namespace: str | None, *, brief: bool = False) -> Iterator[str]:
+    """All of it; when brief, one line for each finding. ``namespace`` is that of the models, None for all."""
+    yield from _findings(told, style, brief=brief)
     for each in told.unseen:
         yield from style.paragraph(f"not seen: {each}", indent=0)
     if told.policies:
@@ -48,7 +48,7 @@ def lines(told: Overview, style: Style, now: datetime, namespace: str | None) ->
         yield f"No models in namespace {namespace}; -A shows those of all." if namespace else "No models."
 
 
-def _findings(told: Overview, style: Style) -> Iterator[str]:
+def _findings(told: Overview, style: Style, *, brief: bool) -> Iterator[str]:
     if told.findings:
         count = len(told.findings)
         yield style.paint(f"NOT AS IT SHOULD BE ({count})", Tone.HEADING)
@@ -62,7 +62,7 @@ def _findings(told: Overview, style: Style) -> Iterator[str]:
         tone = Tone.BAD if each.status is ConditionStatus.FALSE else Tone.DOUBTFUL
         head = f"{each.kind} {each.name}: {each.condition} is {each.status.value}: {each.reason}"
         yield style.paint(head, tone)
-        if each.message:
+        if each.message and not brief:
             yield from style.paragraph(each.message, indent=4)
 
 
