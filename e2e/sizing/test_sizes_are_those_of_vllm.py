@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from bailiwick.api.acceleratorclass import AcceleratorClass
-from bailiwick.cli.modelfiles import read_config, read_folder
+from bailiwick.cli.offline.modelfiles import read_config, read_folder
 from bailiwick.workload.sizing.families import read_architecture
 from bailiwick.workload.sizing.fit import Model, Request, fit
 from bailiwick.workload.sizing.weights import weigh

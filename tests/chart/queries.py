@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from bailiwick.cli import metrics_reference
+from bailiwick.cli.reference import metrics
 from tests.chart.helm import CHART
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def selectors_in(expression: str) -> Iterator[tuple[str, frozenset[str]]]:
 def known() -> dict[str, frozenset[str]]:
     """Every series that there is, with its labels and those that Prometheus adds."""
     every = (
-        *metrics_reference.operator(), *metrics_reference.webhook(),
-        *metrics_reference.engine(), *metrics_reference.GATE,
+        *metrics.operator(), *metrics.webhook(),
+        *metrics.engine(), *metrics.GATE,
     )  # fmt: skip
     return {series: frozenset({*told.labels, "namespace", "pod", "le"}) for told in every for series in told.series}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from bailiwick.cli import metrics_reference
+from bailiwick.cli.reference import metrics
 from e2e.cluster import places
 from e2e.cluster.binaries import binary
 from tests.chart.helm import CHART, NAMESPACE
@@ -110,7 +110,7 @@ def test_every_runbook_is_of_an_alert() -> None:
 @pytest.mark.parametrize("file", sorted(RUNBOOKS.glob("*.md")), ids=lambda file: file.stem)
 def test_runbooks_name_metrics_values_and_pages_that_exist(file: Path) -> None:
     text = file.read_text()
-    there = {told.name for told in (*metrics_reference.operator(), *metrics_reference.webhook())}
+    there = {told.name for told in (*metrics.operator(), *metrics.webhook())}
     assert set(re.findall(r"`(bailiwick_\w+)", text)) <= there
     for target in re.findall(r"\]\(([^)#]+)", text):
         assert (file.parent / target).exists(), target
@@ -165,4 +165,4 @@ def test_the_engine_tells_the_metrics_that_we_use() -> None:
         pytest.skip("no engine was built here")
     for source in sources:
         text = source.read_text()
-        assert [told.name for told in metrics_reference.ENGINE if f'name="{told.name}"' not in text] == []
+        assert [told.name for told in metrics.ENGINE if f'name="{told.name}"' not in text] == []

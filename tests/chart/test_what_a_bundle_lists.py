@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bailiwick.cli.chart import families, install, open_chart
-from bailiwick.cli.manifests import UnusableError
+from bailiwick.cli.files.chart import families, install, open_chart
+from bailiwick.cli.files.manifests import UnusableError
 from bailiwick.workload.images import uses
 from tests.chart.helm import CHART, Helm, HelmError
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bailiwick.cli.metrics_reference import GATE
+from bailiwick.cli.reference.metrics import GATE
 
 if TYPE_CHECKING:
     from tests.gate.conftest import Gate

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from bailiwick.cli import COMMANDS
-from bailiwick.cli.commandtree import command_tree
+from bailiwick.cli.shell.commandtree import command_tree
 
 QUICK_SECONDS = 0.15
 HEAVY = ("aiohttp", "bailiwick.api", "cryptography", "kopf", "kubernetes", "pydantic", "yaml")

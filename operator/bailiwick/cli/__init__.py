@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 COMMANDS = {
-    "admission": ("bailiwick.cli.admission", "run the webhook that judges policies, models and claims"),
-    "bundle": ("bailiwick.cli.bundle", "list every image, chart and weight for a mirror, without a connection"),
-    "check": ("bailiwick.cli.check", "say what the border would refuse of manifests, without a cluster"),
-    "completion": ("bailiwick.cli.completion", "write what completes these commands in a shell"),
-    "explain": ("bailiwick.cli.explain", "say where a pod or model may run, and why not elsewhere"),
-    "operator": ("bailiwick.cli.operator", "run the operator: the territory loop and the model loop"),
-    "plan": ("bailiwick.cli.plan", "say how many devices a model needs, and on which class, without a cluster"),
-    "statement": ("bailiwick.cli.statement", "sign and verify statements about machines, without a cluster"),
-    "status": ("bailiwick.cli.status", "show how policies and models stand in a cluster, what is wrong first"),
-    "weights": ("bailiwick.cli.weights", "import and verify files of weights, and write their manifest and digest"),
+    "admission": ("programs.admission", "run the webhook that judges policies, models and claims"),
+    "bundle": ("offline.bundle", "list every image, chart and weight for a mirror, without a connection"),
+    "check": ("offline.check", "say what the border would refuse of manifests, without a cluster"),
+    "completion": ("shell.completion", "write what completes these commands in a shell"),
+    "explain": ("live.explain", "say where a pod or model may run, and why not elsewhere"),
+    "operator": ("programs.operator", "run the operator: the territory loop and the model loop"),
+    "plan": ("offline.plan", "say how many devices a model needs, and on which class, without a cluster"),
+    "statement": ("offline.statement", "sign and verify statements about machines, without a cluster"),
+    "status": ("live.status", "show how policies and models stand in a cluster, what is wrong first"),
+    "weights": ("offline.weights", "import and verify files of weights, and write their manifest and digest"),
 }
 
 
@@ -53,7 +53,8 @@ def parser(filled: Collection[str]) -> argparse.ArgumentParser:
     )
     made.add_argument("--version", action="version", version=f"bailiwick {__version__}")
     commands = made.add_subparsers(required=True, metavar="COMMAND")
-    for name, (module, summary) in COMMANDS.items():
+    for name, (place, summary) in COMMANDS.items():
+        module = f"{__name__}.{place}"
         command = commands.add_parser(name, help=summary, description=summary, formatter_class=_Help)
         command.set_defaults(module=module, told_by=command)
         if name in filled and (add_arguments := getattr(import_module(module), "add_arguments", None)):

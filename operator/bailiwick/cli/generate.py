@@ -12,10 +12,10 @@ import yaml
 from bailiwick.api.reference import reference
 from bailiwick.api.resource import GROUP
 from bailiwick.api.schema import KINDS, crd
-from bailiwick.cli.chart_reference import chart_reference
-from bailiwick.cli.command_reference import command_reference
-from bailiwick.cli.metrics_reference import metrics_reference
-from bailiwick.cli.reasons_reference import reasons_reference
+from bailiwick.cli.reference.chart import chart_reference
+from bailiwick.cli.reference.commands import command_reference
+from bailiwick.cli.reference.metrics import metrics_reference
+from bailiwick.cli.reference.reasons import reasons_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

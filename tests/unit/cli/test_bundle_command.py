@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.cli import main
-from bailiwick.cli.bundle import digest_of, to_copy
-from bailiwick.cli.chart import families, is_image, open_chart
-from bailiwick.cli.contents import Given
-from bailiwick.cli.manifests import UnusableError
-from bailiwick.cli.values import Values
+from bailiwick.cli.files.chart import families, is_image, open_chart
+from bailiwick.cli.files.manifests import UnusableError
+from bailiwick.cli.files.values import Values
+from bailiwick.cli.offline.bundle import digest_of, to_copy
+from bailiwick.cli.offline.contents import Given
 from bailiwick.workload.sized import basis
 from bailiwick.workload.sizing.profile import digest
 from tests.unit.workload.sizing.given import LLAMA_8B
@@ -624,7 +624,7 @@ MANIFESTS = st.fixed_dictionaries(
 @settings(max_examples=60, deadline=None)
 def test_whatever_a_package_holds_it_is_read_or_refused(noise: bytes, at: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bailiwick.cli.chart.content", lambda _: PACKED[:at] + noise + PACKED[at + len(noise) :])
+        patch.setattr("bailiwick.cli.files.chart.content", lambda _: PACKED[:at] + noise + PACKED[at + len(noise) :])
         with suppress(UnusableError):
             assert open_chart(Path("chart.tgz")).version
 
@@ -647,7 +647,7 @@ def test_whatever_values_hold_they_are_read_or_refused(raw: Any) -> None:
 
 def test_without_a_chart_beside_it_one_must_be_given(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CHART", "_INSTALLED"):
-        monkeypatch.setattr(f"bailiwick.cli.chart.{name}", desk.folder / "absent")
+        monkeypatch.setattr(f"bailiwick.cli.files.chart.{name}", desk.folder / "absent")
     assert "no chart is beside this program; give --chart" in desk.says(code=2)[1]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bailiwick.cli.chart_reference import UndocumentedError, chart_reference
+from bailiwick.cli.reference.chart import UndocumentedError, chart_reference
 
 CHART = Path(__file__).parents[3] / "charts/bailiwick"
 

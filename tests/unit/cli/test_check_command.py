@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bailiwick.cli import COMMANDS, main
-from bailiwick.cli.located import documents
-from bailiwick.cli.manifests import UnusableError
-from bailiwick.cli.violations import taken_apart
+from bailiwick.cli.files.located import documents
+from bailiwick.cli.files.manifests import UnusableError
+from bailiwick.cli.offline.violations import taken_apart
 from bailiwick.residency.verdict import Reason
 from e2e.client import documents as manifests_of
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from bailiwick import cli
-from bailiwick.cli.command_reference import Argument, UndocumentedOptionError, arguments, command_reference
+from bailiwick.cli.reference.commands import Argument, UndocumentedOptionError, arguments, command_reference
 
 
 @pytest.mark.parametrize("command", [["check"], ["status"], ["plan"], ["weights", "import"], ["statement", "sign"]])

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bailiwick.cli import COMMANDS
-from bailiwick.cli.commandtree import Command, command_tree
-from bailiwick.cli.shells import SHELLS
+from bailiwick.cli.shell.commandtree import Command, command_tree
+from bailiwick.cli.shell.shells import SHELLS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bailiwick.api.sovereignmodel import SovereignModel
-from bailiwick.cli.explain import lines
-from bailiwick.cli.explanations import explain_model, explain_node, explain_pod
+from bailiwick.cli.live.explain import lines
+from bailiwick.cli.live.explanations import explain_model, explain_node, explain_pod
 from bailiwick.cli.tables import Style
 from bailiwick.control.stores import Stores
 from bailiwick.control.world import World
@@ -20,7 +20,7 @@ from tests.unit.residency.given import EXEMPT, FRANKFURT, NOW, VIRGINIA
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bailiwick.cli.explanations import Explanation
+    from bailiwick.cli.live.explanations import Explanation
 
 Raw = dict[str, Any]
 LABEL = "bailiwick.dev.node-restriction.kubernetes.io/health"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bailiwick.admission import server
-from bailiwick.cli import metrics_reference
+from bailiwick.cli.reference import metrics as metrics_reference
 from bailiwick.control import metrics
 
 ROOT = Path(__file__).parents[3]

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from bailiwick.cli.reasons_reference import GROUPS, reasons_reference
+from bailiwick.cli.reference.reasons import GROUPS, reasons_reference
 from bailiwick.residency.verdict import Reason
 
 POLICIES = Path(__file__).parents[3] / "charts/bailiwick/policies"

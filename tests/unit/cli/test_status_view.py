@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bailiwick.cli.overview import Overview, as_json, overview
-from bailiwick.cli.status_text import lines
+from bailiwick.cli.live.overview import Overview, as_json, overview
+from bailiwick.cli.live.status_text import lines
 from bailiwick.cli.tables import Style, Tone, harmless
 from tests.unit.residency.given import NOW
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from bailiwick.cli import weights
+from bailiwick.cli.offline import weights
 from bailiwick.weights import fetching
 from bailiwick.weights.remote import Bucket, Hub
 from bailiwick.weights.transfer import Progress

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bailiwick.cli.logs import set_up_logging
+from bailiwick.cli.programs.logs import set_up_logging
 from bailiwick.control.queue import CURRENT, Item
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bailiwick.cli import main
-from bailiwick.cli.modelfiles import CONFIG
-from bailiwick.cli.profiles import digests
+from bailiwick.cli.offline.modelfiles import CONFIG
+from bailiwick.cli.offline.profiles import digests
 from bailiwick.weights import folder as folders
 from bailiwick.weights import manifest
 from bailiwick.weights.problems import WeightsError

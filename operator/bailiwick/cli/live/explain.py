@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import yaml
 
 from bailiwick.api.sovereignmodel import SovereignModel
-from bailiwick.cli import reaching
-from bailiwick.cli.explanations import explain_model, explain_node, explain_pod
-from bailiwick.cli.manifests import UnusableError, read
+from bailiwick.cli.files.manifests import UnusableError, read
+from bailiwick.cli.live import reaching
+from bailiwick.cli.live.explanations import explain_model, explain_node, explain_pod
 from bailiwick.cli.tables import Style, Tone, harmless
 from bailiwick.cluster import resources
 from bailiwick.cluster.errors import ApiError, NotFound
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from bailiwick.cli.explanations import Explanation, Judged
+    from bailiwick.cli.live.explanations import Explanation, Judged
     from bailiwick.cluster.api import Api
     from bailiwick.cluster.resources import Resource
     from bailiwick.cluster.store import Store

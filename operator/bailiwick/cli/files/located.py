@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from bailiwick.cli.manifests import Loader, UnusableError
+from bailiwick.cli.files.manifests import Loader, UnusableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

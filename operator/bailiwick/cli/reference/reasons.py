@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _HEAD = """\
 # Reasons
 
-<!-- Generated from operator/bailiwick/cli/reasons_reference.py and the chart by `make generate`; edit these. -->
+<!-- Generated from operator/bailiwick/cli/reference/reasons.py and the chart by `make generate`; edit these. -->
 
 One list for refusals of the API server, conditions, Events, metrics, `bailiwick check` and `bailiwick status`. A
 message begins with its reason, and goes on with what was expected, what was seen, and what to do. Where a row names a

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from bailiwick.cli.manifests import UnusableError, parsed
+from bailiwick.cli.files.manifests import UnusableError, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

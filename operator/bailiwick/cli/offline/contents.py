@@ -12,8 +12,8 @@ from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.resource import API_VERSION, GROUP, Resource
 from bailiwick.api.schema import KINDS
 from bailiwick.api.sovereignmodel import SovereignModel
-from bailiwick.cli.chart import checked
-from bailiwick.cli.manifests import UnusableError, read
+from bailiwick.cli.files.chart import checked
+from bailiwick.cli.files.manifests import UnusableError, read
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.policies import compile_policy, exempt_namespaces, governing
 from bailiwick.residency.verdict import Reason
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bailiwick.api.modelsource import ProfileReference
-    from bailiwick.cli.chart import Installation
+    from bailiwick.cli.files.chart import Installation
     from bailiwick.residency.policies import CompiledPolicy
     from bailiwick.workload.plan import WorkloadPlan
     from bailiwick.workload.verification import Item

@@ -7,9 +7,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bailiwick.cli import profiles
-from bailiwick.cli.manifests import UnusableError
-from bailiwick.cli.modelfiles import CONFIG, INDEX, read_config, read_folder, read_tensors
+from bailiwick.cli.files.manifests import UnusableError
+from bailiwick.cli.offline import profiles
+from bailiwick.cli.offline.modelfiles import CONFIG, INDEX, read_config, read_folder, read_tensors
 from bailiwick.workload.sizing.choice import Variant
 from bailiwick.workload.sizing.profile import Profile
 from bailiwick.workload.sizing.refusals import UnsizableError

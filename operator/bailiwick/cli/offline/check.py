@@ -14,12 +14,12 @@ from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.api.resource import API_VERSION, GROUP
 from bailiwick.api.territory import Territory
 from bailiwick.cel.syntax import GrammarError
-from bailiwick.cli.chart import chosen, open_chart
-from bailiwick.cli.contents import Given
-from bailiwick.cli.located import documents
-from bailiwick.cli.manifests import STANDARD_INPUT, UnusableError, parsed, read, texts
-from bailiwick.cli.reports import REPORTS
-from bailiwick.cli.violations import LEVELS, Level, Result, Thing, Unjudged, Unusable, Violation, taken_apart
+from bailiwick.cli.files.chart import chosen, open_chart
+from bailiwick.cli.files.located import documents
+from bailiwick.cli.files.manifests import STANDARD_INPUT, UnusableError, parsed, read, texts
+from bailiwick.cli.offline.contents import Given
+from bailiwick.cli.offline.reports import REPORTS
+from bailiwick.cli.offline.violations import LEVELS, Level, Result, Thing, Unjudged, Unusable, Violation, taken_apart
 from bailiwick.preview.defaults import default_class
 from bailiwick.preview.guards import read_guards
 from bailiwick.preview.judging import Border, Finding, MalformedError, Measure, measure
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from bailiwick.api.residencypolicy import ResidencyPolicy
-    from bailiwick.cli.chart import Chart
-    from bailiwick.cli.located import Located
+    from bailiwick.cli.files.chart import Chart
+    from bailiwick.cli.files.located import Located
 
 FINE, VIOLATED, UNUSABLE = 0, 1, 2
 _OWN = "bailiwick-system"

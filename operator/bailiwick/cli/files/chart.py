@@ -21,8 +21,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from bailiwick.api.acceleratorclass import AcceleratorClass
 from bailiwick.api.modelsource import ImageReference
-from bailiwick.cli.manifests import UnusableError, content, parsed, read
-from bailiwick.cli.values import Values
+from bailiwick.cli.files.manifests import UnusableError, content, parsed, read
+from bailiwick.cli.files.values import Values
 from bailiwick.weights import manifest
 from bailiwick.workload.plan import Settings
 from bailiwick.workload.scaling import Scaling
@@ -30,7 +30,7 @@ from bailiwick.workload.scaling import Scaling
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-CHART: Final = Path(__file__).parents[3] / "charts/bailiwick"
+CHART: Final = Path(__file__).parents[4] / "charts/bailiwick"
 _INSTALLED: Final = Path(sys.prefix) / "share/bailiwick/chart"
 NAME: Final = "bailiwick"
 MOST_BYTES: Final = 32 * 2**20

@@ -9,12 +9,12 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from bailiwick.cli.commandtree import Value
+from bailiwick.cli.shell.commandtree import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from bailiwick.cli.commandtree import Command, Option
+    from bailiwick.cli.shell.commandtree import Command, Option
 
 _NAMES = ("bailiwick", "kubectl-bailiwick")
 _BASH_FILES = 'mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames 2> /dev/null;'

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from bailiwick.cli import reaching
-from bailiwick.cli.manifests import UnusableError
-from bailiwick.cli.overview import as_json, overview
-from bailiwick.cli.status_text import lines
+from bailiwick.cli.files.manifests import UnusableError
+from bailiwick.cli.live import reaching
+from bailiwick.cli.live.overview import as_json, overview
+from bailiwick.cli.live.status_text import lines
 from bailiwick.cli.tables import Style
 from bailiwick.cluster import resources, trim
 from bailiwick.cluster.errors import ApiError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from bailiwick.cli.overview import Overview
+    from bailiwick.cli.live.overview import Overview
     from bailiwick.cluster.api import Api
     from bailiwick.cluster.resources import Resource
 

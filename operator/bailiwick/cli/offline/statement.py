@@ -21,7 +21,7 @@ from bailiwick.api.endpointstatement import EndpointStatement
 from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.api.nodestatement import NodeStatement
 from bailiwick.api.resource import Assurance
-from bailiwick.cli.manifests import UnusableError, content, every, manifests, read
+from bailiwick.cli.files.manifests import UnusableError, content, every, manifests, read
 from bailiwick.evidence.dsse import EvidenceError, private_key
 from bailiwick.evidence.statements import Authorities, sign
 from bailiwick.residency.dimensions import Dimension

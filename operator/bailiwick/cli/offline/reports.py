@@ -10,12 +10,12 @@ from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
 from bailiwick import __version__
-from bailiwick.cli.violations import Level
+from bailiwick.cli.offline.violations import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from bailiwick.cli.violations import Result, Thing, Violation
+    from bailiwick.cli.offline.violations import Result, Thing, Violation
 
 VERSION = 1
 """Of the JSON; it grows by fields, and changes its number when one goes or means something else."""

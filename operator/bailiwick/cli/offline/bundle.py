@@ -12,16 +12,16 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bailiwick.cli.chart import chosen, install, open_chart
-from bailiwick.cli.contents import Given, collect
-from bailiwick.cli.manifests import UnusableError, parsed, texts
+from bailiwick.cli.files.chart import chosen, install, open_chart
+from bailiwick.cli.files.manifests import UnusableError, parsed, texts
+from bailiwick.cli.offline.contents import Given, collect
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bailiwick.cli.chart import Chart
-    from bailiwick.cli.contents import Contents, Need, Weights
+    from bailiwick.cli.files.chart import Chart
+    from bailiwick.cli.offline.contents import Contents, Need, Weights
 
 COMPLETE, INCOMPLETE, UNUSABLE = 0, 1, 2
 VERSION = 1

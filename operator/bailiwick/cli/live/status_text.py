@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bailiwick.api.resource import Count
-    from bailiwick.cli.overview import ModelRow, Overview, PolicyRow
+    from bailiwick.cli.live.overview import ModelRow, Overview, PolicyRow
     from bailiwick.cli.tables import Style
 
 _TONES = {"True": Tone.GOOD, "False": Tone.BAD, "Unknown": Tone.DOUBTFUL}

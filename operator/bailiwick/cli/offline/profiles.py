@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bailiwick.api.modelsource import ProfileReference
-from bailiwick.cli.manifests import UnusableError, content, manifests
+from bailiwick.cli.files.manifests import UnusableError, content, manifests
 from bailiwick.workload.sizing.profile import LABEL, read_profile, write_profile
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from bailiwick.api.acceleratorclass import AcceleratorClass, EngineName
 from bailiwick.api.sovereignmodel import SovereignModel
-from bailiwick.cli import profiles
-from bailiwick.cli.candidates import Candidate, candidates, name_of, number, pair
-from bailiwick.cli.manifests import UnusableError, every, manifests, read
+from bailiwick.cli.files.manifests import UnusableError, every, manifests, read
+from bailiwick.cli.offline import profiles
+from bailiwick.cli.offline.candidates import Candidate, candidates, name_of, number, pair
 from bailiwick.residency.verdict import Problem, Reason
 from bailiwick.workload.sized import measured, request_of
 from bailiwick.workload.sizing.choice import Choice, Offer, Wish, choose
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from bailiwick.workload.sizing.fit import Request, Sizing
 
-CATALOGUE = Path(__file__).parents[3] / "charts/bailiwick/acceleratorclasses"
+CATALOGUE = Path(__file__).parents[4] / "charts/bailiwick/acceleratorclasses"
 FITS, DOES_NOT_FIT, UNUSABLE = 0, 1, 2
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP = 1024

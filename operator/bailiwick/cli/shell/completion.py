@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from bailiwick.cli.commandtree import command_tree
-from bailiwick.cli.shells import SHELLS
+from bailiwick.cli.shell.commandtree import command_tree
+from bailiwick.cli.shell.shells import SHELLS
 
 if TYPE_CHECKING:
     import argparse

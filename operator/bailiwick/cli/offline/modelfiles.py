@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bailiwick.cli.manifests import UnusableError, content
+from bailiwick.cli.files.manifests import UnusableError, content
 from bailiwick.workload.sizing.safetensors import PREFIX_BYTES, header_length, read_header, read_index, whole_model
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from aiohttp import web
 from bailiwick.admission.identity import LIFETIME, Certificates, Pair
 from bailiwick.admission.known import Known
 from bailiwick.admission.server import IDLE_SECONDS, MOST_CONNECTIONS, Metrics, health, webhook
-from bailiwick.cli.logs import set_up_logging
+from bailiwick.cli.programs.logs import set_up_logging
 from bailiwick.cluster.api import Api
 from bailiwick.cluster.connection import NO_CREDENTIALS, Connection
 from bailiwick.cluster.errors import ApiError, Conflict, Terminal

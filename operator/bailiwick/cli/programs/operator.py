@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from bailiwick.cli.logs import set_up_logging
+from bailiwick.cli.programs.logs import set_up_logging
 from bailiwick.cluster.api import Api
 from bailiwick.cluster.connection import NO_CREDENTIALS, Connection
 from bailiwick.cluster.errors import ApiError, Terminal

@@ -1,0 +1,1 @@
+"""What runs in pods: the operator and the webhook."""

@@ -1,0 +1,1 @@
+"""Generated documentation: the chart, commands, metrics and reasons, in Markdown."""
