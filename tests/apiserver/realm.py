@@ -206,9 +206,9 @@ class Realm:
         """Somebody with the operator's token: the only one whom the in-tree policies let through."""
         return self.server.as_user(IDENTITY, ("system:masters",))
 
-    def operator(self, name: str = "operator") -> OperatorProcess:
+    def operator(self, name: str = "operator", **variables: str) -> OperatorProcess:
         """Start a replica."""
-        return OperatorProcess(self.server, name)
+        return OperatorProcess(self.server, name, **variables)
 
     # What people make
 

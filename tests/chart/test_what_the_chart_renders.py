@@ -82,6 +82,30 @@ def test_a_laboratory_may_serve_ungoverned_models(helm: Helm) -> None:
     assert environment["BAILIWICK_UNGOVERNED"] == "Allow"
 
 
+def ways_out(rendered: list[Any]) -> list[Any]:
+    """What the operator's NetworkPolicy lets it reach, but for the API server."""
+    allowed: list[Any] = of_kind(rendered, "NetworkPolicy")["bailiwick-operator"]["spec"]["egress"]
+    return allowed[1:]
+
+
+def test_traces_go_to_pods_of_the_cluster_alone_and_only_where_a_collector_is_named(helm: Helm) -> None:
+    assert not [each for each in container(helm.template())["env"] if each["name"].startswith("OTEL_")]
+    assert ways_out(helm.template()) == []
+    rendered = helm.template(tracing={"endpoint": "http://collector.monitoring.svc:4318", "ratio": 0.1})
+    environment = {entry["name"]: entry.get("value") for entry in container(rendered)["env"]}
+    assert environment["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.monitoring.svc:4318"
+    assert environment["OTEL_TRACES_SAMPLER_ARG"] == "0.1"
+    (way,) = ways_out(rendered)
+    assert way["to"] == [{"namespaceSelector": {}}]
+    assert [(port["protocol"], port["port"]) for port in way["ports"]] == [("TCP", 4318), ("UDP", 53), ("TCP", 53)]
+
+
+@pytest.mark.parametrize("tracing", [{"endpoint": "http://collector"}, {"endpoint": "collector:4318"}, {"ratio": 2}])
+def test_an_endpoint_without_its_port_is_refused(helm: Helm, tracing: dict[str, Any]) -> None:
+    with pytest.raises(HelmError, match="tracing"):
+        helm.template(tracing=tracing)
+
+
 @pytest.mark.parametrize(
     ("arguments", "values", "pinned"),
     [

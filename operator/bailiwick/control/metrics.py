@@ -85,6 +85,9 @@ class Metrics:
             "bailiwick_leader", "1 on the replica that holds the lease, 0 on a standby.", registry=self.registry
         )
 
+    def close(self) -> None:
+        """The operator ends: nothing here is still to be told."""
+
     def called(self, verb: str, resource: str, code: str, seconds: float) -> None:
         """One call to the API server is finished."""
         self._api_calls.labels(verb, resource, code).inc()

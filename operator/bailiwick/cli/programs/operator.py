@@ -82,6 +82,7 @@ class Environment:
     canary_seconds: float
     look_seconds: float
     webhook: str | None
+    traced: bool
     settings: Settings
 
     @classmethod
@@ -95,6 +96,7 @@ class Environment:
             canary_seconds=float(variables.get("BAILIWICK_CANARY_SECONDS", EVERY_SECONDS)),
             look_seconds=float(variables.get("BAILIWICK_LOOK_SECONDS", LOOK_SECONDS)),
             webhook=variables.get("BAILIWICK_WEBHOOK") or None,
+            traced=bool(variables.get("OTEL_EXPORTER_OTLP_ENDPOINT")),
             settings=Settings(
                 gate_image=variables["BAILIWICK_GATE_IMAGE"],
                 weights_image=variables["BAILIWICK_WEIGHTS_IMAGE"],
@@ -134,6 +136,14 @@ def main(_: argparse.Namespace) -> int:
     return 0
 
 
+def _metrics(environment: Environment) -> Metrics:
+    if not environment.traced:
+        return Metrics()
+    from bailiwick.control.traces import Traces  # noqa: PLC0415 - OpenTelemetry is 10 MB, and few ask for it
+
+    return Traces(environment.pod)
+
+
 class Operator:
     """One replica: a standby until it holds the lease, then the leader until it ends."""
 
@@ -143,7 +153,7 @@ class Operator:
         self._role = "standby"
         self._stores = Stores()
         self._pace = Pace()
-        self._metrics = Metrics()
+        self._metrics = _metrics(environment)
         self._queue = KeyedQueue(random=random.random, observer=self._metrics)
         self._offered = Offered(stores=self._stores.optional, queue=self._queue)
 
@@ -154,6 +164,7 @@ class Operator:
             loop.add_signal_handler(number, self._stop.set)
         health = Health(role=lambda: self._role, unsynced=self._unsynced, longest_run=self._queue.longest_run)
         async with AsyncExitStack() as stack:
+            stack.callback(self._metrics.close)
             await stack.enter_async_context(serve(health, self._metrics.registry, port=self._environment.port))
             connection = await stack.enter_async_context(await Connection.open(kubeconfig=self._environment.kubeconfig))
             lease = Lease(
