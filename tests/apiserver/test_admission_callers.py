@@ -12,6 +12,7 @@ import pytest
 
 from bailiwick.admission.review import MOST_BYTES
 from bailiwick.admission.server import MOST_AT_ONCE, MOST_CONNECTIONS, PATH, READ_SECONDS
+from bailiwick.cli.programs.admission import LEAVE_SECONDS
 from e2e.client import eventually
 from tests.apiserver.webhook import Webhook, policy, standing, unchecked
 
@@ -149,3 +150,18 @@ def test_connections_are_bounded(webhook: Webhook, replica: Replica) -> None:
 
     assert asyncio.run(hold()) <= MOST_CONNECTIONS
     eventually(lambda: webhook.client.create(policy("DE"), dry_run=True), what="the API server is answered again")
+
+
+def test_a_replica_that_ends_answers_on_and_asks_for_another_connection(webhook: Webhook) -> None:
+    ending = webhook.replicas[1]
+    with httpx.Client(verify=unchecked(), timeout=5) as caller:
+        url = f"https://127.0.0.1:{ending.port}{PATH}"
+        assert caller.post(url, json=review("DE")).headers.get("Connection") != "close"
+        ending.process.terminate()
+        last = eventually(
+            lambda: (answer := caller.post(url, json=review("DE"))).headers.get("Connection") == "close" and answer,
+            what="it asks for another connection",
+        )
+        assert last.json()["response"]["allowed"] is True
+        assert caller.post(url, json=review("DE")).status_code == 200, "another connection, until others know"
+    assert ending.process.wait(LEAVE_SECONDS + 10) == 0

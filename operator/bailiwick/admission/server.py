@@ -85,8 +85,12 @@ async def judge(review: Review, known: Known) -> Judgement:
         return refused(Reason.LOOKUP_FAILED, "a check failed, so nobody knows; see the log of bailiwick-admission")
 
 
-def webhook(known: Known, metrics: Metrics) -> web.Application:
-    """The application that the API server calls. It writes nothing anywhere, so a dry run is like any other request."""
+def webhook(known: Known, metrics: Metrics, leaving: Callable[[], bool] = lambda: False) -> web.Application:
+    """The application that the API server calls. It writes nothing anywhere, so a dry run is like any other request.
+
+    While it is ``leaving``, every answer asks the caller for another connection: one that is closed while it is idle
+    may be closed just as a request comes, and the API server sends no request twice.
+    """
     under_way = 0
 
     async def validate(request: web.Request) -> web.Response:
@@ -96,7 +100,10 @@ def webhook(known: Known, metrics: Metrics) -> web.Application:
             raise web.HTTPServiceUnavailable(text="too many reviews at once; try again")
         under_way += 1
         try:
-            return await answered(request)
+            response = await answered(request)
+            if leaving():
+                response.force_close()
+            return response
         finally:
             under_way -= 1
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 RELOAD_SECONDS = 10.0
 RETRY_SECONDS = 0.2
 HANDSHAKE_SECONDS = 5.0
+LEAVE_SECONDS = 5.0
+"""From the signal to the end: the API server is asked to take another connection with each answer."""
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +117,7 @@ class Admission:
                 while self._served is None and not self._stop.is_set():  # noqa: ASYNC110 - once, at the start
                     await asyncio.sleep(0.05)
                 if not self._stop.is_set():
-                    await self._answer(webhook(known, metrics), host)
+                    await self._answer(webhook(known, metrics, self._stop.is_set), host)
                 for task in running:
                     task.cancel()
 
@@ -135,6 +137,7 @@ class Admission:
         )
         try:
             await self._stop.wait()
+            await asyncio.sleep(LEAVE_SECONDS)
         finally:
             listening.close()
             await runner.cleanup()
