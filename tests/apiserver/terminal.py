@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -38,9 +39,15 @@ def bailiwick(kubeconfig: Path, *arguments: str) -> subprocess.CompletedProcess[
     )  # fmt: skip
 
 
+def _let_it_be_interrupted() -> None:
+    """What a shell began in the background ignores SIGINT, and so would all that it begins: tests among them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextmanager
 def piped(kubeconfig: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
     """Call it, and read what it writes while it goes on."""
+    _let_it_be_interrupted()
     process = subprocess.Popen(
         [sys.executable, "-m", "bailiwick.cli", *arguments], env=_environment(kubeconfig), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, text=True,
@@ -77,6 +84,7 @@ def terminal(kubeconfig: Path, *arguments: str, height: int = _LINES) -> Iterato
     """Call it on a terminal of so many lines."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, _COLUMNS, 0, 0))
+    _let_it_be_interrupted()
     process = subprocess.Popen(
         [sys.executable, "-m", "bailiwick.cli", *arguments], env=_environment(kubeconfig), stdin=theirs, stdout=theirs,
         stderr=theirs,

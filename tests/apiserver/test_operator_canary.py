@@ -103,7 +103,7 @@ def test_a_border_is_proved_by_every_attempt(realm: Realm, operator: OperatorPro
     assert {attempt for attempt, outcome in tried if outcome == "held"} == set(Attempt)
     status = governed.status()
     assert status["lastProof"] >= status["enforcedSince"]
-    assert governed.condition("Ready")["status"] == "True"
+    eventually(lambda: governed.condition("Ready")["status"] == "True", what="it is ready")
     eventually(lambda: shown(operator, governed) == 1, what="the metric says so")
     eventually(lambda: ("Normal", "Proved") in realm.events("ResidencyPolicy", governed.name), what="an Event")
     assert realm.client.find("v1", "Node", "bailiwick-canary") is None
