@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -64,9 +64,17 @@ class Callers:
             each.result()
 
 
-def served(kubectl: Kubectl) -> bytes:
-    """The certificate that replicas serve."""
-    return base64.b64decode(kubectl.get("secret", NAME, "-n", SYSTEM)["data"]["tls.crt"])
+def served(kubectl: Kubectl) -> str:
+    """The certificate that replicas serve; empty while there is none."""
+    return str(kubectl.get("secret", NAME, "-n", SYSTEM).get("data", {}).get("tls.crt", ""))
+
+
+def usual_again(kubectl: Kubectl) -> None:
+    """Have a certificate made that lasts as long as usual."""
+    lasting = served(kubectl)
+    nothing = json.dumps({"data": {"tls.crt": None, "tls.key": None}})
+    kubectl.must("patch", "secret", NAME, "-n", SYSTEM, "--type=merge", "-p", nothing)
+    wait_until(lambda: served(kubectl) not in {"", lasting}, what="another certificate is made", seconds=120)
 
 
 def rolled(kubectl: Kubectl, variable: str) -> None:
@@ -98,6 +106,7 @@ def test_no_good_request_is_refused_while_the_webhook_is_replaced_and_its_certif
         finally:
             rolled(kubectl, f"{LIFE}-")
             callers.end()
+            usual_again(kubectl)
     print(f"\n{callers.asked} requests, {len(callers.refused)} refused")
     assert callers.asked > 500
     assert callers.refused == []
