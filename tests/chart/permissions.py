@@ -68,6 +68,7 @@ def _asked_by_webhook() -> list[Resource]:
 _STORES = Stores()
 _KEPT = [store.resource for store in (*_STORES, *_STORES.optional)]
 _CHILDREN = [store.resource for store in _STORES.children]
+_REPORTED = [store.resource for store in _STORES.reports]
 _POLICIES = [resources.VALIDATING_POLICIES, resources.MUTATING_POLICIES]
 _BINDINGS = [resources.VALIDATING_BINDINGS, resources.MUTATING_BINDINGS]
 _OF_THE_CHART = [f"bailiwick-{path.stem}" for path in sorted((CHART / "policies").glob("*.yaml"))]
@@ -127,6 +128,10 @@ _AUDITS = (
         "await self._api.delete(\n                    resources.PODS",
     ),
 )
+_REPORTS = (
+    Need(_all("get create patch", _REPORTED), "control/writer.py", "await ensure(self._api, resource, manifest, None)"),
+    Need(_all("delete", _REPORTED), "control/reports.py", "self._writer.delete(store.resource, NAME, namespace)"),
+)
 _IMPERSONATES = (
     Need(frozenset({"impersonate serviceaccounts bailiwick-canary"}), "control/canary.py", ':{NAME}"),'),
     Need(
@@ -174,7 +179,7 @@ _CERTIFIES = tuple(
 )
 
 NEEDS = {
-    OPERATOR: (*_LEADS, *_KNOWS, *_DRAWS, *_SERVES, *_AUDITS, *_IMPERSONATES),
+    OPERATOR: (*_LEADS, *_KNOWS, *_DRAWS, *_SERVES, *_AUDITS, *_REPORTS, *_IMPERSONATES),
     CANARY: _TRIES,
     ADMISSION: (*_KNOWS_OF_WEBHOOK, *_CERTIFIES),
 }
