@@ -130,8 +130,18 @@ def test_reports_follow_the_findings_in_the_kind_that_is_served(world: Realm, op
     assert [each["result"] for each in shown] == ["fail"] * MOST
     assert (last["rule"], last["properties"]) == (NOT_SHOWN, {"notShown": "2"})
 
+    # What is no pod, and a namespace where all is well.
+    service = {"type": "NodePort", "ports": [{"port": 80}]}
+    metadata = {"name": "open", "namespace": namespace}
+    made = world.client.create({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service})
+    policy.patch({"network": {"services": ["ClusterIP"]}})
     for name in names:
         world.client.delete("v1", "Pod", name, namespace, grace_seconds=0)
+    eventually(lambda: summary(world, OPEN, namespace) == (1, 0, 0), what="the Service is left")
+    (only,) = results(world, namespace)
+    assert (only["rule"], only["resources"][0]["kind"]) == ("ServiceNotAllowed", "Service")
+    assert only["resources"][0]["uid"] == made["metadata"]["uid"]
+    policy.patch({"network": None})
     eventually(lambda: summary(world, OPEN, namespace) == (0, 0, 1), what="nothing is outside any more")
     world.client.patch("v1", "Namespace", namespace, {"metadata": {"labels": {"data": None}}})
     eventually(lambda: world.client.find(*OPEN, NAME, namespace) is None, what="nobody governs the namespace")

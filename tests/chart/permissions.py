@@ -82,7 +82,7 @@ _LEADS = (
 _KNOWS = (
     Need(_all("list", _KEPT), "cluster/listwatch.py", "self._api.pages("),
     Need(_all("watch", _KEPT), "control/kopf_events.py", "kopf.on.event("),
-    Need(_all("list", [resources.PERSISTENT_VOLUMES]), "control/audit.py", "list(resources.PERSISTENT_VOLUMES)"),
+    Need(_all("list", [resources.PERSISTENT_VOLUMES]), "control/datapaths.py", "list(resources.PERSISTENT_VOLUMES)"),
     Need(
         _all("get", [resources.NODES, resources.TERRITORIES]),
         "control/confirm.py",
