@@ -43,8 +43,9 @@ class ReportLoop:
         served = self._served()
         if not served:
             return []
-        governed = {name for _, name in self._world.stores.namespaces.keys() if self._world.governing(name)}  # noqa: SIM118 - a Store
-        return sorted(governed | {namespace for store in served for namespace, _ in store.keys()})  # noqa: SIM118
+        known = self._world.stores.namespaces.keys()
+        reported = {namespace for store in served for namespace, _ in store.keys()}  # noqa: SIM118 - a Store
+        return sorted({name for _, name in known if self._world.governing(name)} | reported)
 
     async def reconcile(self, namespace: str) -> None:
         """Write the report of a governed namespace, in one kind, and remove every other."""
@@ -53,10 +54,8 @@ class ReportLoop:
             return
         policies = self._world.governing(namespace)
         if not policies:
-            if len(self._world.policies()) == len(
-                self._world.stores.policies
-            ):  # one that nobody can read may govern it
-                await self._remove(served, namespace)
+            unread = len(self._world.policies()) < len(self._world.stores.policies)
+            await self._remove([] if unread else served, namespace)  # one that nobody can read may govern it
             return
         found = self._found(namespace)
         if found is None:
