@@ -130,6 +130,8 @@ _KINDS = (
     "github.com/argoproj/argo-cd/v3",
     "github.com/fluxcd/kustomize-controller",
     "github.com/fluxcd/source-controller",
+    "github.com/openreports/reports-api",
+    "sigs.k8s.io/wg-policy-prototypes",
 )
 """Modules whose definitions tests use. The group ``kinds`` holds those of which nothing is compiled."""
 

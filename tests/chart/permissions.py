@@ -68,6 +68,7 @@ def _asked_by_webhook() -> list[Resource]:
 _STORES = Stores()
 _KEPT = [store.resource for store in (*_STORES, *_STORES.optional)]
 _CHILDREN = [store.resource for store in _STORES.children]
+_REPORTED = [store.resource for store in _STORES.reports]
 _POLICIES = [resources.VALIDATING_POLICIES, resources.MUTATING_POLICIES]
 _BINDINGS = [resources.VALIDATING_BINDINGS, resources.MUTATING_BINDINGS]
 _OF_THE_CHART = [f"bailiwick-{path.stem}" for path in sorted((CHART / "policies").glob("*.yaml"))]
@@ -81,7 +82,7 @@ _LEADS = (
 _KNOWS = (
     Need(_all("list", _KEPT), "cluster/listwatch.py", "self._api.pages("),
     Need(_all("watch", _KEPT), "control/kopf_events.py", "kopf.on.event("),
-    Need(_all("list", [resources.PERSISTENT_VOLUMES]), "control/audit.py", "list(resources.PERSISTENT_VOLUMES)"),
+    Need(_all("list", [resources.PERSISTENT_VOLUMES]), "control/datapaths.py", "list(resources.PERSISTENT_VOLUMES)"),
     Need(
         _all("get", [resources.NODES, resources.TERRITORIES]),
         "control/confirm.py",
@@ -126,6 +127,10 @@ _AUDITS = (
         "control/ladder.py",
         "await self._api.delete(\n                    resources.PODS",
     ),
+)
+_REPORTS = (
+    Need(_all("get create patch", _REPORTED), "control/writer.py", "await ensure(self._api, resource, manifest, None)"),
+    Need(_all("delete", _REPORTED), "control/reports.py", "self._writer.delete(store.resource, NAME, namespace)"),
 )
 _IMPERSONATES = (
     Need(frozenset({"impersonate serviceaccounts bailiwick-canary"}), "control/canary.py", ':{NAME}"),'),
@@ -174,7 +179,7 @@ _CERTIFIES = tuple(
 )
 
 NEEDS = {
-    OPERATOR: (*_LEADS, *_KNOWS, *_DRAWS, *_SERVES, *_AUDITS, *_IMPERSONATES),
+    OPERATOR: (*_LEADS, *_KNOWS, *_DRAWS, *_SERVES, *_AUDITS, *_REPORTS, *_IMPERSONATES),
     CANARY: _TRIES,
     ADMISSION: (*_KNOWS_OF_WEBHOOK, *_CERTIFIES),
 }

@@ -106,6 +106,17 @@ def test_an_endpoint_without_its_port_is_refused(helm: Helm, tracing: dict[str, 
         helm.template(tracing=tracing)
 
 
+def test_without_reports_nobody_is_granted_any(helm: Helm) -> None:
+    without = helm.template(reports={"enabled": False})
+    environment = {entry["name"]: entry.get("value") for entry in container(without)["env"]}
+    assert environment["BAILIWICK_REPORTS"] == "false"
+    assert "report" not in "".join(
+        str(each["rules"]) for each in without if each["kind"] == "ClusterRole" and each.get("rules")
+    )
+    with pytest.raises(HelmError, match="maxResults"):
+        helm.template(reports={"maxResults": 501})
+
+
 @pytest.mark.parametrize(
     ("arguments", "values", "pinned"),
     [

@@ -13,8 +13,9 @@ from bailiwick.cluster import resources
 from bailiwick.cluster.errors import ApiError
 from bailiwick.control import ladder
 from bailiwick.control.confirm import Witness
+from bailiwick.control.datapaths import DataPaths
 from bailiwick.control.queue import Priority
-from bailiwick.control.routes import AUDIT, SWEEP, TERRITORY
+from bailiwick.control.routes import AUDIT, GATHER_SECONDS, REPORT, SPREAD, SWEEP, TERRITORY
 from bailiwick.control.stores import BY_GROUP, BY_NAMESPACE, BY_NODE, IN_QUARANTINE, MARKED
 from bailiwick.residency import quarantine
 from bailiwick.residency.audit import (
@@ -30,8 +31,7 @@ from bailiwick.residency.audit import (
     read_pod,
     runs,
 )
-from bailiwick.residency.datapaths import judge_service, judge_volume
-from bailiwick.residency.rules import judge
+from bailiwick.residency.report import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -78,15 +78,6 @@ class Found:
     verdicts: tuple[tuple[str, Verdict], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """A volume or Service that a policy does not allow."""
-
-    policy: str
-    reason: str
-    sentence: str
-
-
 class AuditLoop:
     """Reconciles (namespace, pod), (namespace, ""), ("", node) and SWEEP. ``clock`` counts seconds, for durations.
 
@@ -116,9 +107,10 @@ class AuditLoop:
         self._clock = clock
         self._judged = judged
         self._found: defaultdict[str, dict[str, Found]] = defaultdict(dict)
-        self._others: tuple[Outside, ...] = ()
+        self._data_paths = DataPaths(world=world, api=api, events=events)
         self._unseen = "not looked at yet"
         self._swept: dict[str, object] = {}
+        self._covered: dict[str, frozenset[str]] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def reconcile(self, key: Key) -> float | None:
@@ -136,6 +128,7 @@ class AuditLoop:
             return await self._look(namespace, [name])
         running = {pod for _, pod in self._stores.pods.find(BY_NAMESPACE, namespace)}
         marked = {pod for _, pod in self._stores.pods.find(MARKED, namespace)}
+        self._queue.add_after(REPORT, namespace, GATHER_SECONDS)  # it may be governed no longer
         return await self._look(namespace, sorted(running | marked | self._found[namespace].keys()))
 
     def audited(self, policy: CompiledPolicy) -> Audited | None:
@@ -151,7 +144,7 @@ class AuditLoop:
                 for by, verdict in found.verdicts
                 if by == policy.name
             ]
-        others = tuple(each.sentence for each in self._others if each.policy == policy.name)
+        others = tuple(each.sentence for each in self._data_paths.outside if each.policy == policy.name)
         return Audited(pods, tuple(outside), others, self._entries(policy), self._unseen)
 
     def _entries(self, policy: CompiledPolicy) -> tuple[Mapping[str, object], ...]:
@@ -173,6 +166,28 @@ class AuditLoop:
             for pod, found, verdict in nsmallest(MOST_ENTRIES, found, key=lambda each: each[0])
         )
 
+    def found_in(self, namespace: str) -> tuple[Finding, ...] | None:
+        """What is outside in a namespace; None before a sweep judged it by every policy that governs it, as it is."""
+        governing = {policy.name: policy.spec for policy in self._world.governing(namespace)}
+        covered = self._covered.get(namespace, frozenset())
+        if any(name not in covered or self._swept.get(name) != spec for name, spec in governing.items()):
+            return None
+        pods = (
+            Finding(policy, "Pod", name, verdict.reason, verdict.message, found.uid, found.node)
+            for name, found in self._found.get(namespace, {}).items()
+            for policy, verdict in found.verdicts
+        )
+        others = (
+            Finding(each.policy, each.kind, each.name, each.verdict.reason, each.verdict.message, each.uid)
+            for each in self._data_paths.outside
+            if each.namespace == namespace
+        )
+        return tuple(each for each in (*pods, *others) if each.policy in governing)
+
+    def unseen(self) -> bool:
+        """Whether volumes and Services could not be judged last time."""
+        return bool(self._unseen)
+
     def _pod(self, shown: str) -> Pod | None:
         namespace, _, name = shown.partition("/")
         raw = self._stores.pods.get((namespace, name))
@@ -183,6 +198,10 @@ class AuditLoop:
     async def _sweep(self) -> float:
         begun, now = self._clock(), self._world.clock()
         policies = dict(self._world.policies())
+        covered = {
+            name: frozenset(policy.name for policy in self._world.governing(name))
+            for _, name in self._stores.namespaces.keys()  # noqa: SIM118 - a Store
+        }
         facts = self._world.facts()
         judge_pods = Judge(facts, now)
         for namespace in {*map(str, self._stores.pods.values(BY_NAMESPACE)), *self._found}:
@@ -204,16 +223,18 @@ class AuditLoop:
         for marked in self._stores.pods.values(MARKED):
             self._queue.add(AUDIT, (str(marked), ""), priority=Priority.RESYNC)
         try:
-            self._others = await self._judge_data_paths(policies, now)
+            await self._data_paths.judge(policies, now)
             self._unseen = ""
         except ApiError as error:
             logger.warning("volumes and Services could not be judged: %s", error)
             self._unseen = str(error)
         self._swept = {name: policy.spec for name, policy in policies.items()}
+        self._covered = covered
         self._observer.swept(self._clock() - begun)
         self._ladder.forget_all_but({each.uid for known in self._found.values() for each in known.values()})
         for name in policies:
             self._queue.add(TERRITORY, name, priority=Priority.RESYNC)
+        self._queue.add(SPREAD, REPORT, priority=Priority.RESYNC)
         return SWEEP_SECONDS
 
     def _judge(
@@ -241,44 +262,11 @@ class AuditLoop:
                 self._ladder.report(raw, violations)
         return seen
 
-    async def _judge_data_paths(self, policies: Mapping[str, CompiledPolicy], now: datetime) -> tuple[Outside, ...]:
-        """PersistentVolumes behind claims, and Services: listed page by page, so that none of them is kept."""
-        if not policies:
-            return ()
-        facts = self._world.facts()
-        labels = {name: node["metadata"].get("labels", {}) for (_, name), node in self._stores.nodes.items()}
-        inside = {
-            policy.name: {
-                name: labels.get(name, {}) for name, fact in facts.items() if judge(policy, fact, now).allowed
-            }
-            for policy in policies.values()
-        }  # fmt: skip
-        found: list[Outside] = []
-        async for volume in self._api.list(resources.PERSISTENT_VOLUMES):
-            claim = volume["spec"].get("claimRef")
-            for policy in self._world.governing(claim["namespace"]) if claim else ():
-                verdict = judge_volume(policy, volume, inside.get(policy.name, {}))
-                found += self._other(policy, volume, f"claim {claim['namespace']}/{claim['name']}", verdict)
-        async for service in self._api.list(resources.SERVICES):
-            metadata = service["metadata"]
-            for policy in self._world.governing(metadata["namespace"]):
-                verdict = judge_service(policy, service)
-                found += self._other(policy, service, f"Service {metadata['namespace']}/{metadata['name']}", verdict)
-        return tuple(found)
-
-    def _other(self, policy: CompiledPolicy, raw: Raw, what: str, verdict: Verdict) -> list[Outside]:
-        if verdict.allowed:
-            return []
-        outside = Outside(policy.name, verdict.reason, f"{what}: {verdict}")
-        if outside not in self._others:
-            self._events.post(raw, verdict.reason, verdict.message, action=Step.REPORT.word, warning=True)
-        return [outside]
-
     def violations(self) -> Mapping[tuple[str, str], int]:
         """How much is outside at this moment, by policy and reason."""
         pods = (found for namespace in self._found.values() for found in namespace.values())
         counted = Counter((policy, str(verdict.reason)) for found in pods for policy, verdict in found.verdicts)
-        return counted + Counter((each.policy, str(each.reason)) for each in self._others)
+        return counted + Counter((each.policy, str(each.verdict.reason)) for each in self._data_paths.outside)
 
     # Acting
 
@@ -294,6 +282,7 @@ class AuditLoop:
         after = {name: known[name].verdicts for name in names if name in known}
         for policy in {policy for verdicts in _differing(before, after) for policy, _ in verdicts}:
             self._queue.add(TERRITORY, policy)
+            self._queue.add_after(REPORT, namespace, GATHER_SECONDS)
         plans, again = self._plans(seen, await self._doubted(seen))
         selectors: list[Raw] = []
         if any(each and each[0].step >= Step.QUARANTINE for each in plans.values()):

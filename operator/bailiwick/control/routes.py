@@ -28,11 +28,15 @@ CANARY: Final = "canary"
 WAIVER: Final = "waiver"
 KEEPER: Final = "keeper"
 """It has one key, its own name."""
+REPORT: Final = "report"
+"""Its keys are names of namespaces."""
 SPREAD: Final = "spread"
 """The loop that turns "all policies" and "all models" into keys, so that a change of a node costs one key, not all."""
 
 
 RESYNC_SECONDS = 300.0
+GATHER_SECONDS = 5.0
+"""From a finding, or an edit of a report, to its report: many at once are one write."""
 
 
 class Routes:
@@ -64,6 +68,7 @@ class Routes:
             **{id(store): self._child for store in stores.children},
             id(stores.network_policies): self._network_policy,
             id(stores.gateways): self._gateway,
+            **{id(store): self._report for store in stores.reports},
         }
 
     def changed(self, store: Store, changes: Iterable[Change], *, priority: Priority = Priority.LIVE) -> None:
@@ -155,6 +160,9 @@ class Routes:
             self._queue.add(AUDIT, (change.key[0], ""), priority=priority)
         if change.key[1] in (CLOSED, EGRESS):
             self._queue.add(SPREAD, TERRITORY, priority=priority)
+
+    def _report(self, change: Change, _: Priority) -> None:
+        self._queue.add_after(REPORT, change.key[0], GATHER_SECONDS)
 
     def _gateway(self, _: Change, priority: Priority) -> None:
         self._queue.add(SPREAD, MODEL, priority=priority)

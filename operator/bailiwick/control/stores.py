@@ -7,7 +7,7 @@ from bailiwick.cluster import resources, trim
 from bailiwick.cluster.api import Raw
 from bailiwick.cluster.resources import Resource
 from bailiwick.cluster.store import Store
-from bailiwick.residency import quarantine
+from bailiwick.residency import quarantine, report
 from bailiwick.residency.audit import read_pod, runs
 from bailiwick.workload.importing import IMPORT_LABEL
 from bailiwick.workload.sizing.profile import LABEL as PROFILE_LABEL
@@ -136,6 +136,12 @@ def _profile(manifest: Raw) -> Raw:
     return kept
 
 
+def _report(manifest: Raw) -> Raw:
+    """Tenants may write into their report, or label one of their own: what is kept does not grow with that."""
+    metadata = {key: manifest["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion")}
+    return {"metadata": metadata, "digest": report.digest(manifest)}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
     """Everything that the loops may know."""
@@ -185,6 +191,8 @@ class Stores:
     routes: Store = field(default_factory=lambda: _child(resources.HTTP_ROUTES))
     pools: Store = field(default_factory=lambda: _child(resources.INFERENCE_POOLS))
     gateways: Store = field(default_factory=lambda: Store(resources.GATEWAYS, trim=trim.gateway))
+    open_reports: Store = field(default_factory=lambda: Store(resources.REPORTS, trim=_report))
+    policy_reports: Store = field(default_factory=lambda: Store(resources.POLICY_REPORTS, trim=_report))
 
     def __iter__(self) -> Iterator[Store]:
         """The stores of kinds that every cluster has."""
@@ -194,7 +202,12 @@ class Stores:
     @property
     def optional(self) -> tuple[Store, ...]:
         """Stores of kinds that other projects bring."""
-        return (self.scaled_objects, self.leader_worker_sets, self.routes, self.pools, self.gateways)
+        return (self.scaled_objects, self.leader_worker_sets, self.routes, self.pools, self.gateways, *self.reports)
+
+    @property
+    def reports(self) -> tuple[Store, ...]:
+        """Stores of the kinds of reports, the one to be written where both are served first."""
+        return (self.open_reports, self.policy_reports)
 
     def of(self, resource: Resource) -> Store:
         """The store of a kind. Raises KeyError for one that the operator does not keep."""
@@ -221,7 +234,7 @@ class Stores:
         """The label selector by which a store's objects are watched; empty for all of them."""
         if store is self.profiles:
             return f"{PROFILE_LABEL}=true"  # never all ConfigMaps: others' may be large, and are none of our business
-        return MANAGED if any(store is other for other in self.children) else ""
+        return MANAGED if any(store is other for other in (*self.children, *self.reports)) else ""
 
     def relist_seconds(self, store: Store) -> float:
         """How often a store is replaced by a list."""

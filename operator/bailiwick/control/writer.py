@@ -10,6 +10,7 @@ from bailiwick.cluster import exact, resources
 from bailiwick.cluster.api import FIELD_MANAGER
 from bailiwick.cluster.apply import ensure
 from bailiwick.cluster.errors import NotFound
+from bailiwick.residency.report import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -50,6 +51,18 @@ class Writer:
         done = await exact.put(self._api, resource, manifest, live, manager=manager)
         store.apply_event("MODIFIED", done.manifest)
         return done.fault
+
+    async def report(self, manifest: Raw) -> None:
+        """Make a report what it must be, given the digest that the store keeps of it; no write when it is."""
+        resource = resources.of_kind(manifest["kind"])
+        store = self._stores.of(resource)
+        live = store.get((manifest["metadata"]["namespace"], manifest["metadata"]["name"]))
+        if live is None:
+            written = await ensure(self._api, resource, manifest, None)
+            if written:
+                store.apply_event("MODIFIED", written.manifest)
+        elif live["digest"] != digest(manifest):
+            store.apply_event("MODIFIED", await self._api.apply(resource, manifest))
 
     async def apply_all(
         self, manifests: Iterable[Raw], *, unless: Callable[[BaseException], bool] = lambda _: False

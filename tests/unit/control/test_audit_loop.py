@@ -10,6 +10,7 @@ import pytest
 
 from bailiwick.cluster.errors import refusal
 from bailiwick.control.audit import DOUBT_SECONDS, SETTLE_SECONDS, AuditLoop
+from bailiwick.control.routes import SWEEP
 from bailiwick.control.stores import Stores
 from bailiwick.control.world import World
 
@@ -68,6 +69,8 @@ class Cluster:
     def add_after(self, *_: object) -> None: ...
 
     def stepped(self, *_: object) -> None: ...
+
+    def swept(self, *_: object) -> None: ...
 
 
 class Ground:
@@ -136,3 +139,26 @@ async def test_a_pod_that_is_no_longer_the_one_that_was_found_is_left_alone(othe
     ground.cluster.live["Pod"] = {**POD, "metadata": {**POD["metadata"], **other}, "spec": elsewhere}
     await ground.looks_twice()
     assert not ground.cluster.patched
+
+
+async def test_a_namespace_is_told_of_when_a_sweep_judged_it_by_its_policies_as_they_are() -> None:
+    ground = Ground().hears_of_the_node()
+    await ground.audit.reconcile(KEY)
+    assert ground.audit.found_in("clinic") is None
+    await ground.audit.reconcile(SWEEP)
+    (found,) = ground.audit.found_in("clinic") or ()
+    assert (found.policy, found.kind, found.name, found.uid, found.node) == ("health", "Pod", "chat", "chat", "boston")
+    labels = metadata("office", labels={"data": "health"})
+    ground.stores.namespaces.apply_event("ADDED", {"metadata": {**labels, "resourceVersion": "2"}})
+    assert ground.audit.found_in("office") is None
+    await ground.audit.reconcile(SWEEP)
+    assert ground.audit.found_in("office") == ()
+    policy = ground.stores.policies.get(("", "health"))
+    assert policy
+    changed = {
+        **policy,
+        "metadata": metadata("health", resourceVersion="3"),
+        "spec": {**policy["spec"], "mode": "Audit"},
+    }
+    ground.stores.policies.apply_event("MODIFIED", changed)
+    assert ground.audit.found_in("clinic") is None

@@ -11,8 +11,10 @@ from bailiwick.control.queue import Priority
 from bailiwick.control.routes import (
     AUDIT,
     CANARY,
+    GATHER_SECONDS,
     KEEPER,
     MODEL,
+    REPORT,
     SPREAD,
     SWEEP,
     TERRITORY,
@@ -42,7 +44,7 @@ class Noted:
         self.priorities.add(priority)
 
     def add_after(self, loop: str, key: Hashable, seconds: float) -> None:
-        assert seconds == SETTLE_SECONDS
+        assert seconds == (GATHER_SECONDS if loop == REPORT else SETTLE_SECONDS)
         self.later.add((loop, key))
 
 
@@ -82,6 +84,8 @@ ROWS: list[tuple[str, dict[str, Any], set[tuple[str, Any]]]] = [
         "autoscalers", "scaled_objects", "leader_worker_sets", "routes", "pools",
     )),
     ("gateways", manifest("edge", "clinic"), {(SPREAD, MODEL)}),
+    ("open_reports", manifest("bailiwick", "clinic"), set()),
+    ("policy_reports", manifest("bailiwick", "clinic"), set()),
     ("pods", CHILD, {(MODEL, ("clinic", "chat")), (AUDIT, ("clinic", "chat"))}),
     ("pods", IMPORTER, {(MODEL, ("clinic", "chat")), (AUDIT, ("clinic", "chat-1"))}),
     ("pods", manifest("job", "clinic"), {(AUDIT, ("clinic", "job"))}),
@@ -118,10 +122,12 @@ def test_a_change_is_looked_at_by_whom_it_concerns(name: str, raw: Any, keys: An
         ("namespaces", manifest("clinic"), {(SPREAD, CANARY)}),
         ("nodes", manifest("n"), set()),
         ("pods", CHILD, set()),
+        ("open_reports", manifest("bailiwick", "clinic"), {(REPORT, "clinic")}),
+        ("policy_reports", manifest("bailiwick", "clinic"), {(REPORT, "clinic")}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_the_canary_looks_when_the_api_server_has_taken_up_the_change(name: str, raw: Any, keys: Any) -> None:
+def test_what_is_looked_at_a_little_later(name: str, raw: Any, keys: Any) -> None:
     stores, queue = Stores(), Noted()
     store = getattr(stores, name)
     change = store.apply_event("ADDED", raw)

@@ -32,11 +32,13 @@ from bailiwick.control.metrics import Metrics
 from bailiwick.control.model import ModelLoop
 from bailiwick.control.offered import Offered
 from bailiwick.control.queue import KeyedQueue, Priority
+from bailiwick.control.reports import ReportLoop
 from bailiwick.control.routes import (
     AUDIT,
     CANARY,
     KEEPER,
     MODEL,
+    REPORT,
     SPREAD,
     SWEEP,
     TERRITORY,
@@ -51,6 +53,7 @@ from bailiwick.control.waiver import WaiverLoop
 from bailiwick.control.world import World
 from bailiwick.control.writer import Writer
 from bailiwick.residency.policies import exempt_namespaces
+from bailiwick.residency.report import MOST_RESULTS
 from bailiwick.workload.plan import Settings
 from bailiwick.workload.scaling import Scaling
 
@@ -83,6 +86,8 @@ class Environment:
     look_seconds: float
     webhook: str | None
     traced: bool
+    reports: bool
+    most_results: int
     settings: Settings
 
     @classmethod
@@ -97,6 +102,8 @@ class Environment:
             look_seconds=float(variables.get("BAILIWICK_LOOK_SECONDS", LOOK_SECONDS)),
             webhook=variables.get("BAILIWICK_WEBHOOK") or None,
             traced=bool(variables.get("OTEL_EXPORTER_OTLP_ENDPOINT")),
+            reports=variables.get("BAILIWICK_REPORTS", "true") == "true",
+            most_results=int(variables.get("BAILIWICK_REPORT_RESULTS", MOST_RESULTS)),
             settings=Settings(
                 gate_image=variables["BAILIWICK_GATE_IMAGE"],
                 weights_image=variables["BAILIWICK_WEIGHTS_IMAGE"],
@@ -155,7 +162,9 @@ class Operator:
         self._pace = Pace()
         self._metrics = _metrics(environment)
         self._queue = KeyedQueue(random=random.random, observer=self._metrics)
-        self._offered = Offered(stores=self._stores.optional, queue=self._queue)
+        left_out = () if environment.reports else self._stores.reports
+        self._optional = [store for store in self._stores.optional if store not in left_out]
+        self._offered = Offered(stores=self._optional, queue=self._queue)
 
     async def run(self) -> None:
         """Serve health, wait for the lease, lead, and give the lease back at the end."""
@@ -221,9 +230,19 @@ class Operator:
             gates=Gates(stores=self._stores, api=api, writer=writer),
         )  # fmt: skip
         waiver = WaiverLoop(world=world, status=status)
+        reports = ReportLoop(
+            world=world, writer=writer, offered=self._offered, found=audit.found_in, unseen=audit.unseen,
+            most=self._environment.most_results,
+        )  # fmt: skip
         spread = SpreadLoop(
             queue=self._queue,
-            keys={TERRITORY: territory.keys, MODEL: model.keys, WAIVER: waiver.keys, CANARY: canary.keys},
+            keys={
+                TERRITORY: territory.keys,
+                MODEL: model.keys,
+                WAIVER: waiver.keys,
+                CANARY: canary.keys,
+                REPORT: reports.keys,
+            },
         )
         kopf = KopfEvents(
             connection=connection,
@@ -241,7 +260,7 @@ class Operator:
             running += [
                 tasks.create_task(self._relist(api, routes, index)) for index in range(len(tuple(self._stores)))
             ]
-            running += [tasks.create_task(self._look_for(api, routes, store)) for store in self._stores.optional]
+            running += [tasks.create_task(self._look_for(api, routes, store)) for store in self._optional]
             if await self._first(self._synced()):
                 # All stores are whole before the first key is worked on: what is absent is really not there.
                 self._queue.add(KEEPER, KEEPER)
@@ -255,6 +274,7 @@ class Operator:
                     KEEPER: keeper.reconcile,
                     SPREAD: spread.reconcile,
                     AUDIT: audit.reconcile,
+                    REPORT: reports.reconcile,
                 }
                 working = tasks.create_task(self._queue.run(WORKERS, loops))
                 await kopf.run(self._stop)
