@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -34,7 +35,8 @@ def main() -> int:
     names = [name for name in NAMES if name not in ENGINES or not chosen.without_engines]
     try:
         archive = images.for_every if chosen.architecture == images.EVERY else images.archive
-        found = {name: oci_archive.digest(archive(name)) for name in names}
+        with redirect_stdout(sys.stderr):  # what is still to be made tells of itself
+            found = {name: oci_archive.digest(archive(name)) for name in names}
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

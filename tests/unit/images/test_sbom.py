@@ -25,7 +25,7 @@ ROOT = {
     "usr/lib/libc.so.6": "code",
     "usr/share/doc/libc6/copyright": "Format: https://debian.example/1.0\n\nFiles: *\nLicense: GPL-2+\n text\n",
     "var/lib/dpkg/status.d/libc6": "Package: libc6\nVersion: 1:2.36+b1\nArchitecture: amd64\nSource: glibc (2.36)\n",
-    "var/lib/dpkg/status.d/libc6.md5sums": "aa  usr/lib/libc.so.6\n",
+    "var/lib/dpkg/status.d/libc6.md5sums": "aa  usr/lib/libc.so.6\nbb  usr/lib/a-link.so\n",
 }
 PACKAGES = {
     "Py_Thing-2.0+cpu.dist-info/METADATA": "Name: Py_Thing\nVersion: 2.0+cpu\nLicense-Expression: MIT\n\nLicense: no\n",
