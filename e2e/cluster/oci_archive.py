@@ -9,25 +9,27 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import stat
 import tarfile
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
+from e2e.cluster.architectures import here
 from e2e.cluster.steps import ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from e2e.cluster.architectures import Architecture
+
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
-CREATED = "1970-01-01T00:00:00Z"
+EPOCH = "1970-01-01T00:00:00Z"
 # containerd calls an imported image by the first of these, Docker and Podman by the second.
 NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """How the image runs: the part of an image's configuration that our Containerfiles set."""
+    """How the image runs, what it says of itself, and for which processor it is."""
 
     environment: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
@@ -49,6 +51,8 @@ class Config:
     folder: str = ""
     stop_signal: str = ""
     labels: dict[str, str] = field(default_factory=dict)
+    created: str = EPOCH
+    architecture: Architecture | None = None  # absent: this machine's
 
     def as_json(self) -> dict[str, Any]:
         told = {
@@ -69,12 +73,12 @@ def write(archive: Path, *, name: str, layers: Sequence[Layer], config: Config) 
         blobs = _Blobs(tar, out)
         written = [blobs.layer(layer) for layer in layers]
         image = {
-            "created": CREATED,
-            "architecture": ARCHITECTURES[os.uname().machine],
+            "created": config.created,
+            "architecture": (config.architecture or here()).name,
             "os": "linux",
             "config": config.as_json(),
             "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in written]},
-            "history": [{"created": CREATED, "created_by": f"files at {layer.at}"} for layer in layers],
+            "history": [{"created": config.created, "created_by": f"files at {layer.at}"} for layer in layers],
         }
         manifest = {
             "schemaVersion": 2,
@@ -96,20 +100,37 @@ def digest(archive: Path) -> str:
     return str(found.pop())
 
 
-def rename(archive: Path, renamed: Path, *, name: str) -> None:
-    """Copy an archive that a container engine wrote, so that its image has the names that `write` would give it."""
-    with (
-        tarfile.open(archive) as tar,
-        renamed.open("wb") as out,
-        tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as copy,
-    ):
-        manifests = _read_index(tar)["manifests"]
-        if len(manifests) != 1:
-            raise ClusterError(f"{archive} holds {len(manifests)} images, expected one")
-        for member in tar:
-            if member.name.startswith("blobs/") and member.isfile():
-                copy.addfile(_member(member.name, member.size), tar.extractfile(member))
-        _Blobs(copy, out).finish(_index(name, {**manifests[0], "annotations": {}}))
+def combine(archive: Path, *, name: str, of: Sequence[Path]) -> str:
+    """Write one archive of the same image for several processors, and return the digest of its index.
+
+    Whoever pulls it by that digest gets the one for the processor that asks.
+    """
+    with archive.open("wb") as out, tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        blobs, written, manifests = _Blobs(tar, out), set[str](), []
+        for path in of:
+            with tarfile.open(path) as single:
+                manifests.append(_with_platform(single))
+                for member in single:
+                    if member.name.startswith("blobs/") and member.isfile() and member.name not in written:
+                        tar.addfile(_member(member.name, member.size), single.extractfile(member))
+                        written.add(member.name)
+        descriptor = blobs.json({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}, INDEX)
+        blobs.finish(_index(name, descriptor))
+    return str(descriptor["digest"])
+
+
+def _with_platform(tar: tarfile.TarFile) -> dict[str, Any]:
+    """The descriptor of an archive's image, with what it runs on."""
+    described = {key: value for key, value in _read_index(tar)["manifests"][0].items() if key != "annotations"}
+    config = _read(tar, _read(tar, described["digest"])["config"]["digest"])
+    return described | {"platform": {"architecture": config["architecture"], "os": config["os"]}}
+
+
+def _read(tar: tarfile.TarFile, digest: str) -> dict[str, Any]:
+    file = tar.extractfile(f"blobs/{digest.replace(':', '/')}")
+    assert file is not None, "blobs are regular files"
+    document: dict[str, Any] = json.load(file)
+    return document
 
 
 def tar_of(layer: Layer, out: IO[bytes]) -> None:
@@ -190,7 +211,7 @@ class _HashingWriter:
 def _index(name: str, descriptor: dict[str, Any]) -> dict[str, Any]:
     pinned = f"{name.rsplit(':', 1)[0]}@{descriptor['digest']}"
     entries = [{**descriptor, "annotations": dict.fromkeys(NAME_ANNOTATIONS, known)} for known in (name, pinned)]
-    return {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries}
+    return {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}
 
 
 def _read_index(tar: tarfile.TarFile) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from e2e.cluster import debian_root, engine_files, places
+from e2e.cluster.architectures import Architecture, here
 from e2e.cluster.kept import kept
 from e2e.cluster.keys import key_of
 from e2e.cluster.steps import log_file, run_logged, step
@@ -24,49 +25,53 @@ for module in pkgutil.walk_packages(bailiwick.__path__, "bailiwick."):
 """
 
 
-def packages_key() -> str:
-    return key_of(REQUIREMENTS.read_bytes(), debian_root.root_key("operator"), Path(__file__).read_bytes())
+def packages_key(architecture: Architecture) -> str:
+    code = (Path(module).read_bytes() for module in (__file__, engine_files.__file__))
+    return key_of(REQUIREMENTS.read_bytes(), debian_root.root_key("operator", architecture), *code)
 
 
-def packages() -> Path:
+def packages(architecture: Architecture) -> Path:
     """The folder that the image has at /opt/packages. Raises ClusterError."""
-    return kept("operator", f"packages-{packages_key()}", _make_packages)
+    name = f"{architecture.family('packages')}-{packages_key(architecture)}"
+    return kept("operator", name, lambda target: _make_packages(target, architecture))
 
 
-def package_key() -> str:
+def package_key(architecture: Architecture) -> str:
     files = sorted(path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".pyc")
     named = [part for path in files for part in (str(path.relative_to(PACKAGE)), path.read_bytes())]
-    return key_of(*named, packages_key())
+    return key_of(*named, packages_key(architecture))
 
 
-def package() -> Path:
+def package(architecture: Architecture) -> Path:
     """The folder that the image has at /opt/bailiwick/bailiwick; each of its modules can be imported there.
 
-    Raises ClusterError when one cannot, for instance because it wants something that `packages` leaves out.
+    Raises ClusterError when one cannot, for instance because it wants something that `packages` leaves out. For a
+    foreign processor nothing is imported: nothing for it runs here.
     """
-    return kept("operator", f"bailiwick-{package_key()}", _make_package)
+    name = f"{architecture.family('bailiwick')}-{package_key(architecture)}"
+    return kept("operator", name, lambda target: _make_package(target, architecture))
 
 
-def _make_packages(target: Path) -> None:
+def _make_packages(target: Path, architecture: Architecture) -> None:
     log = log_file("operator-packages")
-    with step("operator: pinned packages"):
-        engine_files.install(REQUIREMENTS, target, log, unpacked=110_000_000)
+    with step(f"operator: pinned packages for {architecture.name}"):
+        engine_files.install(REQUIREMENTS, target, log, unpacked=110_000_000, architecture=architecture)
         shutil.rmtree(target / "bin", ignore_errors=True)  # programs of packages, for developers
         for folder in TYPED:
             for module in (target / "kubernetes" / folder).glob("*.py"):
                 if module.name != "__init__.py":
                     module.unlink()
-        root = debian_root.root_of("operator")
-        debian_root.precompile(root, target, inside=INSIDE_PACKAGES, log=log)
-        debian_root.require_libraries(root, target)
+        debian_root.precompile(debian_root.root_of("operator"), target, inside=INSIDE_PACKAGES, log=log)
+        debian_root.require_libraries(debian_root.root_of("operator", architecture), target)
 
 
-def _make_package(target: Path) -> None:
-    log, root, needs = log_file("operator-package"), debian_root.root_of("operator"), packages()
+def _make_package(target: Path, architecture: Architecture) -> None:
+    log, root = log_file("operator-package"), debian_root.root_of("operator")
     # In a folder of its own, so that it can be imported under its name.
     importable = target.with_suffix(".importable")
     copy = importable / "bailiwick"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     debian_root.precompile(root, copy, inside=INSIDE_PACKAGE, log=log)
-    run_logged(log, *debian_root.python(root, importable, needs), "-c", IMPORT_ALL)
+    if architecture == here():
+        run_logged(log, *debian_root.python(root, importable, packages(architecture)), "-c", IMPORT_ALL)
     copy.rename(target)

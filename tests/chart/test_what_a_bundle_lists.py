@@ -11,6 +11,7 @@ import pytest
 from bailiwick.cli.files.chart import families, install, open_chart
 from bailiwick.cli.files.manifests import UnusableError
 from bailiwick.workload.images import uses
+from e2e.cluster.digests import NAMES, values
 from tests.chart.helm import CHART, Helm, HelmError
 
 if TYPE_CHECKING:
@@ -50,10 +51,13 @@ def _all(part: Any) -> list[dict[str, Any]]:
         [{"image": {"repository": "m.example/o", "tag": "2"}}, {"image": {"digest": DIGEST}}],
         [{"gate": {"image": "a.example/a"}, "weights": {"image": "a.example/w"}}, {"gate": {"image": "m.example/b:1"}}],
         [{"acceleratorClasses": {"families": ["x86"]}}, {"acceleratorClasses": {"families": ["arm"]}}],
+        [values("m.example", dict.fromkeys(NAMES, DIGEST))],
+        [{"requireDigests": True}, values("m.example", {"operator": DIGEST, "gate": DIGEST})],
     ],
     ids=[
         "as it comes", "the whole catalogue", "mirrored and renamed", "no plain CPU", "images of plain CPUs",
         "a digest over a tag", "the gate and what verifies", "a list is replaced, not added to",
+        "every image by digest", "every image by digest, without plain CPUs",
     ],
 )  # fmt: skip
 def test_it_lists_what_helm_would_install(helm: Helm, tmp_path: Path, layers: list[Manifest]) -> None:
@@ -72,7 +76,14 @@ def test_it_lists_what_helm_would_install(helm: Helm, tmp_path: Path, layers: li
 
 @pytest.mark.parametrize(
     "values",
-    [{"imgae": {}}, {"gate": {"img": "a"}}, {"gate": {"image": 1}}, {"acceleratorClasses": {"families": ["cpu"]}}],
+    [
+        {"imgae": {}},
+        {"gate": {"img": "a"}},
+        {"gate": {"image": 1}},
+        {"acceleratorClasses": {"families": ["cpu"]}},
+        {"requireDigests": True},
+        {"gate": {"image": "m.example/gate@sha256:1"}},
+    ],
     ids=str,
 )
 def test_values_that_helm_refuses_are_refused(helm: Helm, tmp_path: Path, values: Manifest) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from bailiwick.control.stores import Stores
 from e2e.client import documents
+from e2e.cluster.digests import NAMES
+from e2e.cluster.digests import values as pinned
 from tests.chart.helm import CHART, NAMESPACE, Helm, HelmError
 
 if TYPE_CHECKING:
@@ -225,11 +228,39 @@ def test_a_digest_is_what_counts(helm: Helm) -> None:
 
 
 @pytest.mark.parametrize(
+    ("loose", "named"),
+    [
+        ({"image": {"digest": ""}}, "image.digest"),
+        ({"gate": {"image": "registry.example/gate:1"}}, "gate.image"),
+        ({"weights": {"image": "registry.example/operator:1"}}, "weights.image"),
+        ({"acceleratorClasses": {"cpu": {"image": "registry.example/vllm:1"}}}, "acceleratorClasses.cpu.image"),
+        (
+            {"acceleratorClasses": {"cpu": {"llamaCpp": {"image": "registry.example/l:1"}}}},
+            "acceleratorClasses.cpu.llamaCpp.image",
+        ),
+    ],
+    ids=str,
+)
+def test_where_digests_are_required_a_tag_is_refused_by_name(
+    helm: Helm, tmp_path: Path, loose: dict[str, Any], named: str
+) -> None:
+    files = tmp_path / "pinned.yaml", tmp_path / "loose.yaml"
+    for file, values in zip(files, (pinned("registry.example", dict.fromkeys(NAMES, DIGEST)), loose), strict=True):
+        file.write_text(json.dumps(values))
+    helm.template(f"--values={files[0]}")
+    with pytest.raises(HelmError, match=rf"NotPinned: .* found none in {re.escape(named)};"):
+        helm.template(*(f"--values={file}" for file in files))
+
+
+@pytest.mark.parametrize(
     ("values", "said"),
     [
         ({"imgae": {}}, "imgae"),
         ({"ungoverned": "Maybe"}, "ungoverned"),
         ({"image": {"digest": "latest"}}, "digest"),
+        ({"gate": {"image": "registry.example/gate@sha256:12"}}, "gate"),
+        ({"weights": {"image": f"registry.example/a@{DIGEST}@{DIGEST}"}}, "weights"),
+        ({"acceleratorClasses": {"cpu": {"image": "registry.example/vllm@sha256:12"}}}, "cpu"),
         ({"operator": {"replicas": -1}}, "replicas"),
         ({"networkPolicy": {"apiServer": {"cidrs": []}}}, "cidrs"),
         ({"serviceAccount": {"name": "Warden"}}, "serviceAccount"),

@@ -493,7 +493,7 @@ def test_its_templates_name_no_image_that_is_not_listed() -> None:
     named = [
         line.strip()
         for path in sorted((CHART / "templates").rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != "pinned.yaml"  # which installs nothing
         for line in path.read_text().splitlines()
         if re.search(r"\bimage\b|_IMAGE|\.image\b|Image\b", line) and "imagePull" not in line
     ]

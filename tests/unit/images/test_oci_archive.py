@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.cluster import oci_archive
+from e2e.cluster.architectures import AMD64, ARM64
 from e2e.cluster.oci_archive import Config, Layer
 from e2e.cluster.steps import ClusterError
 
@@ -123,22 +124,28 @@ def test_what_is_no_file_cannot_be_in_an_image(tmp_path: Path) -> None:
         oci_archive.tar_of(Layer(tmp_path), io.BytesIO())
 
 
-def test_an_archive_of_a_container_engine_gets_our_names_and_keeps_its_digest(tmp_path: Path) -> None:
-    written(tmp_path / "ours", Layer(files(tmp_path / "files")))
-    digest = oci_archive.digest(tmp_path / "ours")
-    with tarfile.open(tmp_path / "ours") as tar, tarfile.open(tmp_path / "theirs", "w") as theirs:
-        for member in tar:
-            data = _content(tar, member)
-            if member.name == "index.json":
-                (first, *_) = json.loads(data)["manifests"]
-                data = json.dumps({"schemaVersion": 2, "manifests": [{**first, "annotations": {}}]}).encode()
-            member.size = len(data)
-            theirs.addfile(member, io.BytesIO(data))
-    oci_archive.rename(tmp_path / "theirs", tmp_path / "renamed", name=NAME)
-    assert oci_archive.digest(tmp_path / "renamed") == digest
-    with tarfile.open(tmp_path / "renamed") as tar:
-        index = json.loads(_content(tar, tar.getmember("index.json")))
-    assert [entry["annotations"]["io.containerd.image.name"] for entry in index["manifests"]] == [
-        NAME,
-        f"localhost/bailiwick/thing@{digest}",
+def test_one_image_for_two_processors_leads_to_each(tmp_path: Path) -> None:
+    """Layers that both have are there once."""
+    shared, made = Layer(files(tmp_path / "files")), []
+    for architecture in (AMD64, ARM64):
+        own = tmp_path / architecture.name
+        own.write_text(architecture.machine)
+        config = Config(architecture=architecture)
+        made.append(tmp_path / f"{architecture.name}.tar")
+        oci_archive.write(made[-1], name=NAME, layers=(shared, Layer(own, "/machine")), config=config)
+    digest = oci_archive.combine(tmp_path / "both", name=NAME, of=made)
+    assert oci_archive.digest(tmp_path / "both") == digest
+    with tarfile.open(tmp_path / "both") as tar:
+        names = tar.getnames()
+        content = {member.name: _content(tar, member) for member in tar}
+    assert len(names) == len(set(names))
+    index = json.loads(blob(content, json.loads(content["index.json"])["manifests"][0]))
+    assert [entry["platform"] for entry in index["manifests"]] == [
+        {"architecture": "amd64", "os": "linux"},
+        {"architecture": "arm64", "os": "linux"},
     ]
+    assert [entry["digest"] for entry in index["manifests"]] == [oci_archive.digest(path) for path in made]
+    for entry in index["manifests"]:
+        manifest = json.loads(blob(content, entry))
+        assert [blob(content, layer) for layer in manifest["layers"]]
+        assert json.loads(blob(content, manifest["config"]))["architecture"] == entry["platform"]["architecture"]

@@ -114,9 +114,11 @@ def install(chart: Chart, overrides: Sequence[Path] = ()) -> Installation:
             raise UnusableError(
                 f"{values.told_by(path)}: {path} {reference!r} is no image such as registry.example/a:1"
             )
+    classes = {each.metadata.name: each for each in _classes(chart, values)}
+    _require_digests(values, images)
     return Installation(
         images=images,
-        classes={each.metadata.name: each for each in _classes(chart, values)},
+        classes=classes,
         settings=Settings(
             gate_image=images["gate.image"],
             weights_image=images["weights.image"],
@@ -130,6 +132,20 @@ def install(chart: Chart, overrides: Sequence[Path] = ()) -> Installation:
         ),
         certificates=values.at("admission.certificates", str),
     )
+
+
+def _require_digests(values: Values, images: Mapping[str, str]) -> None:
+    """As templates/pinned.yaml does. Raises UnusableError."""
+    if "requireDigests" not in values.merged or not values.at("requireDigests", bool):
+        return
+    named = dict(images)
+    if values.at("acceleratorClasses.cpu.install", bool):
+        paths = (f"acceleratorClasses.cpu.{engine}" for engine in ("image", "llamaCpp.image"))
+        named |= {path: values.at(path, str) for path in paths}
+    for path, reference in named.items():
+        if "@sha256:" not in reference:
+            where = values.told_by("requireDigests")
+            raise UnusableError(f"{where}: requireDigests is set, and {path} {reference!r} is not pinned by a digest")
 
 
 def checked(accelerator: AcceleratorClass, where: str) -> AcceleratorClass:
