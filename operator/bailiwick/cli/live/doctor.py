@@ -66,13 +66,13 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 async def _examine(arguments: argparse.Namespace) -> Fitness:
-    async with reaching.reach(arguments) as api, reaching.reach(arguments, _KUBELET) as kubelet, _progress() as on_seen:
+    async with reaching.reach(arguments) as api, reaching.reach(arguments, _KUBELET) as kubelet, progress() as on_seen:
         seen = await Eyes(api, kubelet, at=datetime.now(UTC), on_seen=on_seen).look()
     return judge(seen, arguments.trust)
 
 
 @asynccontextmanager
-async def _progress() -> AsyncIterator[Callable[[int, int], None]]:
+async def progress() -> AsyncIterator[Callable[[int, int], None]]:
     """What hears of each step; on a terminal it tells of them where they take long, and wipes that out at the end."""
     steps = (0, 0)
 
