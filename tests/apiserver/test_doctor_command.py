@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from bailiwick.admission.identity import make_pair
 from e2e.client import eventually
 from e2e.cluster.apiserver import ApiServer, free_ports
 from tests.apiserver.realm import ADMISSION, Realm
@@ -205,6 +208,38 @@ def test_an_auditor_sees_everything_but_what_only_a_kubelet_may_try(realm: Realm
     eventually(lambda: answers(told(grace))["Grants"] == "Good", what="the roles count")
     unseen = {each["check"] for each in told(grace)["findings"] if each["severity"] == "Unseen"}
     assert unseen == {"NodeRestriction"}
+
+
+def test_a_webhook_that_is_not_reached_is_told(realm: Realm) -> None:
+    (port,) = free_ports(1)
+    made = make_pair(["127.0.0.1"], now=datetime.now(UTC), lifetime=timedelta(days=90))
+    hook = {
+        "name": "jurisdictions.bailiwick.dev", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "clientConfig": {
+            "url": f"https://127.0.0.1:{port}/", "caBundle": base64.b64encode(made.certificate).decode(),
+        },
+        "rules": [
+            {
+                "apiGroups": ["bailiwick.dev"], "apiVersions": ["v1alpha1"], "resources": ["jurisdictions"],
+                "operations": ["CREATE"],
+            }
+        ],
+    }  # fmt: skip
+    realm.create(
+        {
+            "apiVersion": ADMISSION, "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": "bailiwick-admission"}, "webhooks": [hook],
+        }
+    )  # fmt: skip
+
+    def webhook() -> dict[str, str]:
+        found = told(realm.server.kubeconfig())["findings"]
+        return {each["severity"]: each["seen"] for each in found if each["check"] == "Webhook"}
+
+    eventually(lambda: "Bad" in webhook(), what="the configuration counts")
+    seen = webhook()
+    assert seen["Bad"].startswith("is not reached: ")
+    assert seen["Good"].startswith("its certificate is good until ")
 
 
 def test_where_the_operator_works_what_is_in_force_is_judged(realm: Realm, operator: OperatorProcess) -> None:

@@ -43,7 +43,7 @@ def test_a_cluster_with_everything_is_fit() -> None:
 
 
 def test_what_is_bad_or_doubtful_says_what_was_expected_and_what_to_do() -> None:
-    nothing = {each: frozenset() for each in SERVED}
+    nothing: dict[str, frozenset[str]] = {each: frozenset() for each in SERVED}
     found = judge(replace(BARE, release=(1, 30), served=nothing, registers=STRANGER, daemons=())).findings
     assert all(each.expected and each.remedy for each in found if each.severity is not GOOD)
 
@@ -237,7 +237,7 @@ def pod(namespace: str = "kube-system", owner: str = "ReplicaSet", **spec: Any) 
     }
 
 
-GPU = {"containers": [{"name": "c", "resources": {"limits": {"nvidia.com/gpu": "1"}}}]}
+GPU: dict[str, Any] = {"containers": [{"name": "c", "resources": {"limits": {"nvidia.com/gpu": "1"}}}]}
 
 
 def binding(*spared: str) -> dict[str, Any]:
@@ -292,3 +292,12 @@ def test_people_read_the_worst_first_and_what_to_do() -> None:
         "    do:        upgrade the cluster to 1.34 or newer",
     ]
     assert not any("\033" in each for each in written)
+
+
+def test_a_long_answer_stays_in_its_column() -> None:
+    written = list(lines(judge(replace(BARE, daemons=())), Style(width=60)))
+    at = written.index("NetworkPolicy")
+    first, second = written[at + 1 : at + 3]
+    assert first.startswith("    seen:      no engine")
+    assert second.startswith(" " * 15)
+    assert second[15] != " "

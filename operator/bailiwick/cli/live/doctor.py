@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from bailiwick.cli.live.fitness.findings import Fitness
 
-FIT, NOT_SEEN, NOT_FIT = 0, 1, 3
+FIT, NOT_SEEN, NOT_FIT, INTERRUPTED = 0, 1, 3, 130
 PATIENCE_SECONDS = 1.0
 """Before somebody who waits is told how far it is."""
 _KUBELET = Person(f"system:node:{PROBE_NODE}", "system:nodes")
@@ -55,6 +55,8 @@ def main(arguments: argparse.Namespace) -> int:
     except ApiError as error:
         sys.stderr.write(f"bailiwick doctor: {reaching.told(error)}\n")
         return NOT_SEEN
+    except KeyboardInterrupt:
+        return INTERRUPTED
     match arguments.output:
         case "json":
             sys.stdout.write(json.dumps(told.as_json(), indent=2) + "\n")

@@ -25,6 +25,7 @@ _WORDS: Final[Mapping[bool | None, tuple[str, Tone]]] = {
     None: ("Nothing that was seen is bad, but not everything could be seen.", Tone.DOUBTFUL),
 }
 _MOST_HOLDERS: Final = 5
+_HANG: Final = len("expected:  ")
 
 
 def lines(told: Fitness, style: Style) -> Iterator[str]:
@@ -45,18 +46,20 @@ def lines(told: Fitness, style: Style) -> Iterator[str]:
 
 def _whole(each: Finding, style: Style) -> Iterator[str]:
     yield style.paint(each.check, _TONES[each.severity])
-    yield from style.paragraph(f"seen:      {each.seen}", indent=4)
+    yield from style.paragraph(f"seen:      {each.seen}", indent=4, hang=_HANG)
     for holder in each.holders[:_MOST_HOLDERS]:
-        yield from style.paragraph(f"- {holder.subject}, by {holder.binding} of {holder.role}: {holder.rule}", indent=8)
+        yield from style.paragraph(
+            f"- {holder.subject}, by {holder.binding} of {holder.role}: {holder.rule}", indent=8, hang=2
+        )
     if (more := len(each.holders) - _MOST_HOLDERS) > 0:
         yield from style.paragraph(f"- and {more} more; -o json has them", indent=8)
-    yield from style.paragraph(f"expected:  {each.expected}", indent=4)
-    yield from style.paragraph(f"do:        {each.remedy}", indent=4)
+    yield from style.paragraph(f"expected:  {each.expected}", indent=4, hang=_HANG)
+    yield from style.paragraph(f"do:        {each.remedy}", indent=4, hang=_HANG)
 
 
 def _briefly(found: tuple[Finding, ...], style: Style) -> Iterator[str]:
     width = max(len(each.check) for each in found)
     for each in found:
-        first, *rest = style.paragraph(f"{each.check:<{width}}   {each.seen}", indent=0)
+        first, *rest = style.paragraph(f"{each.check:<{width}}   {each.seen}", indent=0, hang=width + 3)
         yield first.replace(each.check, style.paint(each.check, Tone.GOOD), 1)
         yield from rest
