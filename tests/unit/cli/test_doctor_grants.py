@@ -129,6 +129,8 @@ def test_a_right_that_leads_nowhere_is_not(what: str) -> None:
         ("system:serviceaccounts", "wide", True),
         ("system:serviceaccounts:kube-public", "wide", True),
         ("system:anonymous", "wide", True),
+        ("system:nodes", "wide", True),
+        ("system:bootstrappers:kubeadm:default-node-token", "wide", True),
     ],
 )
 def test_kubernetes_and_bailiwick_are_told_apart(who: str, role: str, is_named: bool) -> None:

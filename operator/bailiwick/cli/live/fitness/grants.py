@@ -23,8 +23,11 @@ _REMEDY: Final = (
     "take the right away or make it smaller (kubectl describe tells by what it is given); where it is meant, name the "
     "subject by --trust"
 )
-_EVERYBODY: Final = ("system:authenticated", "system:unauthenticated", "system:anonymous", "system:serviceaccounts")
-"""Subjects that Kubernetes names, but that are not Kubernetes."""
+_EVERYBODY: Final = (
+    "system:authenticated", "system:unauthenticated", "system:anonymous", "system:nodes", "system:bootstrappers",
+    "system:serviceaccounts",
+)  # fmt: skip
+"""Subjects that Kubernetes names, but that are not Kubernetes. Kubelets have their rights by the Node authorizer."""
 _CHARTS_ROLE: Final = "ClusterRole bailiwick-"
 _ACCOUNT: Final = "system:serviceaccount:"
 _ADMINISTRATORS: Final = ("kubeadm:cluster-admins",)
@@ -147,7 +150,7 @@ def _name(subject: Raw, namespace: str | None) -> str:
 def _is_known(grant: _Grant, home: str) -> bool:
     """Kubernetes itself and its administrators, whatever runs in kube-system anyway, and Bailiwick."""
     subject = grant.subject
-    if subject in _EVERYBODY or subject.startswith(f"{_EVERYBODY[-1]}:"):
+    if subject in _EVERYBODY or subject.startswith(tuple(f"{each}:" for each in _EVERYBODY)):
         return False
     if subject.startswith(f"{_ACCOUNT}{home}:"):
         return grant.role.partition(" ")[2].startswith("bailiwick-")
