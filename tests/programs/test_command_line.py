@@ -86,6 +86,10 @@ def test_every_option_says_what_it_is_for() -> None:
             f"bailiwick status: {NOWHERE}",
         ),
         (
+            "doctor",
+            f"bailiwick doctor: {NOWHERE}",
+        ),
+        (
             "explain pod/x",
             f"bailiwick explain: {NOWHERE}",
         ),

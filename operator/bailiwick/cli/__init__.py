@@ -17,6 +17,7 @@ COMMANDS = {
     "bundle": ("offline.bundle", "list every image, chart and weight for a mirror, without a connection"),
     "check": ("offline.check", "say what the border would refuse of manifests, without a cluster"),
     "completion": ("shell.completion", "write what completes these commands in a shell"),
+    "doctor": ("live.doctor", "say whether a cluster is fit for Bailiwick, and what to do where it is not"),
     "explain": ("live.explain", "say where a pod or model may run, and why not elsewhere"),
     "operator": ("programs.operator", "run the operator: the territory loop and the model loop"),
     "plan": ("offline.plan", "say how many devices a model needs, and on which class, without a cluster"),

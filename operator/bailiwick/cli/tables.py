@@ -73,14 +73,15 @@ class Style:
                 line += self.paint(cell.text, cell.tone) + " " * (width - len(harmless(cell.text)) + _GAP)
             yield line.rstrip()
 
-    def paragraph(self, text: str, *, indent: int) -> Iterator[str]:
-        """A long text below something else."""
+    def paragraph(self, text: str, *, indent: int, hang: int = 0) -> Iterator[str]:
+        """A long text below something else. Its lines but the first are indented by ``hang`` more."""
         margin, plain = " " * indent, harmless(text)
         if self.width is None:
             yield margin + plain
             return
         width = min(self.width, _WIDEST)
-        yield from textwrap.wrap(plain, width, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False)
+        below = " " * (indent + hang)
+        yield from textwrap.wrap(plain, width, initial_indent=margin, subsequent_indent=below, break_on_hyphens=False)
 
 
 def harmless(text: str) -> str:

@@ -15,7 +15,7 @@ import orjson
 
 from bailiwick.cluster.calls import Call, Caller, Raw
 from bailiwick.cluster.errors import Conflict, NotFound, Terminal, refusal, unreachable
-from bailiwick.cluster.resources import RELEASE
+from bailiwick.cluster.resources import RELEASE, kinds_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -113,6 +113,14 @@ class Api:
         except (KeyError, ValueError) as error:
             raise unreachable(str(call), error) from error
         return major, minor
+
+    async def served(self, api_version: str) -> frozenset[str]:
+        """Plural names of what a group and version offers; empty where the API server does not serve it."""
+        try:
+            told = await self._caller.object(Call("get", "GET", kinds_of(api_version)))
+        except NotFound:
+            return frozenset()
+        return frozenset(str(each["name"]) for each in told.get("resources") or ())
 
     async def pages(
         self,

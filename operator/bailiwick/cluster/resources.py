@@ -55,6 +55,22 @@ class _Release(Resource):
 RELEASE = _Release("", "", "version", "Info", namespaced=False)
 
 
+class _Kinds(Resource):
+    """Which kinds a version of a group has, which is no kind either."""
+
+    __slots__ = ()
+
+    def path(self, *_: str | None) -> str:
+        """The URL path."""
+        return Resource.path(self).rpartition("/")[0]
+
+
+def kinds_of(api_version: str) -> Resource:
+    """What a group and version, such as ``apps/v1``, offers."""
+    group, _, version = api_version.rpartition("/")
+    return _Kinds(group, version, "kinds", "APIResourceList", namespaced=False)
+
+
 def _bailiwick(plural: str, kind: str, *, namespaced: bool = False) -> Resource:
     return Resource("bailiwick.dev", "v1alpha1", plural, kind, namespaced)
 

@@ -17,7 +17,7 @@ from bailiwick.residency.probes import Guard, Identity, Probe
 _DENIED: Final = re.compile(
     r"ValidatingAdmissionPolicy '(?P<policy>[^']+)' with binding '(?P<binding>[^']+)' denied request: (?P<reason>\w*)"
 )
-_NODE_RESTRICTION: Final = "is not allowed to set the following labels"
+NODE_RESTRICTION: Final = "is not allowed to set the following labels"
 _PUT_BACK: Final = (
     "the operator's log says why it could not put that back; helm upgrade or the chart's folder policies do"
 )
@@ -125,7 +125,7 @@ def _judge_compliant(probe: Probe, answer: Refused | None) -> Finding:
 
 def _judge_kubelet(probe: Probe, answer: Refused, denied: re.Match[str] | None) -> Finding:
     # NodeRestriction is asked before any policy: when a policy answers, the plug-in is off.
-    if _NODE_RESTRICTION in answer.message:
+    if NODE_RESTRICTION in answer.message:
         return Finding(probe, Outcome.HELD)
     if denied and probe.guard and denied["policy"] == probe.guard.policy:
         said = (

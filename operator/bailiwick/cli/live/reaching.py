@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator
 
+    from bailiwick.cluster.api import Person
     from bailiwick.cluster.errors import ApiError
     from bailiwick.cluster.resources import Resource
 
@@ -41,10 +42,10 @@ def add_namespace(parser: argparse.ArgumentParser, *, every: str | None = None) 
 
 
 @asynccontextmanager
-async def reach(arguments: argparse.Namespace) -> AsyncIterator[Api]:
+async def reach(arguments: argparse.Namespace, acting_as: Person | None = None) -> AsyncIterator[Api]:
     """A port to the cluster that was chosen. Raises Terminal when there are no credentials for any."""
     async with await Connection.open(kubeconfig=_kubeconfig(arguments), context=arguments.context) as connection:
-        yield Api(connection, seconds=SECONDS)
+        yield Api(connection, seconds=SECONDS, acting_as=acting_as)
 
 
 def namespace(arguments: argparse.Namespace) -> str:

@@ -1,0 +1,1 @@
+"""Whether a cluster is fit for Bailiwick, judged from what was seen of it. Pure."""
