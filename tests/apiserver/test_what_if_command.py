@@ -220,9 +220,10 @@ def test_what_it_predicts_comes_true(
     assert bool(told["widens"]) is (code == 0)
 
 
-def once(policy: Any, subject: str) -> bool:
+def once(policy: dict[str, Any], subject: str) -> bool:
     """Whether an object is stopped by one rule alone: of several, the API server tells any."""
-    return sum(each["subject"] == subject for each in policy["objects"]["stopped"]) == 1
+    stopped: list[str] = [each["subject"] for each in policy["objects"]["stopped"]]
+    return stopped.count(subject) == 1
 
 
 def test_who_may_not_see_everything_is_told_what_was_not_judged(scene: Scene) -> None:
@@ -264,4 +265,4 @@ def test_a_terminal_gets_colour_and_progress_that_leaves_nothing_behind(scene: S
         assert screen.process.wait(30) == 0
     assert "\r\033[Kpods: " in written
     assert "\r\033[K\033[31mThis change stops nothing that goes on today; and it WIDENS the border" in written
-    assert "\033[31mWIDENS THE BORDER (1)\033[0m" in written
+    assert "\033[31mWIDENS THE BORDER (2)\033[0m" in written

@@ -173,8 +173,9 @@ def _homeless(judged: Sorted, names: set[str]) -> Iterator[str]:
 
 def _seen(found: Material, judged: Sorted) -> dict[str, int]:
     return {
-        "nodes": len(found.stores.nodes), "namespaces": len(found.stores.namespaces),
-        "policies": len(found.stores.policies), "models": len(found.stores.models), "pods": judged.pods,
+        "nodes": len(found.stores.nodes), "statements": len(found.stores.statements),
+        "namespaces": len(found.stores.namespaces), "policies": len(found.stores.policies),
+        "models": len(found.stores.models), "pods": judged.pods,
         "templates": sum(bool(each.pods) for each in judged.groups), "other objects": judged.objects,
     }  # fmt: skip
 

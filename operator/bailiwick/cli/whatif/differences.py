@@ -204,7 +204,7 @@ def _policy(name: str, before: Standing, after: Standing, objects: Sequence[Obje
         changed=(old and old.spec) != (new and new.spec),
         widenings=(
             *widenings(old, new),
-            *_by_effect(name, come if old and new else (), released if old and new else ()),
+            *_by_effect(name, come if new else (), released),
         ),
         nodes=(_inside(name, before), _inside(name, after)),
         come=come,

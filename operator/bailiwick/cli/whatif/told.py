@@ -121,21 +121,25 @@ def _summary(report: Report, style: Style) -> Iterator[str]:
         stopped[each.subject] = max(stopped[each.subject], each.pods)
     outside = sum(each.count for policy in report.policies if policy.enforces for each in policy.newly_outside)
     homeless = sum(bool(each.before) and not each.after for each in report.models)
-    told = [
-        f"refuses {len(stopped)} that {'is' if len(stopped) == 1 else 'are'} taken today ({sum(stopped.values())} pods)"
-        if stopped else "",
-        f"puts {outside} that run outside" if outside else "",
-        f"leaves {homeless} models without a place" if homeless else "",
-        f"leaves {sum(each.stranded for each in report.spaces)} namespaces without a node"
-        if any(each.stranded for each in report.spaces) else "",
-        f"cuts off {sum(each.pods for each in report.spaces if each.cut)} pods from what they may reach today"
-        if any(each.cut and each.pods for each in report.spaces) else "",
-    ]  # fmt: skip
-    said = "; ".join(each for each in told if each) or "stops nothing that goes on today"
-    whole = "" if not report.unseen else ", as far as could be seen"
-    wide = f"; and it WIDENS the border in {len(report.widenings)} ways" if report.widenings else ""
+    stranded = sum(each.stranded for each in report.spaces)
+    cut = sum(each.pods for each in report.spaces if each.cut)
+    pods = f" ({_count(sum(stopped.values()), 'pod')})" if any(stopped.values()) else ""
+    told = (
+        stopped and f"refuses {_count(len(stopped), 'object')}{pods} taken today",
+        outside and f"leaves {_count(outside, 'pod or claim', 'pods and claims')} outside",
+        homeless and f"leaves {_count(homeless, 'model')} without a place",
+        stranded and f"leaves {_count(stranded, 'namespace')} without a node",
+        cut and f"cuts off {_count(cut, 'pod')} from what they may reach today",
+    )
+    said = "; ".join(str(each) for each in told if each) or "stops nothing that goes on today"
+    whole = ", as far as could be seen" if report.unseen else ""
+    wide = f"; and it WIDENS the border in {_count(len(report.widenings), 'way')}" if report.widenings else ""
     tone = Tone.BAD if report.stops or wide else Tone.DOUBTFUL if report.unseen else Tone.GOOD
     yield from (style.paint(line, tone) for line in style.paragraph(f"This change {said}{whole}{wide}.", indent=0))
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 def _policy(move: PolicyMove, style: Style) -> Iterator[str]:
@@ -158,7 +162,9 @@ def _policy(move: PolicyMove, style: Style) -> Iterator[str]:
         ("let go", move.released, "no policy does any more"),
     ):
         if moves:
-            told = [f"{each.namespace} ({each.pods} pods{f', {alone}' if each.alone else ''})" for each in moves]
+            told = [
+                f"{each.namespace} ({_count(each.pods, 'pod')}{f', {alone}' if each.alone else ''})" for each in moves
+            ]
             yield from style.paragraph(f"namespaces {name} ({len(moves)}): {', '.join(told)}", indent=2)
     yield from _objects("refused when made again", move.stopped, style, Tone.BAD)
     yield from _running("run outside then", move.newly_outside, style, Tone.BAD if move.enforces else Tone.DOUBTFUL)
@@ -176,10 +182,10 @@ def _policy(move: PolicyMove, style: Style) -> Iterator[str]:
 def _meaning(move: PolicyMove) -> str:
     """What the mode makes of all that the policy finds, and what another would."""
     objects, pods = move.would
-    found = f"{objects} objects ({pods} pods) break a rule of it, and {move.outside[1]} run outside"
+    found = f"{_count(objects, 'object')} ({_count(pods, 'pod')}) against its rules, and {move.outside[1]} outside"
     if move.enforces:
-        return f"in mode Enforce: {found}: refused when made again; in mode Audit all that would only be recorded"
-    return f"in mode {move.becomes}: {found}: nothing is refused; in mode Enforce they are, when made again"
+        return f"mode Enforce: {found}; mode Audit would only record that"
+    return f"mode {move.becomes}: {found}, and nothing is refused; mode Enforce would refuse it when it is made again"
 
 
 def _nodes(what: str, moves: Sequence[NodeMove], style: Style, tone: Tone) -> Iterator[str]:
@@ -202,7 +208,7 @@ def _objects(what: str, moves: Sequence[ObjectMove], style: Style, tone: Tone) -
     yield f"  {style.paint(f'{what} ({len({each.subject for each in moves})})', tone)}"
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for each in moves:
-        pods = f" ({each.pods} pods)" if each.pods else ""
+        pods = f" ({_count(each.pods, 'pod')})" if each.pods else ""
         groups[each.message].append(
             f"{each.subject}{pods}{', which another rule refuses, too' if each.besides else ''}"
         )
@@ -254,7 +260,7 @@ def _models(moves: Sequence[ModelMove], style: Style) -> Iterator[str]:
     yield style.paint(f"MODELS ({len(moves)})", Tone.HEADING)
     for each in moves:
         end = ", so it has no place any more" if not each.after else ", so it has a place" if not each.before else ""
-        line = f"  {each.subject}: {each.before} -> {each.after} nodes{end}"
+        line = f"  {each.subject}: {each.before} -> {_count(each.after, 'node')}{end}"
         yield style.paint(line, Tone.BAD if each.after < each.before else Tone.DOUBTFUL)
         if each.why:
             yield from style.paragraph(each.why, indent=6)
