@@ -341,12 +341,20 @@ SPECS = st.fixed_dictionaries(
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def compared(there: Sequence[Raw], change: Sequence[Raw], *, remove: Sequence[str] = ()) -> Report:
+def test_a_model_that_this_release_cannot_read_ends_nothing() -> None:
+    """A cluster of another release may hold one; that it was not judged is told by whoever asked the cluster."""
+    report = compared(
+        [law(), {**model(), "metadata": {"name": "odd", "namespace": "clinic"}, "spec": {}}], [], ["health"]
+    )
+    assert {str(each.subject) for each in report.others} == {"SovereignModel clinic/chat"}
+
+
+def compared(there: Sequence[Raw], change: Sequence[Raw], remove: Sequence[str] = ()) -> Report:
     """Without a file or a command. The model is in a namespace that is always governed."""
     found = Material()
     for kind, store in found.deciding().items():
         fill(store, [each for each in (*there, *EVERYTHING) if each["kind"] == kind])
-    found.objects = [copy.deepcopy(each) for each in EVERYTHING if each["kind"] in {"Pod", "Service"}]
+    found.objects = [copy.deepcopy(each) for each in EVERYTHING if each["kind"] in {"Pod", "Service", "SovereignModel"}]
     policies = {each["metadata"]["name"]: each for each in change}
     return what_if(Change(policies, [], remove), found, BROUGHT, pins=True, tell=lambda _: None, now=NOW)
 

@@ -7,8 +7,11 @@ objects by the in-tree policies as `check` asks them, pods that run as the audit
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from bailiwick.api.residencypolicy import Mode
 from bailiwick.api.sovereignmodel import SovereignModel
@@ -237,7 +240,8 @@ class Scene:
         found: dict[Subject, Place] = {}
         for (namespace, name), raw in self.world.stores.models.items():
             if namespace in only:
-                found[Subject("SovereignModel", namespace, name)] = self._place(SovereignModel.read(raw), known)
+                with suppress(ValidationError):  # told as not seen by whoever gathered it
+                    found[Subject("SovereignModel", namespace, name)] = self._place(SovereignModel.read(raw), known)
         return found
 
     def _place(self, model: SovereignModel, known: dict[object, frozenset[str]]) -> Place:

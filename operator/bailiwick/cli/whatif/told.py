@@ -156,7 +156,7 @@ def _policy(move: PolicyMove, style: Style) -> Iterator[str]:
         "fall out" if move.was else "are outside", move.go, style, Tone.BAD if move.enforces else Tone.DOUBTFUL
     )
     if move.becomes:
-        yield from _nodes("come in", move.come, style, Tone.DOUBTFUL)
+        yield from _nodes("come in, outside today", move.come, style, Tone.DOUBTFUL)
     for name, moves, alone in (
         ("governed now", move.governed, "no policy did before"),
         ("let go", move.released, "no policy does any more"),
