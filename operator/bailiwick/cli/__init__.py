@@ -24,6 +24,7 @@ COMMANDS = {
     "statement": ("offline.statement", "sign and verify statements about machines, without a cluster"),
     "status": ("live.status", "show how policies and models stand in a cluster, what is wrong first"),
     "weights": ("offline.weights", "import and verify files of weights, and write their manifest and digest"),
+    "what-if": ("whatif.command", "say what a change of policies would stop, and what it would let in"),
 }
 
 

@@ -84,6 +84,8 @@ class Border:
     """Whether bailiwick-pin is in force, as the chart's value ``pin`` has it."""
     who: str | None = None
     """Who applies the manifests, where that is known."""
+    whole: bool = False
+    """Whether ``measures`` are of all policies that there are: then none means that there is none."""
     _by_kind: dict[tuple[str, str, str, bool], tuple[Guard, ...]] = field(default_factory=dict, repr=False)
 
     def judge(self, manifest: Manifest) -> Iterator[Finding]:
@@ -194,7 +196,7 @@ class Border:
             return None
         if unsure and not governing:
             return Unknown(f"whether a policy governs namespace {request.namespace} (give the Namespace)")
-        if not self.measures and request.namespace not in self.exempt:
+        if not self.measures and not self.whole and request.namespace not in self.exempt:
             return Unknown(f"whether a policy governs namespace {request.namespace} (give the ResidencyPolicies)")
         labels = {**self.namespaces.get(request.namespace, {}), _NAME: request.namespace}
         labels.pop(GOVERNED_LABEL, None)  # the operator alone writes it, as follows

@@ -19,11 +19,11 @@ _MOST_NODES: Final = 1_000_000
 """Of one document with its aliases followed: a few lines can stand for billions."""
 
 
-class _Quick(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml is several times faster
+class QuickLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml is several times faster
     """Reads as every other command of Bailiwick does."""
 
 
-_Quick.yaml_implicit_resolvers = Loader.yaml_implicit_resolvers
+QuickLoader.yaml_implicit_resolvers = Loader.yaml_implicit_resolvers
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Located:
 def documents(text: bytes, where: str) -> Iterator[Located]:
     """The objects of a text that ``where`` holds. Raises UnusableError."""
     try:
-        loader = _Quick(text)
+        loader = QuickLoader(text)
         while loader.check_node():
             node = loader.get_node()
             if b"&" in text and _count(node, {}) > _MOST_NODES:  # without anchors it is as long as it looks

@@ -105,19 +105,21 @@ def _subject(written: str) -> tuple[Resource, str]:
 async def _world(api: Api) -> World:
     """What the operator judges by, listed once. Raises UnusableError for what may not be listed."""
     stores = Stores()
-    await asyncio.gather(*(_list(api, store) for store in _judged_by(stores)))
+    await asyncio.gather(*(list_into(store, api) for store in judged_by(stores)))
     now = datetime.now(UTC)
     return World(stores, clock=lambda: now, exempt=exempt_namespaces(_OWN))
 
 
-def _judged_by(stores: Stores) -> Sequence[Store]:
+def judged_by(stores: Stores) -> Sequence[Store]:
+    """The stores of all that decides where something may run."""
     return (
         stores.policies, stores.jurisdictions, stores.authorities, stores.statements, stores.endpoints, stores.waivers,
         stores.approvals, stores.classes, stores.territories, stores.nodes, stores.namespaces,
     )  # fmt: skip
 
 
-async def _list(api: Api, store: Store) -> None:
+async def list_into(store: Store, api: Api) -> None:
+    """Fill a store once. Raises UnusableError where that may not be, or is not served."""
     try:
         await Feed(api=api, store=store, on_list=lambda _: None, pace=Pace()).relist()
     except ApiError as error:

@@ -137,7 +137,7 @@ def explain_model(world: World, model: SovereignModel) -> Explanation:
     asked = (("policies", _named(policies) or "none"), *((own,) if own else ()))
     if model.spec.model.endpoint:
         return _served_outside(world, model, subject, policies, asked)
-    need = _need(world, model)
+    need = need_of(world, model)
     judged = tuple(
         Judged(
             where=name, place=_place(facts),
@@ -178,7 +178,7 @@ def _served_outside(
     return Explanation(subject=subject, summary=summary, allowed=verdict.allowed, facts=(*asked, *facts))
 
 
-def _need(world: World, model: SovereignModel) -> Need | None:
+def need_of(world: World, model: SovereignModel) -> Need | None:
     """What a replica asks of a node, as it was planned; None where nothing was, or its class is gone."""
     plan = model.status.plan if model.status else None
     accelerator = world.classes().get(plan.accelerator_class) if plan else None

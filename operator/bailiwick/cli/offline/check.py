@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.api.resource import API_VERSION, GROUP
 from bailiwick.api.territory import Territory
-from bailiwick.cel.syntax import GrammarError
 from bailiwick.cli.files.chart import chosen, open_chart
+from bailiwick.cli.files.intree import in_tree
 from bailiwick.cli.files.located import documents
-from bailiwick.cli.files.manifests import STANDARD_INPUT, UnusableError, parsed, read, texts
+from bailiwick.cli.files.manifests import STANDARD_INPUT, UnusableError, read, texts
 from bailiwick.cli.offline.contents import Given
 from bailiwick.cli.offline.reports import REPORTS
 from bailiwick.cli.offline.violations import LEVELS, Level, Result, Thing, Unjudged, Unusable, Violation, taken_apart
 from bailiwick.preview.defaults import default_class
-from bailiwick.preview.guards import read_guards
 from bailiwick.preview.judging import Border, Finding, MalformedError, Measure, measure
 from bailiwick.preview.requests import is_of_the_cluster
 from bailiwick.residency.jurisdictions import Atlas
@@ -111,7 +110,7 @@ def _read(paths: Sequence[Path], result: Result) -> Iterator[Located]:
             result.unusable.append(Unusable(file=where, line=1, message=str(error)))
             continue
         for each in found:
-            wrong = _wrong(each.raw)
+            wrong = objection_to(each.raw)
             if wrong is None:
                 yield each
             elif wrong and (where in named or where == STANDARD_INPUT):
@@ -121,7 +120,7 @@ def _read(paths: Sequence[Path], result: Result) -> Iterator[Located]:
                 result.notes.append(f"{where}:{each.line} was left out: {wrong}")
 
 
-def _wrong(raw: Any) -> str | None:
+def objection_to(raw: Any) -> str | None:
     """Why something is no manifest; empty for files of tools, None for a manifest."""
     if not isinstance(raw, dict) or not all(isinstance(raw.get(key), str) for key in ("apiVersion", "kind")):
         return "this has no apiVersion and kind, so it is no manifest"
@@ -143,26 +142,13 @@ class Known:
     """What is known of the cluster: by the chart, by the files to judge, and by files that tell of the rest."""
 
     def __init__(self, chart: Chart) -> None:
-        files = {name: text for name, text in chart.files.items() if name.endswith(".yaml")}
         self._given = Given()
         self._behind = Given()
         self._territories: dict[str, dict[str, Any]] = {}
         self._jurisdictions: dict[str, Jurisdiction] = {}
-        self._shipped: dict[str, Jurisdiction] = {}
         self._classes: dict[str, str | None] = {}
-        guards: list[Any] = []
-        for name, text in files.items():
-            folder, _, below = name.partition("/")
-            if folder == "policies" and below:
-                guards += (each.raw for each in documents(text, f"{chart.path}: {name}"))
-            elif folder == "jurisdictions" and below:
-                for raw in parsed(text, f"{chart.path}: {name}"):
-                    shipped = read(Jurisdiction, raw, f"{chart.path}: {name}")
-                    self._shipped[shipped.name] = shipped
-        try:
-            self._guards = read_guards(guards)
-        except (GrammarError, KeyError, TypeError) as error:
-            raise UnusableError(f"{chart.path} has in-tree policies that this release cannot read: {error}") from None
+        brought = in_tree(chart)
+        self._guards, self._shipped = brought.guards, brought.jurisdictions
         self.policies: dict[str, Any] = {}
 
     def add(self, each: Located, result: Result, *, behind: bool = False) -> bool:
