@@ -176,7 +176,6 @@ def test_a_policy_administrator_draws_the_border_and_serves_nothing(somebody: Ca
         ("v1", "Namespace"),
         ("v1", "Pod"),
         ("v1", "PersistentVolume"),
-        ("apps/v1", "DaemonSet"),
         ("events.k8s.io/v1", "Event"),
         (RBAC, "ClusterRoleBinding"),
         (RBAC, "RoleBinding"),
