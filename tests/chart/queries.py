@@ -19,7 +19,9 @@ RULES = CHART / "rules/bailiwick.yaml"
 USE = CHART / "rules/bailiwick-use.yaml"
 DASHBOARDS = sorted((CHART / "dashboards").glob("*.json"))
 VARIABLES = {"$__rate_interval": "5m", "$__range": "6h"}
-"""What Grafana puts in the place of its own variables. Ours stand in strings, where anything may."""
+"""What Grafana puts in the place of its own variables."""
+_OURS = re.compile(r"\$\w+")
+"""Variables of a dashboard. They stand in strings, and match everything unless somebody chooses."""
 
 _TEXT = re.compile(r"\"[^\"]*\"")
 _SELECTOR = re.compile(r"\{[^}]*\}")
@@ -55,7 +57,7 @@ def queries(dashboard: Path) -> Iterator[str]:
         yield from of_panel(panel)
     for variable in json.loads(dashboard.read_text())["templating"]["list"]:
         if variable["type"] == "query":
-            yield variable["definition"].removeprefix("label_values(").rpartition(",")[0]
+            yield _filled(variable["definition"].removeprefix("label_values(").rpartition(",")[0])
 
 
 def of_panel(panel: dict[str, Any]) -> list[str]:
@@ -66,7 +68,7 @@ def of_panel(panel: dict[str, Any]) -> list[str]:
 def _filled(expression: str) -> str:
     for variable, value in VARIABLES.items():
         expression = expression.replace(variable, value)
-    return expression
+    return _OURS.sub(".*", expression)
 
 
 def metrics_in(expression: str) -> frozenset[str]:

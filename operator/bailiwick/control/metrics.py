@@ -227,7 +227,7 @@ class _Replicas:
     def collect(self) -> Iterator[Metric]:
         told = GaugeMetricFamily(
             "bailiwick_replica_info",
-            "1 for every pod of a model that runs, with the jurisdiction of its node; `unknown`: nobody vouches for it.",
+            "1 for every pod of a model that runs, with its node's jurisdiction; `unknown`: nobody vouches for it.",
             labels=["model_namespace", "model", "replica", "jurisdiction"],
         )
         for (namespace, name), model in self._models.items():
