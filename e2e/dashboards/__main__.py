@@ -68,7 +68,8 @@ def page() -> Path:
 
 
 def _height(file: Path) -> int:
-    return HEAD + ROW * max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels(file))
+    rows: int = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels(file))
+    return HEAD + ROW * rows
 
 
 def _draw(url: str, picture: Path, height: int) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 
 from e2e.dashboards import series
 
-_UNITS = {
+Raw = dict[str, Any]
+_UNITS: dict[str, Raw] = {
     "s": {"unit": "seconds"}, "bytes": {"unit": "bytes"}, "Bps": {"unit": "bytes/sec"},
     "percentunit": {"unit": "percent-decimal"}, "reqps": {"unit": "requests/sec"}, "ops": {"unit": "ops/sec"},
     "short": {"unit": "decimal", "shortValues": True},
 }  # fmt: skip
 """Of Perses, by those of Grafana. Others (watt, joule, watth) are plain numbers there."""
 _COLOURS = {"green": "#2e7d32", "orange": "#ef6c00", "red": "#c62828"}
-Raw = dict[str, Any]
 
 
 def dashboard(grafana: Raw, *, queries: list[list[str]], prometheus: str) -> Raw:

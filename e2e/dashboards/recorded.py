@@ -52,7 +52,7 @@ def _running(program: Path, home: Path) -> Iterator[str]:
     url = f"http://127.0.0.1:{free_ports(1)[0]}"
     (home / "prometheus.yml").write_text("{}")
     log = home / "prometheus.log"
-    command = [
+    command: list[str | Path] = [
         program, f"--config.file={home / 'prometheus.yml'}", f"--storage.tsdb.path={home / 'data'}",
         f"--web.listen-address={url.removeprefix('http://')}", "--storage.tsdb.retention.time=100y",
         "--log.level=warn",
