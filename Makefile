@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export PYTHONPATH := operator:.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check border docs docs-serve generate lock cluster cluster-down venv format bench bench-admission bench-border bench-gate drill clean
+.PHONY: help demo test check border docs docs-serve generate lock cluster cluster-down venv format bench bench-admission bench-border bench-gate drill casts dashboards clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -76,6 +76,12 @@ bench-gate: venv  ## What the gate adds to the time to the first token, with 50 
 
 drill: venv  ## Faults while models come: how soon Bailiwick acts again, what was lost or done twice
 	@$(BIN)/python -m e2e.operate.drills
+
+casts: venv  ## What `bailiwick` shows, from real runs, into docs/: pictures, their text, and a cast
+	@$(BIN)/python -m e2e.casts
+
+dashboards: venv  ## Every dashboard as a picture, into .run/dashboards: recorded series, a real Prometheus, Perses' panels
+	@$(BIN)/python -m e2e.dashboards
 
 venv: $(STAMP)  ## The virtual environment, from hashed lists
 

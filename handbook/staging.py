@@ -51,6 +51,7 @@ class Staging:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text)
         for path in self._assets():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(self.root / DOCS / path, folder / path)
 
     def collect(self) -> None:

@@ -112,7 +112,10 @@ PROGRAMS: dict[str, Program] = {
         Program("kwok", "tools", "sigs.k8s.io/kwok/cmd/kwok", "sigs.k8s.io/kwok"),
         Program("versitygw", "storage", f"{_VERSITY}/cmd/versitygw", _VERSITY),
         Program("registry", "registry", f"{_REGISTRY}/cmd/registry", _REGISTRY),
-        Program("promtool", "prometheus", f"{_PROMETHEUS}/cmd/promtool", _PROMETHEUS, tags="remove_all_sd"),
+        *(
+            Program(name, "prometheus", f"{_PROMETHEUS}/cmd/{name}", _PROMETHEUS, tags="remove_all_sd")
+            for name in ("prometheus", "promtool")
+        ),
         Program("kstatus", "gitops", f"{_OURS}kstatus", _KSTATUS),
         Program("argohealth", "gitops", f"{_OURS}argohealth", _LUA),
         Program("helmrelease", "gitops", f"{_OURS}helmrelease", "github.com/fluxcd/helm-controller/api"),

@@ -42,6 +42,10 @@ FOR_LLAMA = (
 )
 FOR_ROOTS = (Prerequisite("mmdebstrap", "mmdebstrap", "images are made from Debian packages"),)
 FOR_CAPTURES = (Prerequisite("tcpdump", "tcpdump", "what pods send is looked at"),)
+FOR_PAGES = (
+    Prerequisite("npm", "npm", "the page that draws dashboards is built of packages from npm"),
+    Prerequisite("chromium", "chromium", "the page is looked at"),
+)
 FOR_PODMAN = (
     Prerequisite("podman", "podman", "a node is a container"),
     Prerequisite("/usr/lib/podman/netavark", "netavark", "the nodes' network"),

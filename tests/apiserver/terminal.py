@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PATH = f"{ROOT / 'operator'}:{ROOT}"
-_LINES, _COLUMNS = 60, 100
+LINES, COLUMNS = 60, 100
 _OF_WHOEVER_TESTS = {"NO_COLOR", "LINES", "COLUMNS", "KUBERNETES_SERVICE_HOST"}
 
 
@@ -80,10 +80,10 @@ class Terminal:
 
 
 @contextmanager
-def terminal(kubeconfig: Path, *arguments: str, height: int = _LINES) -> Iterator[Terminal]:
+def terminal(kubeconfig: Path, *arguments: str, height: int = LINES) -> Iterator[Terminal]:
     """Call it on a terminal of so many lines."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, _COLUMNS, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, COLUMNS, 0, 0))
     _let_it_be_interrupted()
     process = subprocess.Popen(
         [sys.executable, "-m", "bailiwick.cli", *arguments], env=_environment(kubeconfig), stdin=theirs, stdout=theirs,

@@ -66,7 +66,9 @@ def test_a_model_becomes_five_children_that_belong_to_it(realm: Realm, namespace
     assert status["plan"]["acceleratorClass"] == "cpu"
 
 
-def test_the_status_tells_where_a_replica_runs(realm: Realm, namespace: str, policy: Policy) -> None:
+def test_status_and_metrics_tell_where_a_replica_runs(
+    realm: Realm, operator: OperatorProcess, namespace: str, policy: Policy
+) -> None:
     realm.model(namespace)
     realm.served(namespace)
     (node,) = policy.inside()
@@ -80,6 +82,8 @@ def test_the_status_tells_where_a_replica_runs(realm: Realm, namespace: str, pol
     placed = eventually(lambda: realm.status(namespace)["placements"], what="the status names the node")
     assert [(each["node"], each["jurisdiction"], each["assurance"]) for each in placed] == [(node, "DE", "Asserted")]
     assert realm.status(namespace)["jurisdictions"] == ["DE"]
+    where = {"model_namespace": namespace, "replica": pod["metadata"]["name"], "model": "chat", "jurisdiction": "DE"}
+    eventually(lambda: operator.labelled("bailiwick_replica_info", **where) == 1, what="the metric")
     assert realm.condition("SovereignModel", "Placed", "chat", namespace)["status"] == "True"
     assert realm.condition("SovereignModel", "Resident", "chat", namespace)["status"] == "True"
     realm.client.patch("v1", "Node", node, {"spec": {"unschedulable": True}})

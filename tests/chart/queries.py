@@ -16,22 +16,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RULES = CHART / "rules/bailiwick.yaml"
+USE = CHART / "rules/bailiwick-use.yaml"
 DASHBOARDS = sorted((CHART / "dashboards").glob("*.json"))
-VARIABLES = {"$__rate_interval": "5m"}
-"""What Grafana puts in the place of its own variables. Ours stand in strings, where anything may."""
+VARIABLES = {"$__rate_interval": "5m", "$__range": "6h"}
+"""What Grafana puts in the place of its own variables."""
+_OURS = re.compile(r"\$\w+")
+"""Variables of a dashboard. They stand in strings, and match everything unless somebody chooses."""
 
 _TEXT = re.compile(r"\"[^\"]*\"")
 _SELECTOR = re.compile(r"\{[^}]*\}")
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")
 _RANGE = re.compile(r"\[[^\]]*\]|\boffset\s+\w+")
 _NAME = re.compile(r"(?<![\w:.])([A-Za-z_:][\w:]*)(?!\s*\()(?![\w:])")
-_WORDS = {"and", "or", "unless", "sum", "max", "min", "count", "group", "bool"}
+_WORDS = {"and", "or", "unless", "sum", "max", "min", "count", "group", "topk", "bool"}
 
 
 def alerts() -> list[dict[str, Any]]:
-    """The rules of the plain file."""
-    groups = yaml.safe_load(RULES.read_text())["groups"]
-    return [rule for group in groups for rule in group["rules"]]
+    """The rules of the plain file of alerts."""
+    return _rules(RULES)
+
+
+def recorded() -> list[dict[str, Any]]:
+    """The rules that record what models use."""
+    return _rules(USE)
+
+
+def _rules(file: Path) -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
 
 
 def panels(dashboard: Path) -> list[dict[str, Any]]:
@@ -43,14 +54,21 @@ def panels(dashboard: Path) -> list[dict[str, Any]]:
 def queries(dashboard: Path) -> Iterator[str]:
     """The expressions of a dashboard's panels and variables, as Prometheus gets them."""
     for panel in panels(dashboard):
-        for target in panel["targets"]:
-            expression = target["expr"]
-            for variable, value in VARIABLES.items():
-                expression = expression.replace(variable, value)
-            yield expression
+        yield from of_panel(panel)
     for variable in json.loads(dashboard.read_text())["templating"]["list"]:
         if variable["type"] == "query":
-            yield variable["definition"].removeprefix("label_values(").rpartition(",")[0]
+            yield _filled(variable["definition"].removeprefix("label_values(").rpartition(",")[0])
+
+
+def of_panel(panel: dict[str, Any]) -> list[str]:
+    """The expressions of one panel, as Prometheus gets them."""
+    return [_filled(target["expr"]) for target in panel["targets"]]
+
+
+def _filled(expression: str) -> str:
+    for variable, value in VARIABLES.items():
+        expression = expression.replace(variable, value)
+    return _OURS.sub(".*", expression)
 
 
 def metrics_in(expression: str) -> frozenset[str]:
@@ -70,6 +88,6 @@ def known() -> dict[str, frozenset[str]]:
     """Every series that there is, with its labels and those that Prometheus adds."""
     every = (
         *metrics.operator(), *metrics.webhook(),
-        *metrics.engine(), *metrics.GATE,
+        *metrics.engine(), *metrics.LLAMACPP, *metrics.GATE, *metrics.EXPORTERS, *metrics.RECORDED,
     )  # fmt: skip
     return {series: frozenset({*told.labels, "namespace", "pod", "le"}) for told in every for series in told.series}

@@ -14,7 +14,18 @@ from bailiwick.cli.reference import metrics
 from e2e.cluster import places
 from e2e.cluster.binaries import binary
 from tests.chart.helm import CHART, NAMESPACE
-from tests.chart.queries import DASHBOARDS, RULES, alerts, known, metrics_in, panels, queries, selectors_in
+from tests.chart.queries import (
+    DASHBOARDS,
+    RULES,
+    USE,
+    alerts,
+    known,
+    metrics_in,
+    panels,
+    queries,
+    recorded,
+    selectors_in,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,10 +34,12 @@ if TYPE_CHECKING:
 
 ROOT = CHART.parents[1]
 CASES = ROOT / "tests/chart/alerts.yaml"
+USES = ROOT / "tests/chart/use.yaml"
 RUNBOOKS = ROOT / "docs/runbooks"
 ALERTS = {rule["alert"]: rule for rule in alerts()}
 EVERY_QUERY = [(file.stem, each) for file in DASHBOARDS for each in queries(file)]
 EVERY_QUERY += [(name, rule["expr"]) for name, rule in ALERTS.items()]
+EVERY_QUERY += [(rule["record"], rule["expr"]) for rule in recorded()]
 
 
 def promtool(*arguments: str | Path) -> str:
@@ -36,13 +49,34 @@ def promtool(*arguments: str | Path) -> str:
 
 
 @pytest.mark.apiserver  # promtool is built as the servers are
-def test_the_rules_are_well_formed() -> None:
-    assert promtool("check", "rules", "--lint=all", "--lint-fatal", RULES) == ""
+@pytest.mark.parametrize("file", [RULES, USE], ids=lambda file: file.stem)
+def test_the_rules_are_well_formed(file: Path) -> None:
+    assert promtool("check", "rules", "--lint=all", "--lint-fatal", file) == ""
 
 
 @pytest.mark.apiserver
 def test_every_alert_fires_on_the_series_that_it_is_for() -> None:
     assert promtool("test", "rules", CASES) == ""
+
+
+@pytest.mark.apiserver
+def test_what_models_use_is_recorded_by_the_jurisdiction_where_they_use_it() -> None:
+    assert promtool("test", "rules", USES) == ""
+
+
+@pytest.mark.apiserver
+@pytest.mark.parametrize("at", range(len(recorded())), ids=[rule["record"] for rule in recorded()])
+def test_a_rule_that_records_something_else_is_found(at: int, tmp_path: Path) -> None:
+    rules = yaml.safe_load(USE.read_text())
+    rules["groups"][0]["rules"][at]["expr"] = "vector(1) > 1"
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
+    cases = yaml.safe_load(USES.read_text()) | {"rule_files": ["rules.yaml"]}
+    (tmp_path / "cases.yaml").write_text(yaml.safe_dump(cases))
+    assert "FAILED" in promtool("test", "rules", tmp_path / "cases.yaml")
+
+
+def test_every_recorded_series_is_told() -> None:
+    assert [told.name for told in metrics.RECORDED] == list(dict.fromkeys(rule["record"] for rule in recorded()))
 
 
 @pytest.mark.apiserver
@@ -148,10 +182,11 @@ def test_the_chart_installs_rules_and_dashboards_as_they_stand(helm: Helm) -> No
         "dashboards": {"install": True},
     }
     rendered = {(each["kind"], each["metadata"]["name"]): each for each in helm.template(monitoring=asked)}
-    rule = rendered["PrometheusRule", "bailiwick"]
-    assert rule["apiVersion"] == "monitoring.coreos.com/v1"
-    assert (rule["metadata"]["labels"]["release"], rule["metadata"]["namespace"]) == ("prometheus", NAMESPACE)
-    assert rule["spec"] == yaml.safe_load(RULES.read_text())
+    for rules in (RULES, USE):
+        rule = rendered["PrometheusRule", rules.stem]
+        assert rule["apiVersion"] == "monitoring.coreos.com/v1"
+        assert (rule["metadata"]["labels"]["release"], rule["metadata"]["namespace"]) == ("prometheus", NAMESPACE)
+        assert rule["spec"] == yaml.safe_load(rules.read_text())
     for file in DASHBOARDS:
         shown = rendered["ConfigMap", f"bailiwick-dashboard-{file.stem}"]
         assert shown["metadata"]["labels"]["grafana_dashboard"] == "1"
@@ -166,3 +201,13 @@ def test_the_engine_tells_the_metrics_that_we_use() -> None:
     for source in sources:
         text = source.read_text()
         assert [told.name for told in metrics.ENGINE if f'name="{told.name}"' not in text] == []
+
+
+def test_the_engine_of_files_in_gguf_tells_the_metrics_that_we_use() -> None:
+    """By the server itself, of every llama.cpp that was built here: its names stand in it without their prefix."""
+    servers = sorted((places.cache() / "engine").glob("llama-cpp-*/usr/bin/llama-server"))
+    if not servers:
+        pytest.skip("no llama.cpp was built here")
+    for server in servers:
+        held = server.read_bytes()
+        assert [told.name for told in metrics.LLAMACPP if told.name.partition(":")[2].encode() not in held] == []

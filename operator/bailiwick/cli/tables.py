@@ -62,7 +62,7 @@ class Style:
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[Cell | str]]) -> Iterator[str]:
         """Lines of a table; nothing stands behind the last column."""
-        cells = [[Cell(name, Tone.HEADING) for name in head]]
+        cells = [[Cell(name, Tone.FAINT) for name in head]]
         cells += [[each if isinstance(each, Cell) else Cell(each) for each in row] for row in rows]
         widths = [
             max(len(harmless(cell.text)) for cell in column) for column in zip_longest(*cells, fillvalue=Cell(""))

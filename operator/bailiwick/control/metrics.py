@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _WAIVER_STATES = {"InForce": "active", "NotYet": "waiting", "Expired": "expired"}
 """By the reason of a waiver's condition Active. Any other reason, or none yet: unapproved."""
+_NOWHERE = "unknown"
 _SLOW = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
@@ -144,6 +145,10 @@ class Metrics:
         """Report how many waivers there are, as their status says it, whenever somebody asks."""
         self.registry.register(_Waivers(waivers))
 
+    def watch_models(self, models: Store) -> None:
+        """Report where each replica of each model runs, as its status says it, whenever somebody asks."""
+        self.registry.register(_Replicas(models))
+
     def watch_violations(self, count: Callable[[], Mapping[tuple[str, str], int]]) -> None:
         """Report how much violates, by policy and reason, whenever somebody asks."""
         self.registry.register(_Violations(count))
@@ -214,6 +219,25 @@ class _Waivers:
 def _state(waiver: Mapping[str, Any]) -> str:
     stated = {each["type"]: each["reason"] for each in (waiver.get("status") or {}).get("conditions", ())}
     return _WAIVER_STATES.get(stated.get("Active", ""), "unapproved")
+
+
+class _Replicas:
+    """The labels are not called `namespace` and `pod`: Prometheus gives these to the operator's own pod."""
+
+    def __init__(self, models: Store) -> None:
+        self._models = models
+
+    def collect(self) -> Iterator[Metric]:
+        told = GaugeMetricFamily(
+            "bailiwick_replica_info",
+            "1 for every pod of a model that runs, with its node's jurisdiction; `unknown`: nobody vouches for it.",
+            labels=["model_namespace", "model", "replica", "jurisdiction"],
+        )
+        for (namespace, name), model in self._models.items():
+            for placement in (model.get("status") or {}).get("placements", ()):
+                where = placement.get("jurisdiction", _NOWHERE)
+                told.add_metric([namespace, name, placement["pod"], where], 1)
+        yield told
 
 
 class _Violations:

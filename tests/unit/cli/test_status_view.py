@@ -215,7 +215,7 @@ def test_colour_says_which_condition_is_bad() -> None:
 def test_colour_moves_no_column() -> None:
     rows = [["a", "b"], ["longer", "c"]]
     plain = list(PLAIN.table(("ONE", "TWO"), rows))
-    painted = [line.replace("\033[1m", "").replace("\033[0m", "") for line in COLOURFUL.table(("ONE", "TWO"), rows)]
+    painted = [line.replace("\033[2m", "").replace("\033[0m", "") for line in COLOURFUL.table(("ONE", "TWO"), rows)]
     assert plain == painted
     assert plain[1] == "a        b"
 

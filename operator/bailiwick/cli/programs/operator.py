@@ -253,6 +253,7 @@ class Operator:
         self._metrics.watch_stores(self._stores, self._pace.clock)
         self._metrics.watch_policies(self._stores.policies)
         self._metrics.watch_waivers(self._stores.waivers)
+        self._metrics.watch_models(self._stores.models)
         self._metrics.watch_violations(audit.violations)
         self._metrics.watch_queue(self._queue.waiting, self._queue.running)
         async with asyncio.TaskGroup() as tasks:

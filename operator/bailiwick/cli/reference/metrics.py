@@ -36,6 +36,12 @@ Port 8081 of every pod of a model: `/metrics` is the engine's, `/gate/metrics` t
 value `monitoring.namespace` says whose Prometheus may ask. They tell more than is listed: these are what dashboards and
 alerts use. `namespace` and `pod` come from Prometheus, as it found the pod.
 """
+_USE = """\
+## Use and energy
+
+What the chart's rules make of the metrics of operator, engines and others' exporters, once a minute: see
+[use and energy](../use-and-energy.md). A series is absent where nobody measures.
+"""
 _TABLE = "| metric | type | labels | meaning |\n|---|---|---|---|"
 _UNTOLD = ("process_", "python_")
 
@@ -69,6 +75,11 @@ ENGINE = (
     Told("vllm:e2e_request_latency_seconds", "histogram", ("model_name",), "From a request to its last token."),
 )
 """Of vLLM, by the names in its source; counters are asked for with the suffix ``_total``."""
+LLAMACPP = (
+    Told("llamacpp:prompt_tokens_total", "counter", (), "Tokens read."),
+    Told("llamacpp:tokens_predicted_total", "counter", (), "Tokens written."),
+)
+"""Of llama.cpp's server."""
 GATE = (
     Told("haproxy_frontend_http_requests_total", "counter", ("proxy",), "Requests; those of clients have `clients`."),
     Told(
@@ -84,6 +95,45 @@ GATE = (
     Told("haproxy_backend_connection_errors_total", "counter", ("proxy",), "Requests for which no engine listened."),
 )  # fmt: skip
 """Of the gate's HAProxy."""
+_SET_ASIDE = ("exported_namespace", "exported_pod")
+EXPORTERS = (
+    Told(
+        "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "counter", ("UUID", *_SET_ASIDE),
+        "Millijoules of a GPU (NVIDIA's dcgm-exporter 4.5.3).",
+    ),
+    Told(
+        "gpu_energy_consumed", "gauge", ("hostname", "gpu_id", *_SET_ASIDE),
+        "Microjoules of a GPU (AMD's device-metrics-exporter 1.5.1).",
+    ),
+    Told(
+        "kepler_pod_cpu_joules_total", "counter", ("pod_namespace", "pod_name", "node_name", "state", "zone"),
+        "Joules of processors and memory that a pod had (Kepler 0.11.4; since 0.10).",
+    ),
+)  # fmt: skip
+"""Of others, who tell energy, by the names in their sources."""
+_OF_MODEL = ("namespace", "model", "jurisdiction")
+_OF_REPLICA = ("namespace", "pod", "model", "jurisdiction")
+RECORDED = (
+    Told("replica:bailiwick_place:latest", "gauge", _OF_REPLICA, "1 where each replica runs, as it was told last."),
+    Told("replica:bailiwick_prompt_tokens:rate5m", "gauge", _OF_REPLICA, "Tokens read, a second."),
+    Told("replica:bailiwick_generation_tokens:rate5m", "gauge", _OF_REPLICA, "Tokens written, a second."),
+    Told("replica:bailiwick_watts:rate5m", "gauge", (*_OF_REPLICA, "part", "source"), "Watts, by who measured them."),
+    Told("model_jurisdiction:bailiwick_prompt_tokens:rate5m", "gauge", _OF_MODEL, "Tokens read, a second."),
+    Told("model_jurisdiction:bailiwick_generation_tokens:rate5m", "gauge", _OF_MODEL, "Tokens written, a second."),
+    Told(
+        "model_jurisdiction:bailiwick_watts:rate5m", "gauge", (*_OF_MODEL, "part"),
+        "Watts of `accelerators` and of `processors`.",
+    ),
+    Told(
+        "model_jurisdiction:bailiwick_measured_tokens:rate5m", "gauge", (*_OF_MODEL, "part"),
+        "Tokens written a second by replicas whose part is measured.",
+    ),
+    Told(
+        "model_jurisdiction:bailiwick_joules_per_token:rate5m", "gauge", (*_OF_MODEL, "part"),
+        "Joules of a part for each token written.",
+    ),
+)  # fmt: skip
+"""What the chart's rules record."""
 
 
 def metrics_reference() -> str:
@@ -98,8 +148,15 @@ def metrics_reference() -> str:
             f"\n{_MODELS}",
             "### The engine: vLLM\n",
             *_table(engine()),
+            "\n### The engine: llama.cpp\n",
+            *_table(LLAMACPP),
             "\n### The gate\n",
             *_table(GATE),
+            f"\n{_USE}",
+            "### Exporters of energy\n",
+            *_table(EXPORTERS),
+            "\n### Recorded\n",
+            *_table(RECORDED),
             "",
         ]
     )
@@ -120,6 +177,7 @@ def operator() -> tuple[Told, ...]:
     metrics.repaired("bailiwick-pods", "gone", "repaired")
     metrics.watch_policies(_store(resources.RESIDENCY_POLICIES))
     metrics.watch_waivers(_store(resources.RESIDENCY_WAIVERS))
+    metrics.watch_models(_store(resources.SOVEREIGN_MODELS))
     metrics.watch_violations(lambda: {("policy", "WrongPlace"): 1})
     metrics.watch_stores([_store(resources.NODES)], lambda: 0.0)
     metrics.watch_queue(lambda: {"model": 1}, lambda: {"model": 1})
@@ -144,7 +202,7 @@ def engine() -> tuple[Told, ...]:
 def _store(resource: Resource) -> Store:
     store = Store(resource, trim=trim.whole)
     metadata = {"name": "example", "uid": "1", "resourceVersion": "1"}
-    manifest = {"metadata": metadata, "spec": {"policy": "policy"}, "status": {}}
+    manifest = {"metadata": metadata, "spec": {"policy": "policy"}, "status": {"placements": [{"pod": "example"}]}}
     store.apply_event("ADDED", manifest)
     return store
 

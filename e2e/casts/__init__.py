@@ -1,0 +1,1 @@
+"""What `bailiwick` shows on a terminal, recorded from real runs for the documentation."""
