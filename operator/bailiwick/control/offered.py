@@ -1,4 +1,4 @@
-"""Which kinds of other projects the API server serves: KEDA's, LeaderWorkerSet's, those of the Gateway API.
+"""Which kinds the API server serves that not every cluster has: those of other projects, and what pins pods.
 
 Asked by listing: a kind that is not there is not found. That takes no right to read CustomResourceDefinitions, and a
 kind that comes later is found at the next look.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bailiwick.control.queue import Priority
-from bailiwick.control.routes import MODEL, SPREAD
+from bailiwick.control.routes import MODEL, SPREAD, TERRITORY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Offered:
-    """What the feeds of optional stores found out. All models are looked at again when it changes."""
+    """What the feeds of optional stores found out. All models and policies are looked at again when it changes."""
 
     def __init__(self, *, stores: Sequence[Store], queue: KeyedQueue) -> None:
         self._stores = stores
@@ -32,6 +32,7 @@ class Offered:
         self._served[store.resource.kind] = served
         if before is not None and before is not served:
             self._queue.add(SPREAD, MODEL, priority=Priority.LIVE)
+            self._queue.add(SPREAD, TERRITORY, priority=Priority.LIVE)
 
     @property
     def kinds(self) -> frozenset[str]:
