@@ -57,6 +57,8 @@ CHILDREN = {
 }
 DIGEST = "sha256:" + "0" * 64
 WEIGHTS = f"registry.example/models/tiny@{DIGEST}"
+SOURCE = {"image": WEIGHTS} if PINS else {"image": WEIGHTS, "mount": "Copy"}
+"""Before 1.36 the operator mounts no image."""
 ENGINE = f"registry.example/vllm@{DIGEST}"
 CONTROLLERS = (
     "deployment-controller,replicaset-controller,job-controller,garbage-collector-controller,namespace-controller,"
@@ -278,7 +280,7 @@ class Realm:
                 "apiVersion": OURS,
                 "kind": "SovereignModel",
                 "metadata": {"name": name, "namespace": namespace},
-                "spec": {"model": {"name": "tiny", "source": {"oci": {"image": WEIGHTS}}}, **spec},
+                "spec": {"model": {"name": "tiny", "source": {"oci": SOURCE}}, **spec},
             }
         )
 
