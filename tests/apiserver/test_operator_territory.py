@@ -160,7 +160,10 @@ def test_another_mode_changes_what_the_bindings_do_and_pins_nothing(realm: Realm
     )
     policy.patch({"mode": "Enforce"})
     eventually(lambda: policy.bindings().keys() == ENFORCED, what="the pin comes back")
-    assert policy.bindings()["bailiwick-pods"]["spec"]["validationActions"] == ["Deny", "Audit"]
+    eventually(
+        lambda: policy.bindings()["bailiwick-pods"]["spec"]["validationActions"] == ["Deny", "Audit"],
+        what="pods are denied again",
+    )
 
 
 def test_what_somebody_deletes_of_a_border_comes_back(realm: Realm) -> None:
