@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export PYTHONPATH := operator:.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check border docs docs-serve generate lock cluster cluster-down venv format bench bench-admission bench-border bench-gate drill casts dashboards clean
+.PHONY: help demo test test-versions check border docs docs-serve generate lock cluster cluster-down venv format bench bench-admission bench-border bench-gate drill casts dashboards clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,13 @@ test: check  ## Everything that this machine can run: units, API server, engines
 	cluster=0; $(BIN)/python -m pytest e2e $(PROCESSES:%=--ignore=%) || cluster=$$?; \
 	others=0; wait $$beside || others=$$?; tail -n 200 $$log; \
 	grep -hE '^(FAILED|ERROR) ' $$log || true; exit $$((cluster + others))
+
+KUBERNETES ?= 1.34 1.35 1.36 1.37
+test-versions: venv  ## The API suites on the API servers of Kubernetes 1.34 to 1.37, or of KUBERNETES=1.34 alone
+	@failed=0; for minor in $(KUBERNETES); do \
+	  echo "Kubernetes $$minor"; \
+	  KUBERNETES=$$minor $(BIN)/python -m pytest tests -m apiserver --numprocesses 3 --dist loadfile || failed=1; \
+	done; exit $$failed
 
 check: venv  ## Format, lint, types, import contracts, generated files, unit tests: under a minute
 	@$(BIN)/ruff format --check --quiet .

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from e2e.cluster import cluster, kind
-from e2e.cluster.binaries import PROGRAMS, binaries
+from e2e.cluster.binaries import OTHER_SERVERS, PROGRAMS, binaries
 from e2e.cluster.load import load_image
 from e2e.cluster.steps import ClusterError, lasted, say
 
@@ -77,7 +77,8 @@ def _kubeconfig(_: argparse.Namespace) -> None:
 
 
 def _binaries(arguments: argparse.Namespace) -> None:
-    for path in binaries(arguments.names or PROGRAMS).values():
+    usual = [name for name in PROGRAMS if name not in OTHER_SERVERS]
+    for path in binaries(arguments.names or usual).values():
         say(str(path))
 
 

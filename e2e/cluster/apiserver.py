@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Self
 import httpx
 
 from e2e.client import ApiError, Client, documents, eventually
-from e2e.cluster.binaries import binaries, binary
+from e2e.cluster.binaries import PROGRAMS, binaries, binary, of_version
 from e2e.cluster.credentials import Authority, write_kubeconfig
 from e2e.cluster.places import LOGS
 from e2e.cluster.steps import ClusterError, log_file, tail
@@ -46,6 +46,8 @@ CONTROLLERS = "*,-node-lifecycle-controller"
 CAPACITY = {"cpu": "8", "memory": "32Gi", "ephemeral-storage": "100Gi", "pods": "110"}
 CONTROLLER_MANAGER = "kube-controller-manager"
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+MINOR = os.environ.get("KUBERNETES", "")
+"""The minor version to run, such as 1.34; empty for the one that the cluster has."""
 CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 
 
@@ -199,7 +201,7 @@ class ApiServer:
         ]
 
     def _start(self) -> None:
-        binaries(["etcd", "kube-apiserver"])
+        binaries(["etcd", of_version("kube-apiserver", MINOR)])
         for attempt in range(1, ATTEMPTS + 1):
             etcd = self._start_etcd()
             self._start_apiserver(etcd)
@@ -252,7 +254,7 @@ class ApiServer:
         )
 
     def _run(self, name: str, *arguments: str) -> None:
-        program = binary(name)  # may build it, so before the log is opened
+        program = binary(of_version(name, MINOR))  # may build it, so before the log is opened
         log = self._log(name)
         with log.open("wb") as output:
             # A process group of its own: Ctrl-C reaches the tests, which then end the servers in order.
@@ -298,6 +300,11 @@ class ApiServer:
         assert kind in self.client.resources(api_version), f"{api_version} does not list {kind} yet"
         self.client.list(api_version, kind)
         return True
+
+
+def release() -> str:
+    """The version of Kubernetes that `ApiServer` runs: `v1.36.3`. Raises ClusterError for one that there is not."""
+    return PROGRAMS[of_version("kube-apiserver", MINOR)].version
 
 
 class _PortTakenError(ClusterError):

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +68,11 @@ def _kubernetes(name: str) -> Program:
     return Program(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}", "k8s.io/kubernetes", stamps)
 
 
+def _of_minor(server: Program, minor: str) -> Program:
+    """The same of another minor version than the cluster's: `kube-apiserver-1.34`."""
+    return replace(server, name=f"{server.name}-{minor}", group=f"apiserver-{minor}")
+
+
 def _containerd(name: str) -> Program:
     module = "github.com/containerd/containerd/v2"
     stamps = (f"{module}/version.Version={{full}}",)
@@ -89,6 +94,13 @@ _CRANE = "github.com/google/go-containerregistry"
 _PROMETHEUS = "github.com/prometheus/prometheus"
 _KSTATUS, _LUA = "github.com/fluxcd/cli-utils", "github.com/yuin/gopher-lua"
 _OURS = "./"  # a package of the group's own folder
+
+SERVERS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+"""What of Kubernetes runs without a node."""
+OTHER_MINORS = ("1.34", "1.35", "1.37")
+"""Minor versions, besides the cluster's own, of which there are the servers alone."""
+_OTHERS = [_of_minor(_kubernetes(name), minor) for minor in OTHER_MINORS for name in SERVERS]
+OTHER_SERVERS = {server.name: server for server in _OTHERS}
 
 PROGRAMS: dict[str, Program] = {
     program.name: program
@@ -120,6 +132,7 @@ PROGRAMS: dict[str, Program] = {
         Program("argohealth", "gitops", f"{_OURS}argohealth", _LUA),
         Program("helmrelease", "gitops", f"{_OURS}helmrelease", "github.com/fluxcd/helm-controller/api"),
         Program("crane", "registry", f"{_CRANE}/cmd/crane", _CRANE),
+        *OTHER_SERVERS.values(),
     )
 }
 
@@ -161,6 +174,17 @@ def binaries(names: Iterable[str]) -> dict[str, Path]:
                     require(FOR_RUNC)
                 _build(still, progress)
     return {name: path_of(PROGRAMS[name]) for name in wanted}
+
+
+def of_version(name: str, minor: str) -> str:
+    """What a program is called in PROGRAMS when its minor version is asked for; empty for the cluster's own."""
+    own = PROGRAMS["kube-apiserver"].version.removeprefix("v").rpartition(".")[0]
+    if name not in SERVERS or minor in ("", own):
+        return name
+    if minor not in OTHER_MINORS:
+        known = ", ".join(sorted((*OTHER_MINORS, own)))
+        raise ClusterError(f"there is no Kubernetes {minor} to run: expected one of {known}")
+    return f"{name}-{minor}"
 
 
 def path_of(program: Program) -> Path:

@@ -29,6 +29,7 @@ from e2e.cluster.apiserver import ApiServer, free_ports
 from e2e.cluster.binaries import binary
 from e2e.cluster.steps import log_file, tail
 from tests.chart.helm import Helm
+from tests.in_tree import PINS, taken_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,14 +38,16 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 SYSTEM = "bailiwick-system"
-POLICIES = sorted((ROOT / "charts/bailiwick/policies").glob("*.yaml"))
 IDENTITY = f"system:serviceaccount:{SYSTEM}:bailiwick-operator"
 SERVICE_ACCOUNTS = ("system:serviceaccounts", f"system:serviceaccounts:{SYSTEM}")
 """Groups of the operator that has the rights of the chart and no others."""
 OURS = "bailiwick.dev/v1alpha1"
 ADMISSION = "admissionregistration.k8s.io/v1"
 VALIDATING, MUTATING = "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding"
+BINDINGS = (VALIDATING, MUTATING) if PINS else (VALIDATING,)
 GUARDS = tuple(f"bailiwick-{each}" for each in ("bindings", "claims", "models", "networks", "pods", "propagation"))
+ENFORCED = {*GUARDS, "bailiwick-pin"} if PINS else set(GUARDS)
+"""What is bound for a policy in mode Enforce that asks for no more."""
 CHILDREN = {
     "Deployment": "apps/v1",
     "Service": "v1",
@@ -54,6 +57,8 @@ CHILDREN = {
 }
 DIGEST = "sha256:" + "0" * 64
 WEIGHTS = f"registry.example/models/tiny@{DIGEST}"
+SOURCE = {"image": WEIGHTS} if PINS else {"image": WEIGHTS, "mount": "Copy"}
+"""Before 1.36 the operator mounts no image."""
 ENGINE = f"registry.example/vllm@{DIGEST}"
 CONTROLLERS = (
     "deployment-controller,replicaset-controller,job-controller,garbage-collector-controller,namespace-controller,"
@@ -170,12 +175,12 @@ class Realm:
         server = kind.start()
         try:
             server.install_crds(sorted((ROOT / "crds").glob("*.yaml")))
-            for file in POLICIES:
+            for file in taken_by(server.client):
                 server.client.apply_file(file)
             server.start_controller_manager(controllers, flags)
             client = server.client
             client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
-            client.apply(border())
+            client.apply(border(client))
             offer = {"name": "vllm", "image": ENGINE, "requests": {"cpu": "1", "memory": "3Gi"}}
             client.create(
                 {
@@ -275,7 +280,7 @@ class Realm:
                 "apiVersion": OURS,
                 "kind": "SovereignModel",
                 "metadata": {"name": name, "namespace": namespace},
-                "spec": {"model": {"name": "tiny", "source": {"oci": {"image": WEIGHTS}}}, **spec},
+                "spec": {"model": {"name": "tiny", "source": {"oci": SOURCE}}, **spec},
             }
         )
 
@@ -360,8 +365,7 @@ class Realm:
             "Node": "v1",
             "Namespace": "v1",
             "Pod": "v1",
-            VALIDATING: ADMISSION,
-            MUTATING: ADMISSION,
+            **dict.fromkeys(BINDINGS, ADMISSION),
         }
         return {
             (kind, each["metadata"].get("namespace", ""), each["metadata"]["name"]): each["metadata"]["resourceVersion"]
@@ -423,7 +427,7 @@ class Policy:
         """Its bindings by what they put into force."""
         return {
             binding["spec"]["policyName"]: binding
-            for kind in (VALIDATING, MUTATING)
+            for kind in BINDINGS
             for binding in self.realm.client.list(ADMISSION, kind, labels=f"bailiwick.dev/policy={self.name}")
         }
 
@@ -471,10 +475,10 @@ class Policy:
         )
 
 
-def border() -> Manifest:
-    """The ConfigMap from which the operator puts the chart's policies back."""
+def border(client: Client) -> Manifest:
+    """The ConfigMap from which the operator puts the chart's policies back, for an API server."""
     metadata = {"name": "bailiwick-border", "namespace": SYSTEM}
-    data = {file.name: file.read_text() for file in POLICIES}
+    data = {file.name: file.read_text() for file in taken_by(client)}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 

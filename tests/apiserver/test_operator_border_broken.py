@@ -23,7 +23,6 @@ from tests.apiserver.realm import (
     ADMISSION,
     MUTATING,
     OURS,
-    POLICIES,
     ROOT,
     SERVICE_ACCOUNTS,
     SYSTEM,
@@ -42,6 +41,7 @@ from tests.apiserver.test_operator_canary import (
     proved,
     shown,
 )  # fmt: skip
+from tests.in_tree import POLICIES, needs_pin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -230,6 +230,7 @@ def test_bindings_are_put_back_and_put_right(scene: Scene, rows: Rows, mute: boo
     eventually(lambda: None not in scene.refusals().values(), what="every deed is refused again", seconds=5)
 
 
+@needs_pin
 def test_what_pins_is_put_back(scene: Scene, rows: Rows) -> None:
     client, name = scene.realm.client, f"bailiwick-pin.{scene.policy.name}"
     row = rows["`bailiwick-pin`, its binding"]
@@ -376,7 +377,7 @@ def test_without_the_chart_nothing_is_put_back_and_nothing_proved(scene: Scene, 
         assert enforced(third) == ("Unknown", "NotProved")
         assert "bailiwick-pods" in third.bindings(), "a binding that cannot be written holds up no other"
     finally:
-        client.apply(border())
+        client.apply(border(client))
         client.apply(next(documents(next(file for file in POLICIES if file.stem == "claims"))))
     eventually(lambda: (refusal(deed) or "").startswith("bailiwick-claims "), what="it is whole")
     for each in (other, third):

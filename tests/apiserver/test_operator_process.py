@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.client import eventually
-from tests.apiserver.realm import ADMISSION, GUARDS, OURS, SYSTEM, VALIDATING
+from tests.apiserver.realm import ADMISSION, ENFORCED, OURS, SYSTEM, VALIDATING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,7 +153,7 @@ def test_a_border_outlives_its_policy_until_the_operator_withdraws_it(
     policy.delete()
     time.sleep(1)
     assert policy.inside() == {node}
-    assert policy.bindings().keys() == {*GUARDS, "bailiwick-pin"}
+    assert policy.bindings().keys() == ENFORCED
     start("second").until_leading()
     policy.withdrawn()
 

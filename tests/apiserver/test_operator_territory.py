@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.client import eventually
-from tests.apiserver.realm import ADMISSION, GUARDS, MUTATING, OURS, VALIDATING, Realm
+from tests.apiserver.realm import ADMISSION, ENFORCED, GUARDS, MUTATING, OURS, VALIDATING, Realm
+from tests.in_tree import PINS
 
 if TYPE_CHECKING:
     from tests.apiserver.realm import OperatorProcess
@@ -40,7 +41,7 @@ def test_a_policy_becomes_a_border(realm: Realm) -> None:
     territory = realm.find("Territory", policy.name)
     assert territory
     assert territory["spec"]["nodes"] == {frankfurt: "DE", stated: "DE-BY"}
-    assert policy.in_force().bindings().keys() == {*GUARDS, "bailiwick-pin"}
+    assert policy.in_force().bindings().keys() == ENFORCED
     assert realm.client.get(ADMISSION, VALIDATING, GUARD)["spec"]["validationActions"] == ["Deny", "Audit"]
     labels = eventually(
         lambda: (found := realm.client.get("v1", "Namespace", namespace)["metadata"]["labels"])
@@ -140,10 +141,17 @@ def test_a_list_that_becomes_empty_allows_nothing_any_more(realm: Realm) -> None
     eventually(emptied, what="the Territory allows nothing")
 
 
+def test_a_policy_says_where_pods_must_pin_themselves(realm: Realm) -> None:
+    realm.node(FRANKFURT)
+    policy = realm.policy("DE")
+    eventually(lambda: policy.condition("Ready")["status"] == "True", what="the policy is ready")
+    assert ("bailiwick-pin is not there" in policy.condition("Ready")["message"]) is not PINS
+
+
 def test_another_mode_changes_what_the_bindings_do_and_pins_nothing(realm: Realm) -> None:
     policy = realm.policy("DE")
     policy.in_force()
-    eventually(lambda: "bailiwick-pin" in policy.bindings(), what="pods are pinned")
+    eventually(lambda: policy.bindings().keys() == ENFORCED, what="pods are pinned")
     policy.patch({"mode": "Audit"})
     eventually(lambda: policy.bindings().keys() == set(GUARDS), what="the pin goes")
     eventually(
@@ -151,8 +159,11 @@ def test_another_mode_changes_what_the_bindings_do_and_pins_nothing(realm: Realm
         what="every guard only audits",
     )
     policy.patch({"mode": "Enforce"})
-    eventually(lambda: policy.bindings().keys() == {*GUARDS, "bailiwick-pin"}, what="the pin comes back")
-    assert policy.bindings()["bailiwick-pods"]["spec"]["validationActions"] == ["Deny", "Audit"]
+    eventually(lambda: policy.bindings().keys() == ENFORCED, what="the pin comes back")
+    eventually(
+        lambda: policy.bindings()["bailiwick-pods"]["spec"]["validationActions"] == ["Deny", "Audit"],
+        what="pods are denied again",
+    )
 
 
 def test_what_somebody_deletes_of_a_border_comes_back(realm: Realm) -> None:
@@ -163,9 +174,10 @@ def test_what_somebody_deletes_of_a_border_comes_back(realm: Realm) -> None:
     realm.forger.delete(OURS, "Territory", policy.name)
     for guard in GUARDS:
         realm.client.delete(ADMISSION, VALIDATING, f"{guard}.{policy.name}")
-    realm.client.delete(ADMISSION, MUTATING, f"bailiwick-pin.{policy.name}")
+    if PINS:
+        realm.client.delete(ADMISSION, MUTATING, f"bailiwick-pin.{policy.name}")
     realm.client.delete(ADMISSION, VALIDATING, GUARD)
-    eventually(lambda: policy.bindings().keys() == {*GUARDS, "bailiwick-pin"}, what="the bindings come back")
+    eventually(lambda: policy.bindings().keys() == ENFORCED, what="the bindings come back")
     policy.holds(node)
     eventually(lambda: realm.client.find(ADMISSION, VALIDATING, GUARD), what="the guard of labels comes back")
 

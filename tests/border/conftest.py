@@ -18,6 +18,7 @@ from bailiwick.residency.territories import RESIDENT, label_of
 from e2e.client import Client, eventually
 from e2e.cluster.apiserver import ApiServer
 from tests.border.ground import EXEMPT, Governed, Ground, refused
+from tests.in_tree import taken_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,7 @@ def admin() -> Iterator[Client]:
         server.start_controller_manager()
         server.start_scheduler()
         server.install_crds(sorted((ROOT / "crds").glob("*.yaml")))
-        for file in sorted((ROOT / "charts/bailiwick/policies").glob("*.yaml")):
+        for file in taken_by(server.client):
             server.client.apply_file(file)
         yield server.client
     finally:

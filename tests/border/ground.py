@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.resource import API_VERSION
+from bailiwick.preview.defaults import pinned
 from bailiwick.residency import border
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.policies import CompiledPolicy, compile_policy, exempt_namespaces
 from bailiwick.residency.territories import GOVERNED_LABEL, LABEL_PREFIX, RESIDENT, label_of
 from e2e.client import ApiError, Client, Manifest, eventually
+from tests.in_tree import PINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -123,7 +125,7 @@ class Ground:
         *,
         namespace: str | None = None,
         mode: str = "Enforce",
-        pin: bool = True,
+        pin: bool = PINS,
         **spec: Any,
     ) -> Governed:
         """Put a policy into force on a namespace, as the operator does; returns when the API server enforces it."""
@@ -216,6 +218,12 @@ def pod(namespace: str, name: str = "pod", **spec: Any) -> Manifest:
         "metadata": {"name": name, "namespace": namespace},
         "spec": {"containers": [container], "terminationGracePeriodSeconds": 0} | spec,
     }
+
+
+def authored(made: Manifest, *governing: Governed) -> Manifest:
+    """The pod as its author has to write it: with the labels of the territories, where the API server pins nothing."""
+    labels = {label: value for governed in governing for label, value in governed.selector.items()}
+    return made if PINS else pinned(made, labels)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.border.ground import DIGEST
 from tests.border.pod_attacks import copied
+from tests.in_tree import IMAGE_VOLUMES
 
 Strategy = st.SearchStrategy[Any]
 
@@ -127,7 +128,7 @@ def _ephemeral(storage_class: str | None) -> dict[str, Any]:
 
 WILD_VOLUME: Strategy = st.one_of(
     st.sampled_from(_FOLDERS).map(lambda path: {"hostPath": {"path": path}}),
-    WILD_IMAGE.map(lambda name: {"image": {"reference": name}}),
+    *([WILD_IMAGE.map(lambda name: {"image": {"reference": name}})] if IMAGE_VOLUMES else []),
     st.sampled_from(["fast", "slow", "", None]).map(_ephemeral),
     st.sampled_from(["fast", "files.csi.example"]).map(lambda driver: {"csi": {"driver": driver}}),
     st.sampled_from([{"nfs": {"server": "a.example", "path": "/"}}, {"glusterfs": {"endpoints": "a", "path": "b"}}]),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.border.ground import Governed, Ground, pod, refused
+from tests.border.ground import Governed, Ground, authored, pod, refused
 
 if TYPE_CHECKING:
     from e2e.client import Client, Manifest
@@ -32,7 +32,7 @@ def url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def held(ground: Ground, health: Governed) -> Governed:
     """The governed namespace, in which a pod called held waits for a scheduler."""
-    ground.editor.create(pod(health.namespace, "held", **NOBODYS))
+    ground.editor.create(authored(pod(health.namespace, "held", **NOBODYS), health))
     return health
 
 
@@ -80,7 +80,7 @@ def test_pods_of_other_namespaces_are_bound_anywhere(url: str, ground: Ground) -
 def test_two_policies_on_one_namespace_must_both_agree(url: str, ground: Ground) -> None:
     narrow = ground.govern()
     wide = ground.govern(namespace=narrow.namespace, nodes={ground.inside: "DE", ground.abroad: "US"})
-    ground.editor.create(pod(narrow.namespace, "held", **NOBODYS))
+    ground.editor.create(authored(pod(narrow.namespace, "held", **NOBODYS), narrow, wide))
     with refused(BINDINGS, "WrongPlace", f"{BINDINGS}.{narrow.policy}"):
         bind(ground.scheduler, url, narrow.namespace, wide.abroad)
     bind(ground.scheduler, url, narrow.namespace, wide.inside, dry_run=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from e2e.client import eventually
-from tests.border.ground import Governed, Ground, pod, refused
+from tests.border.ground import Governed, Ground, authored, pod, refused
 from tests.border.stubs import serve, thing
 
 ENDPOINTS = "bailiwick-endpoints"
@@ -84,7 +84,7 @@ def test_a_pod_does_not_claim_an_address(ground: Ground, closed: Governed, free:
     """The controller would make an endpoint of it, in a slice that everybody trusts."""
     claimed = {"status": {"phase": "Running", "podIP": "192.0.2.1", "podIPs": [{"ip": "192.0.2.1"}]}}
     for namespace in (closed.namespace, free):
-        ground.editor.create(pod(namespace, "claimant", nodeName=closed.inside))
+        ground.editor.create(authored(pod(namespace, "claimant", nodeName=closed.inside), closed))
     where = ("v1", "Pod", "claimant")
     with refused(ENDPOINTS, "EndpointNotAllowed", f"{ENDPOINTS}.{closed.policy}") as refusal:
         ground.lite.patch(*where, claimed, closed.namespace, subresource="status", dry_run=True)

@@ -9,7 +9,7 @@ import pytest
 from bailiwick.api.resource import API_VERSION
 from bailiwick.residency.territories import GOVERNED_LABEL
 from e2e.client import ApiError, eventually
-from tests.border.ground import SYSTEM, Governed, Ground, pod, refused, territory
+from tests.border.ground import SYSTEM, Governed, Ground, authored, pod, refused, territory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +118,7 @@ def test_without_its_territory_a_namespace_refuses_everything(ground: Ground, lo
 
 def test_other_namespaces_do_not_notice(ground: Ground, lost: Governed, health: Governed, free: str) -> None:
     ground.editor.create(pod(free, nodeName=ground.abroad), dry_run=True)
-    ground.editor.create(pod(health.namespace), dry_run=True)
+    ground.editor.create(authored(pod(health.namespace), health), dry_run=True)
     with refused("bailiwick-pods", "WrongPlace", f"bailiwick-pods.{health.policy}"):
         ground.editor.create(pod(health.namespace, nodeName=ground.abroad), dry_run=True)
 

@@ -13,6 +13,7 @@ import pytest
 from e2e.client import documents, eventually
 from tests.border.ground import DIGEST, Governed, Ground, pod
 from tests.border.pod_attacks import CONTAINER, GPU, STRICT, app, env, image_volume
+from tests.in_tree import skip_if_dropped
 
 if TYPE_CHECKING:
     from e2e.client import Manifest
@@ -80,4 +81,5 @@ def test_an_ordinary_pod_is_let_through_at_a_look(ground: Ground, look: Governed
 def test_what_is_out_of_the_ordinary_is_left_to_the_rules_that_admit_it(
     ground: Ground, look: Governed, spec: dict[str, Any]
 ) -> None:
+    skip_if_dropped(spec)
     assert is_left(ground, carrying(look, spec))

@@ -8,9 +8,12 @@ import pytest
 
 from e2e.client import eventually
 from tests.border.ground import IMAGE, Governed, Ground, pod, refused
+from tests.in_tree import needs_pin
 
 if TYPE_CHECKING:
     from e2e.client import Manifest
+
+pytestmark = needs_pin
 
 
 def workload(

@@ -8,7 +8,7 @@ import pytest
 
 from bailiwick.residency.territories import LABEL_PREFIX
 from e2e.client import Client, eventually
-from tests.border.ground import Governed, Ground, pod, refused, territory
+from tests.border.ground import Governed, Ground, authored, pod, refused, territory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def test_a_pod_that_names_a_node_nobody_knows_is_refused(who: Client, health: Go
 
 
 def test_a_pod_that_names_a_node_inside_is_admitted(who: Client, health: Governed) -> None:
-    made = who.create(pod(health.namespace, nodeName=health.inside), dry_run=True)
+    made = who.create(authored(pod(health.namespace, nodeName=health.inside), health), dry_run=True)
     assert made["spec"]["nodeName"] == health.inside
 
 
@@ -99,7 +99,7 @@ def test_affinity_is_no_substitute_for_the_node_selector(
 
 def test_affinity_that_prefers_abroad_runs_inside(ground: Ground, health: Governed) -> None:
     """With a real scheduler: terms are ORed, but the nodeSelector is ANDed with all of them."""
-    ground.editor.create(pod(health.namespace, "prefers-abroad", affinity=affinity(health)))
+    ground.editor.create(authored(pod(health.namespace, "prefers-abroad", affinity=affinity(health)), health))
     ran_at = eventually(
         lambda: ground.admin.get("v1", "Pod", "prefers-abroad", health.namespace)["spec"].get("nodeName"),
         what="the pod is scheduled",
@@ -111,7 +111,7 @@ def test_affinity_for_abroad_alone_never_runs(ground: Ground, health: Governed) 
     abroad = [{"key": "kubernetes.io/hostname", "operator": "In", "values": [health.abroad]}]
     required = {"nodeSelectorTerms": [{"matchExpressions": abroad}]}
     wanted = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
-    ground.editor.create(pod(health.namespace, "only-abroad", affinity=wanted))
+    ground.editor.create(authored(pod(health.namespace, "only-abroad", affinity=wanted), health))
 
     def unschedulable() -> bool:
         seen = ground.admin.get("v1", "Pod", "only-abroad", health.namespace)
@@ -146,7 +146,7 @@ def test_a_territory_that_selects_nothing_admits_nothing(ground: Ground) -> None
 def fallen(ground: Ground) -> Iterator[Governed]:
     """A pod called fallen that was admitted inside, on a node that has left the territory since."""
     governed = ground.govern()
-    made = pod(governed.namespace, "fallen", nodeName=governed.inside)
+    made = authored(pod(governed.namespace, "fallen", nodeName=governed.inside), governed)
     made["metadata"]["finalizers"] = ["example.com/one", "example.com/two"]
     ground.editor.create(made)
     ground.operator.apply(territory(governed, nodes={"elsewhere": "DE"}))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.client import documents
-from tests.border.ground import refused
+from tests.border.ground import authored, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -116,7 +116,7 @@ def test_a_workload_is_taken_with_its_pod(ground: Ground, city: Governed, worklo
     if workload["kind"] != "Pod":
         there = {**workload, "metadata": {**workload["metadata"], "namespace": city.namespace}}
         ground.admin.create(there, dry_run=True)
-    made = ground.editor.create(pod_of(workload, city.namespace), dry_run=True)
+    made = ground.editor.create(authored(pod_of(workload, city.namespace), city), dry_run=True)
     assert city.selector.items() <= made["spec"]["nodeSelector"].items()
 
 
@@ -127,7 +127,7 @@ def test_what_copies_models_passes_where_images_are_asked_about(ground: Ground) 
     for source, allowed in (("oci://models.example/", True), ("oci://models.example/other/", False)):
         governed = ground.govern(images=images, models={"sources": [source], "requireDigest": False})
         invite(ground, governed.namespace, [copying])
-        made = pod_of(copying, governed.namespace)
+        made = authored(pod_of(copying, governed.namespace), governed)
         if allowed:
             ground.editor.create(made, dry_run=True)
         else:
@@ -138,6 +138,6 @@ def test_what_copies_models_passes_where_images_are_asked_about(ground: Ground) 
 @pytest.mark.parametrize("deployment", BUILT, ids=named)
 def test_what_we_build_ourselves_passes(ground: Ground, ours: Governed, deployment: Manifest) -> None:
     """From the golden files: its environment, its arguments, its folders of models."""
-    made = pod_of(deployment, ours.namespace)
+    made = authored(pod_of(deployment, ours.namespace), ours)
     made["spec"].pop("runtimeClassName", None)  # no such class is on the ground
     ground.editor.create(made, dry_run=True)

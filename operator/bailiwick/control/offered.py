@@ -1,4 +1,4 @@
-"""Which kinds of other projects the API server serves: KEDA's, LeaderWorkerSet's, those of the Gateway API, reports.
+"""Which kinds the API server serves that not every cluster has: those of other projects, reports, and what pins pods.
 
 Asked by listing: a kind that is not there is not found. That takes no right to read CustomResourceDefinitions, and a
 kind that comes later is found at the next look.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bailiwick.control.queue import Priority
-from bailiwick.control.routes import MODEL, REPORT, SPREAD
+from bailiwick.control.routes import MODEL, REPORT, SPREAD, TERRITORY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Offered:
-    """What the feeds of optional stores found out. All models and reports are looked at again when it changes."""
+    """What the feeds of optional stores found out. When it changes, all models, policies and reports are looked at."""
 
     def __init__(self, *, stores: Sequence[Store], queue: KeyedQueue) -> None:
         self._stores = stores
@@ -31,7 +31,7 @@ class Offered:
         before = self._served.get(store.resource.kind)
         self._served[store.resource.kind] = served
         if before is not None and before is not served:
-            for loop in (MODEL, REPORT):
+            for loop in (MODEL, TERRITORY, REPORT):
                 self._queue.add(SPREAD, loop, priority=Priority.LIVE)
 
     @property

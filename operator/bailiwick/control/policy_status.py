@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 GOOD_FOR = timedelta(minutes=3)
 """A proof that is older says nothing about now."""
+_BY_THEMSELVES = (
+    "; pods must bring the nodeSelector themselves, for MutatingAdmissionPolicy bailiwick-pin is not there "
+    "(Kubernetes before 1.36, or the chart's value pin)"
+)
 BETWEEN = timedelta(seconds=59)
 """A proof that changes nothing is written down once a minute, whatever made the canary look more often."""
 
@@ -37,22 +41,25 @@ def summarise(  # noqa: PLR0913 - by keyword
     proof: Proof | None = None,
     now: datetime,
     audited: Audited | None = None,
+    pinned: bool = True,
 ) -> Mapping[str, Any]:
     """The status of a policy whose border was just brought in line, or could not be because of ``failure``.
 
     ``namespaces`` says how many it governs; ``proof`` is what the canary found last, since the operator began;
-    ``audited`` is what the audit found in its last sweep, None before the first.
+    ``audited`` is what the audit found in its last sweep, None before the first. ``pinned``: whether pods are pinned
+    without their authors knowing.
     """
     previous = manifest.get("status") or {}
     generation = manifest["metadata"].get("generation", 0)
     accepted = _accepted(policy)
     enforced = _enforced(previous, policy, proof, namespaces=namespaces, generation=generation, now=now)
     compliance = _compliant(previous, audited, generation)
+    ready = _ready(accepted, enforced, policy, territory, failure, pinned=pinned)
     return {
         "observedGeneration": generation,
         "conditions": settle(
             previous.get("conditions", ()),
-            (accepted, enforced, compliance, *with_stalled(_ready(accepted, enforced, policy, territory, failure))),
+            (accepted, enforced, compliance, *with_stalled(ready)),
             generation=generation,
             now=now,
         ),
@@ -177,12 +184,14 @@ def _stamp(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _ready(
+def _ready(  # noqa: PLR0913 - what it sums up
     accepted: Stated,
     enforced: Stated,
     policy: CompiledPolicy,
     territory: CompiledTerritory,
     failure: ApiError | None,
+    *,
+    pinned: bool,
 ) -> Stated:
     if failure:
         return false("Ready", "NotWritten", f"the border could not be written and stays as it was: {failure}")
@@ -194,4 +203,7 @@ def _ready(
         first = territory.outside[0].message if territory.outside else "the cluster has no nodes"
         return false("Ready", "NoNodeInside", f"no node is inside, so nothing can run: {first}")
     inside = len(territory.nodes)
-    return true("Ready", "InForce", f"{inside} {'node is' if inside == 1 else 'nodes are'} inside; mode {policy.mode}")
+    said = f"{inside} {'node is' if inside == 1 else 'nodes are'} inside; mode {policy.mode}"
+    if policy.mode is Mode.ENFORCE and not pinned:
+        said += _BY_THEMSELVES
+    return true("Ready", "InForce", said)

@@ -201,8 +201,9 @@ class Stores:
 
     @property
     def optional(self) -> tuple[Store, ...]:
-        """Stores of kinds that other projects bring."""
-        return (self.scaled_objects, self.leader_worker_sets, self.routes, self.pools, self.gateways, *self.reports)
+        """Stores of kinds that other projects bring, or a newer Kubernetes: what pins is served from 1.36 on."""
+        others = (self.scaled_objects, self.leader_worker_sets, self.routes, self.pools, self.gateways)
+        return (*others, *self.reports, self.mutating_policies, self.mutating_bindings)
 
     @property
     def reports(self) -> tuple[Store, ...]:

@@ -32,6 +32,7 @@ class TerritoryLoop:
 
     ``proof`` is what the canary found last about a policy, ``audited`` what the audit did. Only this loop writes the
     status of policies. ``alarm`` is raised when somebody took something of a border away that stood, or changed it.
+    ``pins`` says whether the API server serves what pins pods.
     """
 
     def __init__(  # noqa: PLR0913 - by keyword
@@ -43,10 +44,12 @@ class TerritoryLoop:
         proof: Callable[[str], Proof | None],
         audited: Callable[[CompiledPolicy], Audited | None],
         alarm: Alarm,
+        pins: Callable[[], bool],
     ) -> None:
         self._world = world
         self._proof = proof
         self._alarm = alarm
+        self._pins = pins
         self._writer = writer
         self._status = status
         self._audited = audited
@@ -102,7 +105,7 @@ class TerritoryLoop:
         if written and written.drift.editors:
             self._alarm.repaired(territory.manifest, Fault.CHANGED, [policy.name])
         await self._writer.label(resources.NODES, labelled.keys() - inside, label, None)
-        wanted = border.bindings(policy, exempt=self._world.exempt)
+        wanted = border.bindings(policy, exempt=self._world.exempt, pins=self._pins())
         await self._bind(policy.name, wanted, stood=stood)
         await self._remove_bindings(policy.name, keep={_identity(binding) for binding in wanted})
 
@@ -200,7 +203,7 @@ class TerritoryLoop:
         status = summarise(
             manifest, policy, territory,
             namespaces=namespaces, failure=failure, proof=self._proof(policy.name), now=now,
-            audited=self._audited(policy),
+            audited=self._audited(policy), pinned=("", border.PIN) in self._world.stores.mutating_policies,
         )  # fmt: skip
         await self._status.write(resources.RESIDENCY_POLICIES, manifest, status)
 

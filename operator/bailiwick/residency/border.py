@@ -36,7 +36,8 @@ _GUARDS: tuple[tuple[str, Callable[[ResidencyPolicySpec], bool]], ...] = (
     ("bailiwick-bindings", lambda _: True),
     ("bailiwick-pods", lambda _: True),
 )
-_PIN = "bailiwick-pin"
+PIN = "bailiwick-pin"
+"""The in-tree policy that refuses nothing: it adds the nodeSelector that pods did not bring."""
 _ACTIONS: Mapping[Mode, tuple[str, ...]] = {
     Mode.AUDIT: ("Audit",),
     Mode.WARN: ("Warn", "Audit"),
@@ -44,15 +45,15 @@ _ACTIONS: Mapping[Mode, tuple[str, ...]] = {
 }
 
 
-def bindings(policy: CompiledPolicy, *, exempt: Collection[str]) -> tuple[Manifest, ...]:
+def bindings(policy: CompiledPolicy, *, exempt: Collection[str], pins: bool = True) -> tuple[Manifest, ...]:
     """What the operator applies for one policy, in the order in which to apply it.
 
     In mode Enforce requests are denied and pods pinned. Warn and Audit change nothing about a request, so they pin
     nothing either: what they report is what Enforce would refuse or pin. ``unknown`` plays no role here, for it decides
-    which nodes are in the Territory.
+    which nodes are in the Territory. ``pins``: whether the API server can pin.
     """
     guards = tuple(_validating(guard, policy, exempt) for guard, asked in _GUARDS if asked(policy.spec))
-    return (*guards, _mutating(policy, exempt)) if policy.mode is Mode.ENFORCE else guards
+    return (*guards, _mutating(policy, exempt)) if pins and policy.mode is Mode.ENFORCE else guards
 
 
 def namespaces_binding(*, exempt: Collection[str]) -> Manifest:
@@ -93,7 +94,7 @@ def _validating(guard: str, policy: CompiledPolicy, exempt: Collection[str]) -> 
 
 
 def _mutating(policy: CompiledPolicy, exempt: Collection[str]) -> Manifest:
-    return _binding(_MUTATING, _PIN, policy, exempt)
+    return _binding(_MUTATING, PIN, policy, exempt)
 
 
 def _binding(kind: str, guard: str, policy: CompiledPolicy, exempt: Collection[str]) -> Manifest:

@@ -118,6 +118,7 @@ def test_a_right_that_leads_nowhere_is_not(what: str) -> None:
         ("system:masters", "wide", False),
         ("system:kube-scheduler", "wide", False),
         ("kubeadm:cluster-admins", "wide", False),
+        ("kube-apiserver-kubelet-client", "wide", False),
         ("kube-system/replicaset-controller", "wide", False),
         ("bailiwick-system/bailiwick-operator", "bailiwick-operator", False),
         ("bailiwick-system/renamed", "bailiwick-operator", False),

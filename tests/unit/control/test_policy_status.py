@@ -36,10 +36,12 @@ def told(
     audited: Audited | None = None,
     proof: Proof | None = None,
     now: datetime = NOW,
+    mode: str = "Enforce",
+    pinned: bool = True,
 ) -> dict[str, Any]:
     manifest = {
         "metadata": {"name": "health", "generation": 7},
-        "spec": {"namespaceSelector": {}, "place": {"allow": [allow]}},
+        "spec": {"namespaceSelector": {}, "place": {"allow": [allow]}, "mode": mode},
         **({"status": before} if before else {}),
     }
     nodes = [
@@ -49,7 +51,17 @@ def told(
     policy = compile_policy(ResidencyPolicy.read(manifest), Atlas(()))
     territory = compile_territory(policy, gather_all(nodes, (), now), now)
     return dict(
-        summarise(manifest, policy, territory, namespaces=3, failure=failure, proof=proof, audited=audited, now=now)
+        summarise(
+            manifest,
+            policy,
+            territory,
+            namespaces=3,
+            failure=failure,
+            proof=proof,
+            audited=audited,
+            now=now,
+            pinned=pinned,
+        )
     )
 
 
@@ -72,6 +84,16 @@ def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
 def test_ready_is_the_first_thing_that_is_wrong(status: Any, accepted: Any, ready: Any) -> None:
     assert conditions(status)["Accepted"] == accepted
     assert conditions(status)["Ready"] == ready
+
+
+@pytest.mark.parametrize(
+    ("mode", "pinned", "by_themselves"),
+    [("Enforce", True, False), ("Enforce", False, True), ("Warn", False, False), ("Audit", False, False)],
+)
+def test_ready_says_where_pods_must_pin_themselves(mode: str, *, pinned: bool, by_themselves: bool) -> None:
+    ready = next(each for each in told(FRANKFURT, mode=mode, pinned=pinned)["conditions"] if each["type"] == "Ready")
+    assert ready["status"] == "True"
+    assert ("pods must bring the nodeSelector themselves" in ready["message"]) is by_themselves
 
 
 def test_nobody_claims_what_nobody_proved() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bailiwick.control.canary import SETTLE_SECONDS
+from bailiwick.control.offered import Offered
 from bailiwick.control.queue import Priority
 from bailiwick.control.routes import (
     AUDIT,
@@ -207,6 +208,18 @@ def test_every_store_has_a_route() -> None:
     for store in (*stores, *stores.optional):
         routes.changed(store, [])
     assert len({name for name, _, _ in ROWS}) == len((*stores, *stores.optional))
+
+
+def test_what_comes_or_goes_makes_models_and_policies_be_looked_at_again() -> None:
+    stores, queue = Stores(), Noted()
+    offered = Offered(stores=stores.optional, queue=queue)  # type: ignore[arg-type]
+    assert {"mutatingadmissionpolicies", "mutatingadmissionpolicybindings", "scaledobjects"} <= set(offered.unknown())
+    for served in (False, False):
+        offered.tell(stores.mutating_bindings, served=served)
+    assert (queue.added, offered.kinds) == (set(), frozenset())
+    offered.tell(stores.mutating_bindings, served=True)
+    assert queue.added == {(SPREAD, MODEL), (SPREAD, TERRITORY)}
+    assert offered.kinds == {"MutatingAdmissionPolicyBinding"}
 
 
 async def test_spreading_adds_every_key_behind_what_changed_by_itself() -> None:

@@ -282,7 +282,7 @@ def loop_that_does_nothing(ground: Ground) -> TerritoryLoop:
     refusing: Any = Refusing()
     return TerritoryLoop(
         world=ground.world, writer=refusing, status=refusing, proof=lambda _: None, audited=lambda _: None,
-        alarm=refusing,
+        alarm=refusing, pins=lambda: True,
     )  # fmt: skip
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.cluster import binaries
-from e2e.cluster.binaries import GO, PROGRAMS, Program
+from e2e.cluster.binaries import GO, OTHER_MINORS, PROGRAMS, Program, of_version
 from e2e.cluster.keys import key_of
+from e2e.cluster.steps import ClusterError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,18 @@ def test_programs_of_one_batch_have_different_names() -> None:
     for group in {program.group for program in PROGRAMS.values()}:
         names = [program.built_as for program in PROGRAMS.values() if program.group == group]
         assert len(names) == len(set(names))
+
+
+def test_the_servers_of_another_minor_version_are_of_that_version() -> None:
+    assert of_version("kube-apiserver", "") == of_version("kube-apiserver", "1.36") == "kube-apiserver"
+    for minor in OTHER_MINORS:
+        assert PROGRAMS[of_version("kube-apiserver", minor)].version.startswith(f"v{minor}.")
+    assert of_version("etcd", "1.34") == "etcd", "one store for all"
+
+
+def test_a_version_that_cannot_be_run_is_refused_with_those_that_can() -> None:
+    with pytest.raises(ClusterError, match=r"no Kubernetes 1\.33 to run: expected one of 1\.34, 1\.35, 1\.36, 1\.37"):
+        of_version("kube-apiserver", "1.33")
 
 
 def test_parts_of_a_key_do_not_run_into_each_other() -> None:

@@ -45,6 +45,12 @@ def test_only_enforce_denies_and_pins(mode: str, actions: list[str], *, pinned: 
     assert any(binding["kind"] == "MutatingAdmissionPolicyBinding" for binding in made) is pinned
 
 
+def test_where_nothing_can_pin_the_rest_is_bound_all_the_same() -> None:
+    made = bindings(policy(), exempt=EXEMPT)
+    assert bindings(policy(), exempt=EXEMPT, pins=False) == made[:-1]
+    assert made[-1]["kind"] == "MutatingAdmissionPolicyBinding"
+
+
 def test_unknown_plays_no_role_at_the_border() -> None:
     assert bindings(policy(unknown="Warn"), exempt=EXEMPT) == bindings(policy(unknown="Deny"), exempt=EXEMPT)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from bailiwick.cli.programs.logs import set_up_logging
+from bailiwick.cluster import resources
 from bailiwick.cluster.api import Api
 from bailiwick.cluster.connection import NO_CREDENTIALS, Connection
 from bailiwick.cluster.errors import ApiError, Terminal
@@ -219,6 +220,7 @@ class Operator:
             proof=canary.proof,
             audited=lambda policy: audit.audited(policy),  # noqa: PLW0108 - each of the two needs the other
             alarm=alarm,
+            pins=lambda: resources.MUTATING_BINDINGS.kind in self._offered.kinds,
         )
         audit = AuditLoop(
             world=world, api=api, writer=writer, events=events, queue=self._queue, observer=self._metrics,
@@ -304,7 +306,7 @@ class Operator:
             await feed.relist_every(self._stores.relist_seconds(store))
 
     async def _look_for(self, api: Api, routes: Routes, store: Store) -> None:
-        """Feeds the store of a kind that another project brings, for as long as it is there."""
+        """Feeds the store of a kind that not every cluster has, for as long as it is there."""
         feed = Feed(
             api=api,
             store=store,

@@ -30,7 +30,8 @@ _EVERYBODY: Final = (
 """Subjects that Kubernetes names, but that are not Kubernetes. Kubelets have their rights by the Node authorizer."""
 _CHARTS_ROLE: Final = "ClusterRole bailiwick-"
 _ACCOUNT: Final = "system:serviceaccount:"
-_ADMINISTRATORS: Final = ("kubeadm:cluster-admins",)
+_OF_KUBEADM: Final = ("kubeadm:cluster-admins", "kube-apiserver-kubelet-client")
+"""Its administrators, and the API server itself where it asks kubelets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,4 +157,4 @@ def _is_known(grant: _Grant, home: str) -> bool:
         return grant.role.partition(" ")[2].startswith("bailiwick-")
     if subject.startswith(_ACCOUNT):
         return subject.startswith(f"{_ACCOUNT}{_KUBE_SYSTEM}:")
-    return subject.startswith("system:") or subject in _ADMINISTRATORS
+    return subject.startswith("system:") or subject in _OF_KUBEADM

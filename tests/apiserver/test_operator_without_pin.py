@@ -1,0 +1,72 @@
+"""The operator where nothing can pin, as on Kubernetes before 1.36: MutatingAdmissionPolicy v1 is not served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.client import ApiError, eventually
+from e2e.cluster.apiserver import ApiServer
+from tests.apiserver.realm import ADMISSION, GUARDS, MUTATING, SERVICE_ACCOUNTS, VALIDATING, OperatorProcess, Realm
+from tests.apiserver.worlds import granted_realm, served_team
+from tests.border.ground import pod, refused
+from tests.in_tree import PINS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.apiserver
+
+FRANKFURT = "aws:///eu-central-1a/i-0123456789abcdef1"
+
+
+class Earlier(ApiServer):
+    """An API server that serves no more than Kubernetes 1.35 does."""
+
+    def _run(self, name: str, *arguments: str) -> None:
+        emulating = ("--emulated-version=1.35",) if PINS and name == "kube-apiserver" else ()
+        super()._run(name, *arguments, *emulating)
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
+    """The operator at work there, with the rights that the chart gives it."""
+    with granted_realm(tmp_path_factory.mktemp("helm"), kind=Earlier) as realm:
+        process = OperatorProcess(realm.server, "earlier", SERVICE_ACCOUNTS)
+        try:
+            process.until_leading()
+            yield realm
+        finally:
+            process.stop()
+
+
+def test_the_border_stands_and_says_that_pods_must_pin_themselves(earlier: Realm) -> None:
+    assert MUTATING not in earlier.client.resources(ADMISSION)
+    earlier.node(FRANKFURT)
+    policy = earlier.policy("DE")
+    namespace = earlier.namespace(policy.selects)
+    eventually(lambda: policy.condition("Ready")["status"] == "True", what="the policy is ready")
+    assert "pods must bring the nodeSelector themselves" in policy.condition("Ready")["message"]
+    bound = earlier.client.list(ADMISSION, VALIDATING, labels=f"bailiwick.dev/policy={policy.name}")
+    assert {each["spec"]["policyName"] for each in bound} == set(GUARDS)
+
+    def unpinned() -> bool:
+        with refused("bailiwick-pods", "NotPinned", f"bailiwick-pods.{policy.name}"):
+            earlier.client.create(pod(namespace), dry_run=True)
+        return True
+
+    eventually(unpinned, what="pods that do not pin themselves are refused")
+    earlier.client.create(pod(namespace, nodeSelector={policy.label: "resident"}), dry_run=True)
+    with pytest.raises(ApiError, match="WrongPlace"):
+        earlier.client.create(pod(namespace, nodeName="abroad", nodeSelector={policy.label: "resident"}), dry_run=True)
+
+
+def test_models_pin_their_pods_themselves(earlier: Realm) -> None:
+    earlier.node(FRANKFURT)
+    policy = earlier.policy("DE")
+    namespace = served_team(earlier, policy)
+    deployment = earlier.children(namespace)["Deployment"]
+    assert deployment["spec"]["template"]["spec"]["nodeSelector"][policy.label] == "resident"
+    pods = eventually(lambda: earlier.client.list("v1", "Pod", namespace), what="the pod of a model is admitted")
+    assert pods[0]["spec"]["nodeSelector"][policy.label] == "resident"
