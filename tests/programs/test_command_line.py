@@ -107,3 +107,14 @@ def test_what_cannot_begin_says_so_in_its_last_line(command: str, told: str, mon
     *logged, last = done.stderr.splitlines()
     assert told in last
     assert all('"level":"warning"' in line for line in logged)
+
+
+def test_who_has_read_enough_is_not_shown_a_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "bailiwick.cli", "completion", "bash"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as command:
+        assert command.stdout
+        assert command.stderr
+        command.stdout.close()
+        assert command.stderr.read() == b""
+    assert command.returncode == 0

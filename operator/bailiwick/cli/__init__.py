@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -69,5 +70,11 @@ def main() -> int:
     arguments, unknown = parser(sys.argv[1:2]).parse_known_args()
     if unknown:
         arguments.told_by.error(f"unrecognized arguments: {' '.join(unknown)}")
-    exit_code: int = import_module(arguments.module).main(arguments)
+    try:
+        exit_code: int = import_module(arguments.module).main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has seen enough, and the interpreter must not try to write the rest when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return exit_code

@@ -210,7 +210,7 @@ def test_every_store_has_a_route() -> None:
     assert len({name for name, _, _ in ROWS}) == len((*stores, *stores.optional))
 
 
-def test_what_comes_or_goes_makes_models_and_policies_be_looked_at_again() -> None:
+def test_what_comes_or_goes_makes_models_policies_and_reports_be_looked_at_again() -> None:
     stores, queue = Stores(), Noted()
     offered = Offered(stores=stores.optional, queue=queue)  # type: ignore[arg-type]
     assert {"mutatingadmissionpolicies", "mutatingadmissionpolicybindings", "scaledobjects"} <= set(offered.unknown())
@@ -218,7 +218,7 @@ def test_what_comes_or_goes_makes_models_and_policies_be_looked_at_again() -> No
         offered.tell(stores.mutating_bindings, served=served)
     assert (queue.added, offered.kinds) == (set(), frozenset())
     offered.tell(stores.mutating_bindings, served=True)
-    assert queue.added == {(SPREAD, MODEL), (SPREAD, TERRITORY)}
+    assert queue.added == {(SPREAD, MODEL), (SPREAD, TERRITORY), (SPREAD, REPORT)}
     assert offered.kinds == {"MutatingAdmissionPolicyBinding"}
 
 
