@@ -150,9 +150,10 @@ def _settled(configuration: Configuration, url: str) -> Configuration:
 
 
 def _fence() -> aiohttp.TraceConfig:
-    """Asks what a request brings as `trace_request_ctx` when its connection is there: the next step sends it.
+    """Asks what a request brings as `trace_request_ctx` when its connection is there, and again as its body leaves.
 
-    Before that a request waits, for its credentials and for the server, and may no longer be ours to send.
+    Before that a request waits, for its credentials and for the server, and may no longer be ours to send. Between the
+    two it waits for its turn in the event loop. Headers and body leave together, and nothing has left if asking fails.
     """
 
     async def ask(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
@@ -162,6 +163,7 @@ def _fence() -> aiohttp.TraceConfig:
     fence = aiohttp.TraceConfig()
     fence.on_connection_create_end.append(ask)
     fence.on_connection_reuseconn.append(ask)
+    fence.on_request_chunk_sent.append(ask)
     return fence
 
 

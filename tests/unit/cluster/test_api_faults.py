@@ -193,6 +193,29 @@ async def test_a_write_whose_lease_ended_while_it_waited_for_the_server_never_le
     assert methods == ["PATCH"] * before
 
 
+async def test_a_write_whose_lease_ended_while_it_waited_for_its_turn_never_leaves() -> None:
+    methods: list[str] = []
+    asked = 0
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        methods.append(request.method)
+        return web.json_response({})
+
+    def check() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise LeaseLostError("the lease is gone")
+
+    async with fake_apiserver(note) as connection:
+        api = Api(connection, guard=check)
+        with pytest.raises(Transient, match="Unreachable"):
+            await api.create(CONFIG_MAPS, thing("a", 1))
+        with pytest.raises(LeaseLostError):
+            await api.delete(CONFIG_MAPS, "a", "clinic")
+    assert methods == []
+
+
 async def test_a_token_is_read_again_when_it_was_rotated() -> None:
     sent: list[str | None] = []
 
