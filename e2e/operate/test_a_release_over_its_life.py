@@ -48,11 +48,12 @@ def leader(kubectl: Kubectl) -> str:
 
 
 def of_the_model(kubectl: Kubectl) -> set[str]:
-    """Who its pods are, and how often their containers started."""
+    """Who its pods are that stay, and how often their containers started. One that ends may take over a minute."""
     pods = kubectl.items("pods", "-n", NAMESPACE, "-l", f"bailiwick.dev/model={MODEL}")
     return {
         f"{each['metadata']['uid']} {[one['restartCount'] for one in each['status']['containerStatuses']]}"
         for each in pods
+        if not each["metadata"].get("deletionTimestamp")
     }
 
 
