@@ -20,6 +20,8 @@ PINS = _MINOR >= (1, 36)
 """Whether the version that the tests run serves MutatingAdmissionPolicy v1."""
 IMAGE_VOLUMES = _MINOR >= (1, 35)
 """Whether it keeps an image volume that a pod asks for, or drops it, so that the pod has an empty folder there."""
+JUDGES_TARGETS = _MINOR >= (1, 37)
+"""Whether it refuses by itself to bind a pod to what cannot be a node's name."""
 needs_pin = pytest.mark.skipif(not PINS, reason=f"Kubernetes {release()} serves no MutatingAdmissionPolicy v1")
 
 
