@@ -13,6 +13,7 @@ from bailiwick import __version__
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+INTERRUPTED = 130
 COMMANDS = {
     "admission": ("programs.admission", "run the webhook that judges policies, models and claims"),
     "bundle": ("offline.bundle", "list every image, chart and weight for a mirror, without a connection"),
@@ -77,4 +78,6 @@ def main() -> int:
         # Whoever read has seen enough, and the interpreter must not try to write the rest when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return exit_code

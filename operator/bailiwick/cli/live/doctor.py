@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import yaml
-
+from bailiwick.cli import answers
 from bailiwick.cli.live import reaching
 from bailiwick.cli.live.doctor_text import lines
 from bailiwick.cli.live.fitness.judge import judge
 from bailiwick.cli.live.fitness.seen import PROBE_NODE
 from bailiwick.cli.live.looking import Eyes
-from bailiwick.cli.tables import Style
 from bailiwick.cluster.api import Person
 from bailiwick.cluster.errors import ApiError
 
@@ -27,7 +24,7 @@ if TYPE_CHECKING:
 
     from bailiwick.cli.live.fitness.findings import Fitness
 
-FIT, NOT_SEEN, NOT_FIT, INTERRUPTED = 0, 1, 3, 130
+FIT, NOT_SEEN, NOT_FIT = 0, 1, 3
 PATIENCE_SECONDS = 1.0
 """Before somebody who waits is told how far it is."""
 _KUBELET = Person(f"system:node:{PROBE_NODE}", "system:nodes")
@@ -55,15 +52,7 @@ def main(arguments: argparse.Namespace) -> int:
     except ApiError as error:
         sys.stderr.write(f"bailiwick doctor: {reaching.told(error)}\n")
         return NOT_SEEN
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    match arguments.output:
-        case "json":
-            sys.stdout.write(json.dumps(told.as_json(), indent=2) + "\n")
-        case "yaml":
-            sys.stdout.write(yaml.safe_dump(told.as_json(), sort_keys=False, allow_unicode=True, width=120))
-        case _:
-            sys.stdout.writelines(f"{line}\n" for line in lines(told, Style.of(sys.stdout)))
+    answers.write(arguments.output, told.as_json, lambda style: lines(told, style))
     return {True: FIT, False: NOT_FIT, None: NOT_SEEN}[told.fit]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
 from collections import defaultdict
@@ -11,9 +10,8 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import yaml
-
 from bailiwick.api.sovereignmodel import SovereignModel
+from bailiwick.cli import answers
 from bailiwick.cli.files.manifests import UnusableError, read
 from bailiwick.cli.live import reaching
 from bailiwick.cli.live.explanations import explain_model, explain_node, explain_pod
@@ -64,13 +62,7 @@ def main(arguments: argparse.Namespace) -> int:
         why = reaching.told(error) if isinstance(error, ApiError) else str(error)
         sys.stderr.write(f"bailiwick explain: {why}\n")
         return FAILED
-    match arguments.output:
-        case "json":
-            sys.stdout.write(json.dumps(told.as_json(), indent=2) + "\n")
-        case "yaml":
-            sys.stdout.write(yaml.safe_dump(told.as_json(), sort_keys=False, allow_unicode=True, width=120))
-        case _:
-            sys.stdout.writelines(f"{line}\n" for line in lines(told, Style.of(sys.stdout)))
+    answers.write(arguments.output, told.as_json, lambda style: lines(told, style))
     return OUTSIDE if told.allowed is False else FINE
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bailiwick.cluster.api import Api
     from bailiwick.cluster.resources import Resource
 
-FINE, FAILED, INTERRUPTED = 0, 1, 130
+FINE, FAILED = 0, 1
 REFRESH_SECONDS = 10.0
 """Without any change the view is made anew, because proofs grow old by themselves."""
 GATHER_SECONDS = 0.2
@@ -69,8 +69,6 @@ def main(arguments: argparse.Namespace) -> int:
         why = reaching.told(error) if isinstance(error, ApiError) else str(error)
         sys.stderr.write(f"bailiwick status: {why}\n")
         return FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
     return FINE
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
 from collections import Counter
@@ -13,17 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-import yaml
-
 from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.api.residencypolicy import ResidencyPolicy
+from bailiwick.cli import answers
 from bailiwick.cli.files.chart import chosen, open_chart
 from bailiwick.cli.files.intree import in_tree
 from bailiwick.cli.files.located import documents
 from bailiwick.cli.files.manifests import UnusableError, read, texts
 from bailiwick.cli.live import reaching
 from bailiwick.cli.offline.check import objection_to
-from bailiwick.cli.tables import Style, harmless
+from bailiwick.cli.tables import harmless
 from bailiwick.cli.whatif.differences import compare
 from bailiwick.cli.whatif.gathering import from_cluster, from_files, with_changes
 from bailiwick.cli.whatif.standing import Scene
@@ -98,7 +96,7 @@ def main(arguments: argparse.Namespace) -> int:
             report = what_if(change, found, brought, pins=arguments.pin, tell=tell, now=datetime.now(UTC))
         except UnusableError as error:
             return _failed(error, UNUSABLE)
-    _write(report, arguments.output)
+    answers.write(arguments.output, lambda: as_json(report), lambda style: lines(report, style))
     return FAILED if report.unseen else STOPS if report.stops else FINE
 
 
@@ -195,17 +193,6 @@ def _failed(error: ApiError | UnusableError, code: int) -> int:
     why = reaching.told(error) if isinstance(error, ApiError) else str(error)
     sys.stderr.write(f"bailiwick what-if: {why}\n")
     return code
-
-
-def _write(report: Report, output: str) -> None:
-    match output:
-        case "json":
-            sys.stdout.write(json.dumps(as_json(report), indent=2) + "\n")
-        case "yaml":
-            plain = json.loads(json.dumps(as_json(report)))  # words of enums become texts
-            sys.stdout.write(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120))
-        case _:
-            sys.stdout.writelines(f"{line}\n" for line in lines(report, Style.of(sys.stdout)))
 
 
 @contextmanager
