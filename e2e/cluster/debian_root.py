@@ -35,6 +35,7 @@ IMAGES = places.ROOT / "images"
 FILES_OF_EVERY_ROOT = IMAGES / "base" / "files"
 MERGED = ("bin", "sbin", "lib", "lib64")  # links into /usr, as Debian has had them since its release 12
 COPYRIGHT = "usr/share/doc/*/copyright"
+COMPILER = "operator"  # the image whose root has a whole Python, which compiles for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def precompile(root: Path, folder: Path, *, inside: str, log: Path) -> None:
     with log.open("a") as out:
         command = [*python(root), *compiler, "-s", str(folder), "-p", inside, str(folder)]
         code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, check=False).returncode
-    if code not in {0, 1}:
+    if code not in {0, 1} or not any(folder.rglob("*.pyc")):
         raise ClusterError(f"compiling the Python files of {folder} failed ({code}): see {log}")
 
 
@@ -147,7 +148,8 @@ def _make(image: str, architecture: Architecture, target: Path) -> None:
     (target / "tmp").mkdir()
     (target / "tmp").chmod(0o1777)
     if (target / "usr/lib/python3.11").exists():
-        compiler = target if architecture == here() else root_of(image)
+        # A Python that runs here and is whole: that of the gate has no compiler among its few modules.
+        compiler = target if (image, architecture) == (COMPILER, here()) else root_of(COMPILER)
         precompile(compiler, target / "usr/lib/python3.11", inside="/usr/lib/python3.11", log=log)
 
 

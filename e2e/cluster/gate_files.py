@@ -11,6 +11,7 @@ from e2e.cluster.keys import key_of
 from e2e.cluster.steps import log_file, run_logged, step
 
 PACKAGE = places.ROOT / "operator" / "gatekeeper"
+INSIDE = "/opt/gate/gatekeeper"
 
 
 def package_key() -> str:
@@ -20,7 +21,7 @@ def package_key() -> str:
 
 
 def package() -> Path:
-    """The folder that the image has at /opt/gate/gatekeeper.
+    """The folder that the image has at `INSIDE`.
 
     Raises ClusterError when it cannot be imported there, for instance because it wants something that the root lacks.
     """
@@ -28,9 +29,11 @@ def package() -> Path:
 
 
 def _make(target: Path) -> None:
-    importable = target.with_suffix(".importable")
+    importable, log = target.with_suffix(".importable"), log_file("gatekeeper")
+    copy = importable / "gatekeeper"
     with step("gate: the gatekeeper"):
-        shutil.copytree(PACKAGE, importable / "gatekeeper", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        debian_root.precompile(debian_root.root_of(debian_root.COMPILER), copy, inside=INSIDE, log=log)
         command = debian_root.python(debian_root.root_of("gate"), importable)
-        run_logged(log_file("gatekeeper"), *command, "-c", "import gatekeeper.keeper")
-    (importable / "gatekeeper").rename(target)
+        run_logged(log, *command, "-c", "import gatekeeper.keeper")
+    copy.rename(target)

@@ -72,6 +72,14 @@ def _machine(path: Path) -> int | None:
     return struct.unpack_from("<H", head, 18)[0] if head.startswith(b"\x7fELF") else None
 
 
+def test_no_python_in_it_compiles_itself_when_it_starts(contents: ImageContents) -> None:
+    """A root that is read-only would make it do so at every start."""
+    sources = {path for path in contents.layers if path.endswith(".py") and not path.startswith("etc/")}
+    assert sources
+    compiled = {re.sub(r"([^/]+)\.py$", r"__pycache__/\1.cpython-311.pyc", path) for path in sources}
+    assert compiled - contents.layers.keys() == set()
+
+
 def test_it_is_labelled(contents: ImageContents) -> None:
     labels = {label.removeprefix(f"{PREFIX}."): value for label, value in contents.labels.items()}
     assert labels.keys() >= {"title", "description", "version", "licenses"}
