@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -72,13 +73,16 @@ class ModelLoop:
             await self._status.write(resources.SOVEREIGN_MODELS, manifest, status)
             return None
         policies = self._world.governing(key[0])
+        settings = self._settings
+        if self._world.unread():  # one of these may govern the namespace, and what runs there stays
+            settings = replace(settings, serves_ungoverned=False)
         endpoint = self._world.endpoint(model, policies)
         plan = plan_workload(
             model,
             policies=policies,
             classes=self._world.classes(),
             eligible=self._world.eligible,
-            settings=self._settings,
+            settings=settings,
             profiles=self._world.profiles(model),
             authorities=self._world.authorities(),
             offered=self._offered.kinds,

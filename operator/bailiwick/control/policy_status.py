@@ -11,6 +11,7 @@ from bailiwick.api.resource import ConditionStatus
 from bailiwick.residency.audit import Audited, compliant
 from bailiwick.residency.proofs import Outcome
 from bailiwick.residency.stalled import with_stalled
+from bailiwick.residency.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,6 +76,25 @@ def summarise(  # noqa: PLR0913 - by keyword
         "violations": [dict(each) for each in audited.entries] if audited else previous.get("violations", []),
         **_times(previous, enforced, proof, generation=generation, now=now),
     }
+
+
+def summarise_unreadable(manifest: Raw, problem: str, *, now: datetime) -> Mapping[str, Any]:
+    """The status of a policy that an API server once took and we cannot read: what stands goes on refusing.
+
+    Nobody tries it or judges by it any more, so what was found before says nothing about now.
+    """
+    previous = manifest.get("status") or {}
+    generation = manifest["metadata"].get("generation", 0)
+    message = f"the policy cannot be read, and its border stays as it was, which nobody looks after: {problem}"
+    stated = (
+        false("Accepted", Reason.INVALID_POLICY, message),
+        unknown("Enforced", "NotProved", "nobody can try a policy that cannot be read"),
+        compliant(None),
+        *with_stalled(false("Ready", Reason.INVALID_POLICY, message)),
+    )
+    conditions = settle(previous.get("conditions", ()), stated, generation=generation, now=now)
+    kept = {key: value for key, value in previous.items() if key != "enforcedSince"}
+    return {**kept, "observedGeneration": generation, "conditions": conditions}
 
 
 def _compliant(previous: Mapping[str, Any], audited: Audited | None, generation: int) -> Stated:

@@ -54,8 +54,7 @@ class ReportLoop:
             return
         policies = self._world.governing(namespace)
         if not policies:
-            unread = len(self._world.policies()) < len(self._world.stores.policies)
-            await self._remove([] if unread else served, namespace)  # one that nobody can read may govern it
+            await self._remove([] if self._world.unread() else served, namespace)
             return
         found = self._found(namespace)
         if found is None:

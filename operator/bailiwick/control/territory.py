@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
+from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.cluster import resources
 from bailiwick.cluster.errors import ApiError, NotFound
 from bailiwick.cluster.exact import Fault
-from bailiwick.control.policy_status import summarise
+from bailiwick.control.policy_status import summarise, summarise_unreadable
 from bailiwick.residency import border, egress
 from bailiwick.residency.territories import GOVERNED_LABEL, RESIDENT, compile_territory, label_of
 
@@ -74,8 +77,8 @@ class TerritoryLoop:
         """Bring the border of one policy in line with the world; seconds until time alone changes it."""
         policy = self._world.policies().get(name)
         if policy is None:
-            if ("", name) not in self._world.stores.policies:
-                await self._withdraw(name)
+            manifest = self._world.stores.policies.get(("", name))
+            await (self._withdraw(name) if manifest is None else self._tell_unreadable(manifest))
             return None
         schedulers = {each.spec.scheduler_name or "" for each in self._world.classes().values()} - {""}
         facts = self._world.facts()
@@ -155,7 +158,7 @@ class TerritoryLoop:
             if self._world.governing(name):
                 wanted.add(name)
         await self._writer.label(resources.NAMESPACES, wanted - marked, GOVERNED_LABEL, "true")
-        if self._all_readable():
+        if not self._world.unread():
             await self._writer.label(resources.NAMESPACES, marked - wanted, GOVERNED_LABEL, None)
 
     async def _close_namespaces(self, governed: Iterable[str]) -> None:
@@ -171,7 +174,7 @@ class TerritoryLoop:
             for manifest in egress.network_policies(namespace, self._world.governing(namespace))
         }
         await self._writer.apply_all(wanted.values(), unless=_ending)
-        if self._all_readable():
+        if not self._world.unread():
             for namespace, name in ours - wanted.keys():
                 if namespace in namespaces:
                     await self._writer.delete(resources.NETWORK_POLICIES, name, namespace)
@@ -180,10 +183,6 @@ class TerritoryLoop:
         """The NetworkPolicies by which namespaces are closed."""
         keys = self._world.stores.network_policies.keys()
         return {key for key in keys if key[1] in (egress.CLOSED, egress.EGRESS)}
-
-    def _all_readable(self) -> bool:
-        """An unreadable policy may govern any namespace, so while there is one nothing is taken away."""
-        return len(self._world.policies()) == len(self._world.stores.policies)
 
     async def _remove_bindings(self, policy: str, *, keep: set[tuple[str, str]]) -> None:
         stores = self._world.stores
@@ -206,6 +205,13 @@ class TerritoryLoop:
             audited=self._audited(policy), pinned=("", border.PIN) in self._world.stores.mutating_policies,
         )  # fmt: skip
         await self._status.write(resources.RESIDENCY_POLICIES, manifest, status)
+
+    async def _tell_unreadable(self, manifest: Raw) -> None:
+        try:
+            ResidencyPolicy.read(manifest)
+        except ValidationError as error:
+            status = summarise_unreadable(manifest, str(error), now=self._world.clock())
+            await self._status.write(resources.RESIDENCY_POLICIES, manifest, status)
 
     def _nodes_with(self, label: str) -> dict[str, str]:
         labels = {name: node["metadata"].get("labels", {}) for (_, name), node in self._world.stores.nodes.items()}

@@ -98,6 +98,10 @@ class World:
         """Every policy, compiled together with the approved ones of its waivers, by name."""
         return self._policies.at(self.clock())
 
+    def unread(self) -> set[str]:
+        """Policies that cannot be read. Each may govern any namespace, so while there is one nothing is taken away."""
+        return {name for _, name in self.stores.policies.keys()} - self.policies().keys()  # noqa: SIM118 - a Store
+
     def waivers(self) -> Mapping[str, ResidencyWaiver]:
         """Every waiver, approved or not, by name."""
         return self._waivers.at(self.clock())
@@ -159,8 +163,7 @@ class World:
         now = self.clock()
         statements, vouching = self._endpoints.at(now).values(), self._authorities.at(now).vouching(now)
         judged = judge_endpoint(source.statement, statements, self.limits(model, policies), now, vouching=vouching)
-        unread = {name for _, name in self.stores.policies.keys()} - self.policies().keys()  # noqa: SIM118 - a Store
-        if judged and unread:
+        if judged and (unread := self.unread()):
             # Nothing else keeps data from an endpoint, while a border stays as it was drawn.
             why = f"policy {min(unread)} cannot be read, and nobody knows whether it allows the endpoint; correct it"
             return replace(judged, verdict=refuse(Reason.LOOKUP_FAILED, why))

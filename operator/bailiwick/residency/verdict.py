@@ -38,6 +38,7 @@ class Reason(StrEnum):
     UNKNOWN_JURISDICTION = "UnknownJurisdiction"
     CYCLIC_JURISDICTION = "CyclicJurisdiction"
     TERRITORY_FULL = "TerritoryFull"
+    INVALID_POLICY = "InvalidPolicy"
     # What is the matter with a waiver, or with who asks for it or approves of it.
     NO_WAIVERS = "NoWaivers"
     WAIVER_WITHDRAWN = "WaiverWithdrawn"

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.cluster.errors import Terminal
-from bailiwick.control.policy_status import summarise
+from bailiwick.control.policy_status import summarise, summarise_unreadable
 from bailiwick.control.status import turned
 from bailiwick.residency.audit import Audited
 from bailiwick.residency.facts import gather_all
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.nodes import read_node
 from bailiwick.residency.policies import compile_policy
+from bailiwick.residency.proofs import Outcome, Proof
 from bailiwick.residency.territories import compile_territory
-
-if TYPE_CHECKING:
-    from bailiwick.residency.proofs import Proof
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 FRANKFURT = "aws:///eu-central-1a/i-0123456789abcdef1"
 VIRGINIA = "aws:///us-east-1a/i-0123456789abcdef2"
+MANIFEST = {
+    "metadata": {"name": "health", "generation": 7},
+    "spec": {"namespaceSelector": {}, "place": {"allow": ["DE"]}, "mode": "Enforce"},
+}
 REFUSED = Terminal("apply territories health", status=422, reason="Invalid", message="no")
 
 
@@ -100,6 +102,25 @@ def test_nobody_claims_what_nobody_proved() -> None:
     found = conditions(told(FRANKFURT))
     assert found["Enforced"] == ("Unknown", "NotProved")
     assert found["Compliant"] == ("Unknown", "NotAudited")
+
+
+def test_a_policy_that_cannot_be_read_claims_nothing_that_was_found_before() -> None:
+    proof = Proof(outcome=Outcome.HELD, reason="Proved", message="held", at=NOW, generation=7)
+    before = told(FRANKFURT, proof=proof, audited=Audited(pods=3, outside=()))
+    assert conditions(before) | {"Ready": ("True", "InForce"), "Enforced": ("True", "Proved")} == conditions(before)
+    status = dict(summarise_unreadable({**MANIFEST, "status": before}, "spec.x: wrong", now=LATER))
+    assert conditions(status) == {
+        "Accepted": ("False", "InvalidPolicy"),
+        "Enforced": ("Unknown", "NotProved"),
+        "Compliant": ("Unknown", "NotAudited"),
+        "Ready": ("False", "InvalidPolicy"),
+        "Stalled": ("True", "InvalidPolicy"),
+    }
+    assert all("spec.x: wrong" in each["message"] for each in status["conditions"] if each["reason"] == "InvalidPolicy")
+    assert "enforcedSince" in before
+    assert "enforcedSince" not in status
+    assert (status["lastProof"], status["counts"]) == (before["lastProof"], before["counts"])
+    assert summarise_unreadable({**MANIFEST, "status": status}, "spec.x: wrong", now=LATER) == status
 
 
 def test_the_status_counts_and_names_the_digest() -> None:

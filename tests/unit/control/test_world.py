@@ -278,21 +278,37 @@ class Refusing:
         raise AssertionError(f"the loop calls {name}")
 
 
-def loop_that_does_nothing(ground: Ground) -> TerritoryLoop:
+class Telling:
+    """A writer of statuses that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+
+    async def write(self, _resource: object, _manifest: object, status: dict[str, Any]) -> None:
+        self.told.append(status)
+
+
+def loop_that_does_nothing(ground: Ground, telling: Telling | None = None) -> TerritoryLoop:
     refusing: Any = Refusing()
+    status: Any = telling or refusing
     return TerritoryLoop(
-        world=ground.world, writer=refusing, status=refusing, proof=lambda _: None, audited=lambda _: None,
+        world=ground.world, writer=refusing, status=status, proof=lambda _: None, audited=lambda _: None,
         alarm=refusing, pins=lambda: True,
     )  # fmt: skip
 
 
-async def test_the_border_of_a_policy_that_cannot_be_read_stays_as_it_is(ground: Ground) -> None:
+async def test_the_border_of_a_policy_that_cannot_be_read_stays_as_it_is_and_its_status_says_so(ground: Ground) -> None:
     ground.node(labels={label_of("broken"): "resident"})
     ground.put("territories", "broken", spec={"nodes": {"n": "DE"}})
     ground.put("policies", "broken", spec={"namespaceSelector": {}, "place": {"allow": "everything"}})
-    loop = loop_that_does_nothing(ground)
+    telling = Telling()
+    loop = loop_that_does_nothing(ground, telling)
     assert "broken" in loop.keys()  # noqa: SIM118 - names of policies, not a map
     assert await loop.reconcile("broken") is None
+    (status,) = telling.told
+    (ready,) = (each for each in status["conditions"] if each["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "InvalidPolicy")
+    assert "spec.place.allow" in ready["message"]
 
 
 async def test_a_policy_that_is_gone_is_known_by_what_it_left(ground: Ground) -> None:

@@ -14,6 +14,7 @@ from bailiwick.api.conditions import Stated, false, settle, true
 from bailiwick.api.resource import API_VERSION
 from bailiwick.api.schema import KINDS, crd
 from bailiwick.api.sovereignmodel import SovereignModel
+from bailiwick.control.policy_status import summarise_unreadable as summarise_unreadable_policy
 from bailiwick.control.waiver_status import summarise as summarise_waiver
 from bailiwick.residency.proofs import Outcome, Proof
 from bailiwick.residency.stalled import WAITS, with_stalled
@@ -106,6 +107,9 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     "a policy with no node inside": (an_object("ResidencyPolicy", policies.told(policies.VIRGINIA)), ON_ITS_WAY),
     "a policy with a name that is not there": (
         an_object("ResidencyPolicy", policies.told(policies.FRANKFURT, allow="NOWHERE")), ON_ITS_WAY,
+    ),
+    "a policy that this release cannot read": (
+        an_object("ResidencyPolicy", summarise_unreadable_policy(policies.MANIFEST, "spec.x: wrong", now=NOW)), FAILED,
     ),
     "a policy that could not be written": (
         an_object("ResidencyPolicy", policies.told(policies.FRANKFURT, failure=policies.REFUSED)), ON_ITS_WAY,

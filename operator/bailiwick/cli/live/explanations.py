@@ -236,7 +236,7 @@ def _unpinned(spec: Mapping[str, Any], enforcing: Sequence[CompiledPolicy]) -> l
     chosen = spec.get("nodeSelector") or {}
     return [
         f"{Reason.NOT_PINNED}: policy {each.name} asks for nodeSelector {label_of(each.name)}={RESIDENT}, and the pod "
-        f"has none such; it is older than the policy, and made anew it is pinned"
+        f"has none such; it is older than the policy, and made anew it is pinned, or refused where bailiwick-pin is not"
         for each in enforcing
         if chosen.get(label_of(each.name)) != RESIDENT
     ]

@@ -123,6 +123,10 @@ GROUPS = (
             ),
             Reason.CYCLIC_JURISDICTION: ("A Jurisdiction contains itself.", "Remove it from one of its members."),
             Reason.TERRITORY_FULL: ("More nodes are inside than a Territory can list.", "Split the policy."),
+            Reason.INVALID_POLICY: (
+                "This release cannot read the policy, which another one took. Its border stays as it was.",
+                "Correct the policy as the message says.",
+            ),
             Reason.UNGOVERNED: (
                 "No policy governs the namespace, so nobody says where a model may run.",
                 "Give the namespace the labels that a policy selects.",
