@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from e2e.client import ApiError, eventually
 from e2e.cluster.apiserver import ApiServer
-from tests.apiserver.realm import ADMISSION, GUARDS, MUTATING, SERVICE_ACCOUNTS, VALIDATING, OperatorProcess, Realm
+from tests.apiserver.realm import (
+    ADMISSION,
+    GUARDS,
+    MUTATING,
+    OURS,
+    SERVICE_ACCOUNTS,
+    VALIDATING,
+    OperatorProcess,
+    Policy,
+    Realm,
+    fresh,
+)
+from tests.apiserver.terminal import bailiwick
 from tests.apiserver.worlds import granted_realm, served_team
 from tests.border.ground import pod, refused
 from tests.in_tree import PINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.apiserver
 
@@ -60,6 +75,24 @@ def test_the_border_stands_and_says_that_pods_must_pin_themselves(earlier: Realm
     earlier.client.create(pod(namespace, nodeSelector={policy.label: "resident"}), dry_run=True)
     with pytest.raises(ApiError, match="WrongPlace"):
         earlier.client.create(pod(namespace, nodeName="abroad", nodeSelector={policy.label: "resident"}), dry_run=True)
+
+
+def test_what_if_counts_the_pods_that_bring_no_selector(earlier: Realm, tmp_path: Path) -> None:
+    """Of what runs there today, the author of one pod has written the selector, and that of the other has not."""
+    earlier.node(FRANKFURT)
+    policy = Policy(earlier, fresh("law"))
+    namespace = earlier.namespace(policy.selects)
+    earlier.client.create(pod(namespace, "plain"))
+    earlier.client.create(pod(namespace, "written", nodeSelector={policy.label: "resident"}))
+    spec = {"namespaceSelector": {"matchLabels": policy.selects}, "place": {"allow": ["DE"]}}
+    manifest = {"apiVersion": OURS, "kind": "ResidencyPolicy", "metadata": {"name": policy.name}, "spec": spec}
+    (file := tmp_path / "policy.yaml").write_text(yaml.safe_dump(manifest))
+    done = bailiwick(earlier.server.kubeconfig(), "what-if", str(file), "-o", "json")
+    assert done.returncode == 3, done.stderr
+    (told,) = [each for each in json.loads(done.stdout)["policies"] if each["name"] == policy.name]
+    assert [(each["subject"], each["reason"]) for each in told["objects"]["stopped"]] == [
+        (f"Pod {namespace}/plain", "NotPinned")
+    ]
 
 
 def test_models_pin_their_pods_themselves(earlier: Realm) -> None:

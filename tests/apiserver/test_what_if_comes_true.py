@@ -88,12 +88,12 @@ class Scene:
 
     def objects(self) -> dict[str, Manifest]:
         """By whom the command names: what is made again, by whoever made it."""
-        web = pod_spec(FOREIGN)
+        good, foreign = ({**pod_spec(image), **self.policy.brought} for image in (GOOD, FOREIGN))
         return {
-            f"Pod {self.space}/good": self._made("v1", "Pod", pod_spec(GOOD)),
-            f"Pod {self.space}/foreign": self._made("v1", "Pod", pod_spec(FOREIGN)),
-            f"Pod {self.space}/rooted": self._made("v1", "Pod", {**pod_spec(GOOD), "hostNetwork": True}),
-            f"Deployment {self.space}/web": self._made("v1", "Pod", web),
+            f"Pod {self.space}/good": self._made("v1", "Pod", good),
+            f"Pod {self.space}/foreign": self._made("v1", "Pod", foreign),
+            f"Pod {self.space}/rooted": self._made("v1", "Pod", {**good, "hostNetwork": True}),
+            f"Deployment {self.space}/web": self._made("v1", "Pod", foreign),
             f"Service {self.space}/plain": self._made("v1", "Service", {"ports": [{"port": 80}]}),
             f"Service {self.space}/open": self._made(
                 "v1", "Service", {"type": "LoadBalancer", "ports": [{"port": 80}]}

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
 from bailiwick.admission.identity import make_pair
 from bailiwick.api.residencypolicy import ResidencyPolicy
@@ -18,6 +17,7 @@ from bailiwick.residency.policies import compile_policy, exempt_namespaces
 from bailiwick.residency.territories import GOVERNED_LABEL, label_of
 from e2e.client import ApiError, eventually
 from tests.chart.helm import CHART, NAMESPACE, Helm, HelmError
+from tests.in_tree import PINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +49,15 @@ def test_one_command_installs_kinds_and_their_objects(release: Helm, cluster: Cl
     assert names(cluster, API_VERSION, "AcceleratorClass") == {"cpu"}
     policies = {f"bailiwick-{file.stem}" for file in (CHART / "policies").glob("*.yaml")}
     assert names(cluster, ADMISSION, "ValidatingAdmissionPolicy") == policies - {"bailiwick-pin"}
-    assert names(cluster, ADMISSION, "MutatingAdmissionPolicy") == {"bailiwick-pin"}
+    if PINS:
+        assert names(cluster, ADMISSION, "MutatingAdmissionPolicy") == {"bailiwick-pin"}
     assert cluster.get("apps/v1", "Deployment", "bailiwick-operator", NAMESPACE)["spec"]["replicas"] == 2
+
+
+def test_who_installs_is_told_where_nothing_pins(release: Helm) -> None:
+    told = release.run("get", "notes", "bailiwick", f"--namespace={NAMESPACE}")
+    assert "Bailiwick" in told
+    assert ("cannot pin pods" in told) is not PINS
 
 
 def test_the_webhook_keeps_its_certificate_when_the_chart_is_upgraded(release: Helm, cluster: Client) -> None:
@@ -195,7 +202,7 @@ def test_the_operators_rights_suffice_to_draw_a_border(operator: Client, cluster
     }
     compiled = compile_policy(ResidencyPolicy.read(policy), Atlas())
     exempt = exempt_namespaces(NAMESPACE)
-    for binding in (*border.bindings(compiled, exempt=exempt), border.namespaces_binding(exempt=exempt)):
+    for binding in (*border.bindings(compiled, exempt=exempt, pins=PINS), border.namespaces_binding(exempt=exempt)):
         operator.apply(binding, manager="bailiwick")
     operator.patch("v1", "Namespace", "clinic", {"metadata": {"labels": {GOVERNED_LABEL: "true"}}})
     eventually(lambda: refuses(cluster), what="the border stands", seconds=10)
@@ -305,8 +312,7 @@ def test_a_second_one_is_refused(release: Helm) -> None:
 def test_an_upgrade_takes_over_what_the_installation_left_to_hooks(release: Helm, cluster: Client) -> None:
     release.run("upgrade", "bailiwick", str(CHART), f"--namespace={NAMESPACE}", operator={"replicas": 3})
     assert cluster.get("apps/v1", "Deployment", "bailiwick-operator", NAMESPACE)["spec"]["replicas"] == 3
-    manifest = yaml.safe_load_all(release.run("get", "manifest", "bailiwick", f"--namespace={NAMESPACE}"))
-    owned = {document["metadata"]["name"] for document in manifest if document["kind"] == "Jurisdiction"}
+    owned = {document["metadata"]["name"] for document in release.manifest() if document["kind"] == "Jurisdiction"}
     assert owned == names(cluster, API_VERSION, "Jurisdiction")
     release.run("upgrade", "bailiwick", str(CHART), f"--namespace={NAMESPACE}")
 

@@ -93,7 +93,9 @@ def main(arguments: argparse.Namespace) -> int:
         except (ApiError, UnusableError) as error:
             return _failed(error, UNUSABLE if arguments.objects and isinstance(error, UnusableError) else FAILED)
         try:
-            report = what_if(change, found, brought, pins=arguments.pin, tell=tell, now=datetime.now(UTC))
+            report = what_if(
+                change, found, brought, pins=arguments.pin and found.pins, tell=tell, now=datetime.now(UTC)
+            )
         except UnusableError as error:
             return _failed(error, UNUSABLE)
     answers.write(arguments.output, lambda: as_json(report), lambda style: lines(report, style))

@@ -67,6 +67,8 @@ class Material:
     classes: dict[str, str | None] = field(default_factory=dict)
     """The default by kind of class; None where there is none, absent where nobody knows."""
     unseen: list[str] = field(default_factory=list)
+    pins: bool = True
+    """Whether the API server can pin pods. Files do not tell."""
 
     def deciding(self) -> Mapping[str, Store]:
         """The stores by kind."""
@@ -101,6 +103,8 @@ async def from_cluster(api: Api, tell: Callable[[str], None]) -> Material:
             if error.status != HTTPStatus.FORBIDDEN:
                 raise
             found.unseen.append(reaching.refused(error, resource))
+    pinning = resources.MUTATING_BINDINGS
+    found.pins = pinning.plural in await api.served(pinning.api_version)
     found.objects += (raw for _, raw in found.stores.models.items())
     for kind, store in found.deciding().items():
         found.unseen += _unreadable(kind, store)
