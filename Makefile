@@ -18,13 +18,16 @@ demo: venv  ## A real cluster, a real model inside the border, and every way acr
 
 # Suites of the cluster wait for most of their time, and so do the others: they run side by side, once all is built.
 PROGRAMS := tests/gate tests/programs
+API := tests/apiserver tests/border tests/chart
 APART := tests/apiserver tests/border $(PROGRAMS)
+# One suite after the other, so that the servers of one are gone before the next: a server costs while nobody asks it.
+RUN_API := for suite in $(API); do $(BIN)/python -m pytest $$suite -m apiserver --numprocesses 3 --dist loadfile || failed=1; done
 PROCESSES := $(PROGRAMS) e2e/engines e2e/gate e2e/sizing e2e/operate/test_drills.py
 test: check  ## Everything that this machine can run: units, API server, engines, real cluster
 	@$(BIN)/python -m e2e.cluster binaries
 	@$(BIN)/python -m e2e.cluster.images all
 	@mkdir -p .run/logs; log=.run/logs/beside-the-cluster.log; \
-	{ failed=0; $(BIN)/python -m pytest tests -m apiserver --numprocesses 3 --dist loadfile || failed=1; \
+	{ failed=0; $(RUN_API); \
 	  $(BIN)/python -m pytest tests/border -m "not apiserver" || failed=1; \
 	  $(BIN)/python -m pytest $(PROCESSES) || failed=1; exit $$failed; } > $$log 2>&1 & \
 	beside=$$!; trap 'kill $$beside 2> /dev/null || true' EXIT; \
@@ -36,7 +39,7 @@ KUBERNETES ?= 1.34 1.35 1.36 1.37
 test-versions: venv  ## The API suites on the API servers of Kubernetes 1.34 to 1.37, or of KUBERNETES=1.34 alone
 	@failed=0; for minor in $(KUBERNETES); do \
 	  echo "Kubernetes $$minor"; \
-	  KUBERNETES=$$minor $(BIN)/python -m pytest tests -m apiserver --numprocesses 3 --dist loadfile || failed=1; \
+	  export KUBERNETES=$$minor; $(RUN_API); \
 	done; exit $$failed
 
 check: venv  ## Format, lint, types, import contracts, generated files, unit tests: under a minute

@@ -28,6 +28,9 @@ PatchType = Literal["apply", "merge", "json", "strategic"]
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 30.0
+LOCAL = httpx.Client(trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0))  # noqa: S501
+"""Asks programs on loopback, where nobody vouches for anybody. `httpx.get` would read all authorities of the world
+first, which costs more than most of what tests ask."""
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with libyaml
 CONTENT_TYPES: Mapping[PatchType, str] = {
     "apply": "application/apply-patch+yaml",
@@ -299,7 +302,12 @@ class Client:
 
 def documents(path: Path) -> Iterator[Manifest]:
     """The documents of a YAML file, without empty ones."""
-    return (document for document in yaml.load_all(path.read_text(), Loader=_Loader) if document)
+    return parsed(path.read_text())
+
+
+def parsed(text: str) -> Iterator[Manifest]:
+    """The documents of a YAML text, without empty ones."""
+    return (document for document in yaml.load_all(text, Loader=_Loader) if document)
 
 
 def eventually(look: Callable[[], T], *, what: str, seconds: float = 30.0, every: float = 0.1) -> T:

@@ -22,13 +22,16 @@ IMAGE_VOLUMES = _MINOR >= (1, 35)
 """Whether it keeps an image volume that a pod asks for, or drops it, so that the pod has an empty folder there."""
 JUDGES_TARGETS = _MINOR >= (1, 37)
 """Whether it refuses by itself to bind a pod to what cannot be a node's name."""
-needs_pin = pytest.mark.skipif(not PINS, reason=f"Kubernetes {release()} serves no MutatingAdmissionPolicy v1")
+needs_pin = pytest.mark.skipif(
+    not PINS,
+    reason=f"needs Kubernetes 1.36, which serves MutatingAdmissionPolicy v1 and pins pods; this is {release()}",
+)
 
 
 def skip_if_dropped(spec: Mapping[str, Any]) -> None:
     """Skip the test where the API server drops what the pod asks for before anybody judges it."""
     if not IMAGE_VOLUMES and any("image" in volume for volume in spec.get("volumes", ())):
-        pytest.skip(f"Kubernetes {release()} drops image volumes")
+        pytest.skip(f"needs Kubernetes 1.35, which keeps image volumes; this is {release()}, which drops them")
 
 
 def taken_by(client: Client) -> list[Path]:

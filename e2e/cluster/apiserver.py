@@ -257,10 +257,11 @@ class ApiServer:
         program = binary(of_version(name, MINOR))  # may build it, so before the log is opened
         log = self._log(name)
         with log.open("wb") as output:
-            # A process group of its own: Ctrl-C reaches the tests, which then end the servers in order.
+            # A process group of its own: Ctrl-C reaches the tests, which then end the servers in order. Called by its
+            # plain name whatever its version is: controllers sign what they write with what they are called.
             self._processes[name] = subprocess.Popen(
-                [program, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                cwd=self.folder,
+                [name, *arguments], executable=program, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                start_new_session=True, cwd=self.folder,
             )  # fmt: skip
         with (self.folder / "pids").open("a") as pids:
             pids.write(f"{self._processes[name].pid}\n")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from e2e.client import ApiError, eventually
+from e2e.client import LOCAL, ApiError, eventually
 from e2e.cluster.apiserver import ApiServer
 from e2e.operate.way import Way
 from tests.apiserver.realm import IDENTITY, OURS, SERVICE_ACCOUNTS, WEIGHTS, OperatorProcess, Realm, fresh
@@ -78,7 +78,7 @@ class Server(ApiServer):
     def etcd(self, path: str, **body: Any) -> dict[str, Any]:
         """What etcd answers to a request of its JSON gateway."""
         (url,) = (each.partition("=")[2] for each in self._commands["etcd"] if "--listen-client-urls" in each)
-        answer = httpx.post(f"{url}/v3/{path}", json=body, timeout=30)
+        answer = LOCAL.post(f"{url}/v3/{path}", json=body, timeout=30)
         answer.raise_for_status()
         told: dict[str, Any] = answer.json()
         return told

@@ -108,9 +108,8 @@ class Scene:
 
     def pod(self, **spec: Any) -> Manifest:
         """A pod that keeps every rule, but for what is given."""
-        return self._thing(
-            "v1", "Pod", containers=[{"name": "main", "image": f"registry.example/main@{DIGEST}"}], **spec
-        )
+        containers = [{"name": "main", "image": f"registry.example/main@{DIGEST}"}]
+        return self._thing("v1", "Pod", containers=containers, **{**self.policy.brought, **spec})
 
     def _create(self, manifest: Manifest, subresource: str = "") -> Manifest:
         return self.somebody.create(manifest, subresource=subresource, dry_run=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import httpx
 
-from e2e.client import documents, eventually
+from e2e.client import LOCAL, documents, eventually
 from e2e.cluster.apiserver import free_ports
 from e2e.cluster.binaries import binary, module_folder
 from e2e.cluster.steps import log_file, tail
@@ -69,7 +69,7 @@ class GroupController:
     def _answers(self) -> bool:
         assert self.process.poll() is None, f"it ended with {self.process.returncode}: {tail(self.log)}"
         with suppress(httpx.TransportError):
-            httpx.get(f"https://127.0.0.1:{self._webhooks}/", verify=False, timeout=2)  # noqa: S501 - whether it listens
+            LOCAL.get(f"https://127.0.0.1:{self._webhooks}/", timeout=2)
             return True
         return False
 

@@ -24,7 +24,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from bailiwick.residency.territories import label_of
-from e2e.client import eventually
+from e2e.client import LOCAL, eventually
 from e2e.cluster.apiserver import ApiServer, free_ports
 from e2e.cluster.binaries import binary
 from e2e.cluster.steps import log_file, tail
@@ -57,8 +57,6 @@ CHILDREN = {
 }
 DIGEST = "sha256:" + "0" * 64
 WEIGHTS = f"registry.example/models/tiny@{DIGEST}"
-SOURCE = {"image": WEIGHTS} if PINS else {"image": WEIGHTS, "mount": "Copy"}
-"""Before 1.36 the operator mounts no image."""
 ENGINE = f"registry.example/vllm@{DIGEST}"
 CONTROLLERS = (
     "deployment-controller,replicaset-controller,job-controller,garbage-collector-controller,namespace-controller,"
@@ -103,13 +101,13 @@ class OperatorProcess:
         """Whether it calls itself ready."""
         assert self.process.poll() is None, f"the operator ended with {self.process.returncode}: {tail(self.log)}"
         with suppress(httpx.TransportError):
-            return httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).is_success
+            return LOCAL.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).is_success
         return False
 
     def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         """Every sample by name and labels; none while it does not answer."""
         with suppress(httpx.TransportError):
-            answer = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5)
+            answer = LOCAL.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5)
             return {
                 (sample.name, frozenset(sample.labels.items())): sample.value
                 for family in text_string_to_metric_families(answer.text)
@@ -280,7 +278,7 @@ class Realm:
                 "apiVersion": OURS,
                 "kind": "SovereignModel",
                 "metadata": {"name": name, "namespace": namespace},
-                "spec": {"model": {"name": "tiny", "source": {"oci": SOURCE}}, **spec},
+                "spec": {"model": {"name": "tiny", "source": oci()}, **spec},
             }
         )
 
@@ -408,6 +406,11 @@ class Policy:
         return label_of(self.name)
 
     @property
+    def brought(self) -> Manifest:
+        """What the spec of a pod has to bring by itself: its label where the API server pins nothing."""
+        return {} if PINS else {"nodeSelector": {self.label: "resident"}}
+
+    @property
     def selects(self) -> dict[str, str]:
         """Labels of the namespaces that it governs."""
         return {"data": self.name}
@@ -480,6 +483,11 @@ def border(client: Client) -> Manifest:
     metadata = {"name": "bailiwick-border", "namespace": SYSTEM}
     data = {file.name: file.read_text() for file in taken_by(client)}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def oci(image: str = WEIGHTS) -> Manifest:
+    """A model in an image, as its author has to write it: before 1.36 the operator mounts none."""
+    return {"oci": {"image": image} if PINS else {"image": image, "mount": "Copy"}}
 
 
 def fresh(what: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.client import ApiError, eventually
-from tests.apiserver.realm import ADMISSION, OURS, WEIGHTS, Realm, fresh
+from tests.apiserver.realm import ADMISSION, OURS, Realm, fresh, oci
 from tests.apiserver.webhook import CONFIGURATION, NAME, Webhook, claim, group, policy, standing, volume
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def govern(realm: Realm, namespace: str) -> None:
 
 
 def model(namespace: str, source: Manifest | None = None, **spec: Any) -> Manifest:
-    whole = {"model": {"name": "tiny", "source": source or {"oci": {"image": WEIGHTS}}}, **spec}
+    whole = {"model": {"name": "tiny", "source": source or oci()}, **spec}
     metadata = {"name": "chat", "namespace": namespace}
     return {"apiVersion": OURS, "kind": "SovereignModel", "metadata": metadata, "spec": whole}
 

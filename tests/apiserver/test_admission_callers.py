@@ -13,7 +13,7 @@ import pytest
 from bailiwick.admission.review import MOST_BYTES
 from bailiwick.admission.server import MOST_AT_ONCE, MOST_CONNECTIONS, PATH, READ_SECONDS
 from bailiwick.cli.programs.admission import LEAVE_SECONDS
-from e2e.client import eventually
+from e2e.client import LOCAL, eventually
 from tests.apiserver.webhook import Webhook, policy, standing, unchecked
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ def review(*allow: str, **request: Any) -> Manifest:
 
 
 def post(replica: Replica, content: bytes | None = None, **asked: Any) -> httpx.Response:
-    return httpx.post(
-        f"https://127.0.0.1:{replica.port}{PATH}", content=content, verify=unchecked(), timeout=5, **asked
-    )
+    return LOCAL.post(f"https://127.0.0.1:{replica.port}{PATH}", content=content, **asked)
 
 
 def test_a_stranger_gets_a_verdict_and_nothing_else(webhook: Webhook, replica: Replica) -> None:
@@ -67,8 +65,8 @@ def test_a_stranger_gets_a_verdict_and_nothing_else(webhook: Webhook, replica: R
     assert set(denied["status"]) == {"code", "reason", "message"}
     assert webhook.realm.everything() == before, "it asks for a verdict and changes nothing"
     for path in ("/", "/metrics", "/healthz", "/debug"):
-        assert httpx.get(f"https://127.0.0.1:{replica.port}{path}", verify=unchecked()).status_code == 404
-    assert httpx.get(f"https://127.0.0.1:{replica.port}{PATH}", verify=unchecked()).status_code == 405
+        assert LOCAL.get(f"https://127.0.0.1:{replica.port}{path}").status_code == 404
+    assert LOCAL.get(f"https://127.0.0.1:{replica.port}{PATH}").status_code == 405
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from bailiwick.residency.territories import GOVERNED_LABEL
 from e2e.client import ApiError, documents, eventually
 from e2e.cluster.apiserver import ApiServer
 from tests.apiserver.delivery import CRD, MARKS, Delivery, rewritten
-from tests.apiserver.realm import CONTROLLERS, DIGEST, OURS, ROOT, SYSTEM, WEIGHTS, Realm
+from tests.apiserver.realm import CONTROLLERS, DIGEST, OURS, ROOT, SYSTEM, Realm, oci
 from tests.apiserver.webhook import standing
 from tests.apiserver.worlds import looking
+from tests.chart.helm import AS_SERVED
 from tests.unit.gitops.judges import kstatus
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ pytestmark = pytest.mark.apiserver
 FRANKFURT = "aws:///eu-central-1a/i-0123456789abcdef1"
 SPACE = "clinic"
 WEBHOOK = "ValidatingWebhookConfiguration"
-KINDS_ARE_THERE = "--api-versions=bailiwick.dev/v1alpha1/Jurisdiction"
-"""What Argo CD and Flux tell Helm, so that nothing is a hook."""
+CLUSTER = ("--api-versions=bailiwick.dev/v1alpha1/Jurisdiction", AS_SERVED)
+"""What Argo CD and Flux tell Helm of the cluster: its kinds, so that nothing is a hook, and its version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ NAMESPACE_OF_MODELS: Manifest = {
 }  # fmt: skip
 MODEL: Manifest = {
     "apiVersion": OURS, "kind": "SovereignModel", "metadata": {"name": "chat", "namespace": SPACE},
-    "spec": {"replicas": 2, "model": {"name": "tiny", "source": {"oci": {"image": WEIGHTS}}}},
+    "spec": {"replicas": 2, "model": {"name": "tiny", "source": oci()}},
 }  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def world(request: pytest.FixtureRequest, helm: Helm) -> Iterator[World]:
 def rendered(helm: Helm) -> list[Manifest]:
     """All that the chart makes. Nobody answers for the webhook here; another test is about its configuration."""
     images = {"image": {"repository": "registry.example/operator", "digest": DIGEST}}
-    text = helm.template(KINDS_ARE_THERE, **images)
+    text = helm.template(*CLUSTER, **images)
     return [each for each in text if each["kind"] != WEBHOOK]
 
 

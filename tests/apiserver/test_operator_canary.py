@@ -131,16 +131,17 @@ def test_it_is_no_flood(operator: OperatorProcess, governed: Policy) -> None:
         tried = sum(attempts(operator, governed).values())
         return tried, operator.writes().get(("patch", "residencypolicies/status"), 0)
 
-    before = counted()
+    begun, before = time.monotonic(), counted()
     for number in range(40):
         governed.realm.client.patch(
             OURS, "ResidencyPolicy", governed.name, {"metadata": {"labels": {"n": str(number)}}}
         )
         time.sleep(0.25)
     tried, written = (after - known for after, known in zip(counted(), before, strict=True))
-    assert tried <= len(Attempt) * (10 / PERIOD + 2), "no more than one round in each period, whatever changes"
+    took = time.monotonic() - begun
+    assert tried <= len(Attempt) * (took / PERIOD + 2), "no more than one round in each period, whatever changes"
     assert tried > len(Attempt)
-    assert written <= 1, "a proof that changes nothing is written once a minute"
+    assert written <= 1 + took // 60, "a proof that changes nothing is written once a minute"
 
 
 @pytest.mark.parametrize(("user", "groups"), [(CANARY, SERVICE_ACCOUNTS), (KUBELET, ("system:nodes",))])

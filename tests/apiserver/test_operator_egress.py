@@ -97,5 +97,6 @@ def test_a_namespace_that_ends_troubles_nobody(realm: Realm, law: Policy) -> Non
     realm.client.delete("v1", "Namespace", ending)
     law.patch({"network": egress(SEA)})
     reached(realm, staying, SEA)
-    assert law.condition("Ready")["reason"] != "NotWritten"
+    seen = eventually(lambda: law.condition("Ready"), what="the change is seen")
+    assert seen["reason"] != "NotWritten"
     eventually(lambda: not realm.client.find("v1", "Namespace", ending), what="the namespace is gone")

@@ -13,7 +13,7 @@ import pytest
 
 from bailiwick.workload.external import ENDPOINT_LABEL
 from e2e.client import ApiError, eventually
-from tests.apiserver.realm import OURS, SERVICE_ACCOUNTS, OperatorProcess, Realm, fresh, stamp
+from tests.apiserver.realm import OURS, SERVICE_ACCOUNTS, OperatorProcess, Realm, fresh, oci, stamp
 from tests.unit.api.objects import CERTIFICATE
 
 if TYPE_CHECKING:
@@ -213,8 +213,7 @@ def test_another_server_gets_other_gates_and_none_of_the_old_ones_goes_on(
 def test_a_model_that_comes_home_leaves_no_gate_behind(realm: Realm, namespace: str, node: str) -> None:
     serve(realm, namespace, state(realm))
     gate = running(realm, namespace, node)
-    image = {"oci": {"image": f"registry.example/tiny@sha256:{'0' * 64}"}}
-    spec = {"engine": {"name": "vllm"}, "model": {"source": {"endpoint": None, **image}}}
+    spec = {"engine": {"name": "vllm"}, "model": {"source": {"endpoint": None, **oci()}}}
     realm.client.patch(OURS, "SovereignModel", "chat", {"spec": spec}, namespace)
 
     def home() -> bool:

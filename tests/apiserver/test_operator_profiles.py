@@ -8,7 +8,7 @@ import pytest
 
 from bailiwick.workload.sizing.profile import LABEL, Profile, write_profile
 from e2e.client import eventually
-from tests.apiserver.realm import ENGINE, OURS, WEIGHTS, Realm
+from tests.apiserver.realm import ENGINE, OURS, WEIGHTS, Realm, oci
 from tests.unit.workload.sizing.given import LLAMA_8B, PUBLIC, changed
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ def namespace(realm: Realm) -> str:
 
 def serve(realm: Realm, namespace: str, **spec: Any) -> None:
     """A model that names profile ``shape``."""
-    source = {"oci": {"image": WEIGHTS}}
-    whole = {"name": "tiny", "source": source, "profile": {"configMap": "shape"}}
+    whole = {"name": "tiny", "source": oci(), "profile": {"configMap": "shape"}}
     realm.model(namespace, model=whole, **{"accelerators": {"classes": ["gpu"]}, **spec})
 
 
@@ -144,8 +143,8 @@ def test_one_of_several_variants_is_served_and_stays(realm: Realm, namespace: st
     )
     other = f"registry.example/narrow@sha256:{'1' * 64}"
     variants = [
-        {"name": "bf16", "quality": "0.82", "source": {"oci": {"image": WEIGHTS}}, "profile": {"configMap": "shape"}},
-        {"name": "fp8", "quality": "0.8", "source": {"oci": {"image": other}}, "profile": {"configMap": "narrow"}},
+        {"name": "bf16", "quality": "0.82", "source": oci(), "profile": {"configMap": "shape"}},
+        {"name": "fp8", "quality": "0.8", "source": oci(other), "profile": {"configMap": "narrow"}},
     ]
     write(realm, namespace, LARGE)
     realm.model(namespace, model={"name": "tiny", "variants": variants}, accelerators={"classes": ["gpu"]})

@@ -8,7 +8,7 @@ import pytest
 
 from e2e.client import eventually
 from e2e.cluster.binaries import other_kinds
-from tests.apiserver.realm import CONTROLLERS, OURS
+from tests.apiserver.realm import CONTROLLERS, OURS, oci
 from tests.apiserver.worlds import granted_realm, looking
 
 if TYPE_CHECKING:
@@ -85,10 +85,9 @@ def change(realm: Realm, namespace: str, autoscaling: Any) -> None:
 
 def manifest(namespace: str, **spec: Any) -> Manifest:
     """The model as Git has it."""
-    weights = {"oci": {"image": f"registry.example/models/tiny@sha256:{'0' * 64}"}}
     return {
         "apiVersion": OURS, "kind": "SovereignModel", "metadata": {"name": "chat", "namespace": namespace},
-        "spec": {"model": {"name": "tiny", "source": weights}, **spec},
+        "spec": {"model": {"name": "tiny", "source": oci()}, **spec},
     }  # fmt: skip
 
 

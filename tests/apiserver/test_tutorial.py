@@ -16,13 +16,14 @@ from e2e.client import ApiError, documents
 from e2e.cluster.binaries import binary
 from tests.apiserver.realm import ROOT
 from tests.apiserver.worlds import granted_realm, looking
+from tests.in_tree import needs_pin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.apiserver.realm import Realm
 
-pytestmark = pytest.mark.apiserver
+pytestmark = [pytest.mark.apiserver, needs_pin]
 BLOCKS = tutorial.blocks(tutorial.PAGE.read_text())
 RUNNING = {
     "phase": "Running",

@@ -20,7 +20,7 @@ import httpx
 from cryptography import x509
 from prometheus_client.parser import text_string_to_metric_families
 
-from e2e.client import eventually
+from e2e.client import LOCAL, eventually
 from e2e.cluster.apiserver import free_ports
 from e2e.cluster.steps import log_file, tail
 from tests.apiserver.realm import ADMISSION, OURS, ROOT, SYSTEM, Realm
@@ -64,7 +64,7 @@ class Replica:
         """What it says that it lacks; nothing when it is ready. AssertionError while it does not answer."""
         assert self.process.poll() is None, f"it ended with {self.process.returncode}: {tail(self.log)}"
         with suppress(httpx.TransportError):
-            found: list[str] = httpx.get(f"http://127.0.0.1:{self.health}/readyz", timeout=2).json()["missing"]
+            found: list[str] = LOCAL.get(f"http://127.0.0.1:{self.health}/readyz", timeout=2).json()["missing"]
             return found
         raise AssertionError("no answer")
 
@@ -74,7 +74,7 @@ class Replica:
 
     def outcomes(self) -> dict[str, float]:
         """How many reviews ended how."""
-        text = httpx.get(f"http://127.0.0.1:{self.health}/metrics", timeout=5).text
+        text = LOCAL.get(f"http://127.0.0.1:{self.health}/metrics", timeout=5).text
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         found: dict[str, float] = {}
         for sample in samples:
@@ -191,7 +191,7 @@ def standing(realm: Realm, helm: Helm, **variables: str) -> Iterator[Webhook]:
 
 def unchecked() -> ssl.SSLContext:
     """TLS by which one talks to anybody."""
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
+from e2e.client import parsed
+from e2e.cluster.apiserver import release
 
 if TYPE_CHECKING:
     from e2e.client import Manifest
 
 CHART = Path(__file__).parents[2] / "charts/bailiwick"
 NAMESPACE = "bailiwick-system"
+AS_SERVED = f"--kube-version={release()}"
+"""For what is rendered without the server that the tests run, and meant for it: Helm would ask it for its version."""
 
 
 class HelmError(Exception):
@@ -56,4 +59,8 @@ class Helm:
     def template(self, *arguments: str, **values: Any) -> list[Manifest]:
         """What the chart renders to."""
         text = self.run("template", "bailiwick", str(CHART), f"--namespace={NAMESPACE}", *arguments, **values)
-        return [document for document in yaml.safe_load_all(text) if document]
+        return list(parsed(text))
+
+    def manifest(self, *arguments: str) -> list[Manifest]:
+        """What the release holds; the newest revision unless the arguments name one."""
+        return list(parsed(self.run("get", "manifest", "bailiwick", f"--namespace={NAMESPACE}", *arguments)))

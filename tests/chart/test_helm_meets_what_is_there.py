@@ -9,6 +9,7 @@ import pytest
 from e2e.client import documents
 from e2e.cluster.apiserver import ApiServer
 from tests.chart.helm import CHART, NAMESPACE, Helm, HelmError
+from tests.in_tree import taken_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ def by_hand() -> Iterator[ApiServer]:
     server = ApiServer.start()
     try:
         server.install_crds(sorted((ROOT / "crds").glob("*.yaml")))
-        for file in sorted((CHART / "policies").glob("*.yaml")):
+        for file in taken_by(server.client):
             server.client.apply_file(file)
         yield server
     finally:
@@ -56,7 +57,7 @@ def test_it_is_taken_over_when_that_is_asked_for(installer: Helm, client: Client
     uid = client.create(law | {"spec": spec})["metadata"]["uid"]
     installer.run(*INSTALL, "--take-ownership", "--force-conflicts")
     assert client.get("bailiwick.dev/v1alpha1", "ResidencyPolicy", "law")["metadata"]["uid"] == uid
-    for file in (CHART / "policies").glob("*.yaml"):
+    for file in taken_by(client):
         for policy in documents(file):
             found = client.get(policy["apiVersion"], policy["kind"], policy["metadata"]["name"])
             assert found["metadata"]["annotations"]["meta.helm.sh/release-name"] == "bailiwick"

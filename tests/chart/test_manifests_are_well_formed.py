@@ -10,7 +10,7 @@ import pytest
 
 from e2e.client import eventually
 from e2e.cluster.binaries import binary, other_kinds
-from tests.chart.helm import CHART, NAMESPACE, Helm
+from tests.chart.helm import AS_SERVED, CHART, NAMESPACE, Helm
 from tests.chart.schemas import write_schemas
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ def wrong(text: str, location: str) -> list[str]:
     ids=str,
 )
 def test_the_chart_renders_well_formed_manifests(helm: Helm, location: str, values: dict[str, Any]) -> None:
-    text = helm.run("template", "bailiwick", str(CHART), f"--namespace={NAMESPACE}", **values)
+    text = helm.run("template", "bailiwick", str(CHART), f"--namespace={NAMESPACE}", AS_SERVED, **values)
     assert wrong(text, location) == []
 
 
 def test_a_misspelt_field_is_found(helm: Helm, location: str) -> None:
-    text = helm.run("template", "bailiwick", str(CHART), f"--namespace={NAMESPACE}")
+    text = helm.run("template", "bailiwick", str(CHART), f"--namespace={NAMESPACE}", AS_SERVED)
     (found,) = wrong(text.replace("terminationGracePeriodSeconds: 30", "terminationGraceSeconds: 30", 1), location)
     assert found.startswith("Deployment/bailiwick-admission: ")
     assert "terminationGraceSeconds" in found

@@ -10,6 +10,7 @@ from bailiwick.api.resource import API_VERSION
 from bailiwick.api.schema import KINDS
 from e2e.client import ApiError, documents, eventually
 from tests.chart.helm import CHART, NAMESPACE
+from tests.in_tree import needs_pin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -159,7 +160,7 @@ def test_a_policy_administrator_draws_the_border_and_serves_nothing(somebody: Ca
         (API_VERSION, "Territory"),
         ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"),
         ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"),
-        ("admissionregistration.k8s.io/v1", "MutatingAdmissionPolicyBinding"),
+        pytest.param("admissionregistration.k8s.io/v1", "MutatingAdmissionPolicyBinding", marks=needs_pin),
         ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
         ("networking.k8s.io/v1", "NetworkPolicy"),
         ("networking.k8s.io/v1", "Ingress"),

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.apiserver  # it needs a program of the cluster's
-
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 ACCESS, SECRET = STORAGE_KEYS
 FILES = {
