@@ -22,6 +22,7 @@ from e2e.cluster import (
     gate_files,
     gguf_files,
     image_labels,
+    last_release,
     llama_files,
     model_files,
     oci_archive,
@@ -59,15 +60,17 @@ class Image:
     """An image by the name of its folder under `images/`.
 
     `architectures` are those it can be made for on any machine; without one, it is made for this machine's alone.
+    `release` is the version of one that is not made from the tree.
     """
 
     name: str
     parts: tuple[tuple[str, Part], ...] = ()
     architectures: tuple[Architecture, ...] = (AMD64, ARM64)
+    release: str = ""
 
     @property
     def tag(self) -> str:
-        return f"localhost/bailiwick/{self.name}:dev"
+        return f"localhost/bailiwick/{self.name}:{self.release or 'dev'}"
 
     @property
     def folder(self) -> Path:
@@ -108,7 +111,15 @@ def archive(name: str, architecture: Architecture | None = None) -> Path:
     if chosen not in (image.architectures or (here(),)):
         known = ", ".join(each.name for each in image.architectures) or f"the machine that compiles it, {here().name}"
         raise ClusterError(f"{name} cannot be made for {chosen.name}: it is made for {known}")
-    return kept("images", f"{chosen.family(name)}-{_key(image, chosen)}", lambda target: _make(image, chosen, target))
+    return _kept(image, chosen)
+
+
+def operator_of_the_last_release() -> Path:
+    """The archive of the operator's image with the program of the last release. Base and packages are of the tree."""
+    program = last_release.source() / "bailiwick"
+    part = Part(lambda of: operator_files.package_key(of, program), lambda of: operator_files.package(of, program))
+    parts = (("packages", _PACKAGES), ("bailiwick", part))
+    return _kept(Image("operator", parts, release=last_release.version()), here())
 
 
 def for_every(name: str) -> Path:
@@ -172,6 +183,11 @@ def _image(name: str) -> Image:
     return ALL[name]
 
 
+def _kept(image: Image, architecture: Architecture) -> Path:
+    family = architecture.family(f"{image.name}-{image.release}" if image.release else image.name)
+    return kept("images", f"{family}-{_key(image, architecture)}", lambda target: _make(image, architecture, target))
+
+
 def _key(image: Image, architecture: Architecture) -> str:
     """Everything an image is made from: its folder, its root, its parts, and how they are put together."""
     files = sorted(path for path in image.folder.rglob("*") if path.is_file())
@@ -201,7 +217,8 @@ def _assemble(
     for source, at in recipe.copies:
         path = context[source]
         layers.append(Layer(path, f"{at.rstrip('/')}/{path.name}" if path.is_file() and at.endswith("/") else at))
-    labels, created = image_labels.labels(recipe.labels), image_labels.created()
+    of_release = {f"{image_labels.PREFIX}.version": image.release} if image.release else {}
+    labels, created = image_labels.labels(recipe.labels | of_release), image_labels.created()
     config = replace(recipe.config, labels=labels, created=created, architecture=architecture)
     oci_archive.write(target, name=image.tag, layers=layers, config=config)
 

@@ -36,20 +36,21 @@ def packages(architecture: Architecture) -> Path:
     return kept("operator", name, lambda target: _make_packages(target, architecture))
 
 
-def package_key(architecture: Architecture) -> str:
-    files = sorted(path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".pyc")
-    named = [part for path in files for part in (str(path.relative_to(PACKAGE)), path.read_bytes())]
+def package_key(architecture: Architecture, source: Path = PACKAGE) -> str:
+    files = sorted(path for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    named = [part for path in files for part in (str(path.relative_to(source)), path.read_bytes())]
     return key_of(*named, packages_key(architecture))
 
 
-def package(architecture: Architecture) -> Path:
+def package(architecture: Architecture, source: Path = PACKAGE) -> Path:
     """The folder that the image has at /opt/bailiwick/bailiwick; each of its modules can be imported there.
 
     Raises ClusterError when one cannot, for instance because it wants something that `packages` leaves out. For a
     foreign processor nothing is imported: nothing for it runs here.
     """
-    name = f"{architecture.family('bailiwick')}-{package_key(architecture)}"
-    return kept("operator", name, lambda target: _make_package(target, architecture))
+    family = architecture.family("bailiwick" if source == PACKAGE else "bailiwick-of-a-release")
+    name = f"{family}-{package_key(architecture, source)}"
+    return kept("operator", name, lambda target: _make_package(target, architecture, source))
 
 
 def _make_packages(target: Path, architecture: Architecture) -> None:
@@ -65,12 +66,12 @@ def _make_packages(target: Path, architecture: Architecture) -> None:
         debian_root.require_libraries(debian_root.root_of("operator", architecture), target)
 
 
-def _make_package(target: Path, architecture: Architecture) -> None:
+def _make_package(target: Path, architecture: Architecture, source: Path) -> None:
     log, root = log_file("operator-package"), debian_root.root_of("operator")
     # In a folder of its own, so that it can be imported under its name.
     importable = target.with_suffix(".importable")
     copy = importable / "bailiwick"
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
     debian_root.precompile(root, copy, inside=INSIDE_PACKAGE, log=log)
     if architecture == here():
         run_logged(log, *debian_root.python(root, importable, packages(architecture)), "-c", IMPORT_ALL)

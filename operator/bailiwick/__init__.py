@@ -1,3 +1,3 @@
 """Bailiwick keeps AI inference inside the border its owner draws."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -18,6 +18,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bailiwick import __version__
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.cli import main
 from bailiwick.cli.files.chart import families, is_image, open_chart
@@ -448,11 +449,11 @@ def archive(more: dict[str, bytes] | None = None, without: str = "") -> bytes:
 
 
 def test_a_package_is_known_by_its_own_digest_and_lists_the_same(desk: Desk) -> None:
-    path = desk.folder / "bailiwick-0.1.0.tgz"
+    path = desk.folder / f"bailiwick-{__version__}.tgz"
     path.write_bytes(archive())
     packed, folder = desk.lists("--chart", str(path)), desk.lists()
     assert packed["chart"] == {
-        "name": "bailiwick", "version": "0.1.0", "appVersion": "0.1.0", "digestOf": "package",
+        "name": "bailiwick", "version": __version__, "appVersion": __version__, "digestOf": "package",
         "digest": f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}",
     }  # fmt: skip
     assert packed["images"] == folder["images"]
