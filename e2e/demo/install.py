@@ -93,7 +93,9 @@ def reference(name: str) -> str:
     return load_image(images.archive(name), (INSIDE,))
 
 
-def install_chart(kubeconfig: Path, *, operator: str, gate: str, engines: Mapping[str, str]) -> None:
+def install_chart(
+    kubeconfig: Path, *, operator: str, gate: str, engines: Mapping[str, str], chart: Path = CHART
+) -> None:
     """Helm, with images by digest; those of engines by the chart's value for their class. Raises RuntimeError."""
     repository, _, digest = operator.partition("@")
     values = {
@@ -104,7 +106,7 @@ def install_chart(kubeconfig: Path, *, operator: str, gate: str, engines: Mappin
         **{f"acceleratorClasses.{value}": image for value, image in engines.items()},
     }
     command = [
-        str(binary("helm")), "upgrade", "--install", "bailiwick", str(CHART),
+        str(binary("helm")), "upgrade", "--install", "bailiwick", str(chart),
         "--kubeconfig", str(kubeconfig), "--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "3m",
         *(part for name, value in values.items() for part in ("--set-string", f"{name}={value}")),
     ]  # fmt: skip

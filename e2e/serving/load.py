@@ -53,7 +53,7 @@ def go_on():
             with lock:
                 whole += failure is None
                 failures.extend([f"{datetime.datetime.now(datetime.UTC):%H:%M:%S.%f} {failure}"] if failure else [])
-            stopped.wait(0.2)  # the machine has to start engines meanwhile
+            stopped.wait(0.5)  # the machine has to start engines meanwhile
 
 signal.signal(signal.SIGTERM, lambda *_: stopped.set())
 signal.signal(signal.SIGUSR1, lambda *_: keys.pop(0))
@@ -86,10 +86,12 @@ class Load:
     namespace: str
     name: str = "load"
 
-    def start(self, *, endpoint: str, model: str, image: str, node: str, keys: Sequence[str]) -> None:
+    def start(  # noqa: PLR0913 - by keyword
+        self, *, endpoint: str, model: str, image: str, node: str, keys: Sequence[str], clients: int = CLIENTS
+    ) -> None:
         """Begin on a node that stays, with the first of the API keys; returns when the first answers have come."""
         variables = {
-            "ENDPOINT": endpoint, "MODEL": model, "CLIENTS": str(CLIENTS), "KEYS": json.dumps(keys),
+            "ENDPOINT": endpoint, "MODEL": model, "CLIENTS": str(clients), "KEYS": json.dumps(keys),
             "HOME": "/tmp",  # noqa: S108 - the container's own
         }  # fmt: skip
         container = {
@@ -101,7 +103,7 @@ class Load:
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         }
         self.kubectl.apply(_pod(self, node, container))
-        wait_until(lambda: self.count().whole > CLIENTS, what="the first answers have come", seconds=120)
+        wait_until(lambda: self.count().whole > clients, what="the first answers have come", seconds=120)
 
     def count(self) -> Count:
         """So far."""

@@ -1,0 +1,181 @@
+"""The last release on a real API server, this one over it, and back: what people made stays, and nothing crosses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from e2e.client import ApiError, documents, eventually
+from e2e.cluster import last_release
+from e2e.cluster.apiserver import ApiServer
+from tests.apiserver.realm import CONTROLLERS
+from tests.chart.ground_of_upgrades import LAST, MODEL, NEXT, Ground, version_of
+from tests.chart.helm import CHART, NAMESPACE, Helm
+from tests.in_tree import needs_pin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from e2e.client import Manifest
+
+pytestmark = [pytest.mark.apiserver, needs_pin]  # before that, the operator of 0.1.0 never leads
+
+CHOSEN = {"operator": {"replicas": 3}, "ungoverned": "Allow"}
+"""Values that an administrator of the last release chose."""
+REPORTS = {("openreports.io", "reports"), ("wgpolicyk8s.io", "policyreports")}
+NEW_RIGHTS = {"": REPORTS, "--reuse-values": set()}
+"""Flags of `helm upgrade`, and what the operator may do then that the last release's may not."""
+LEFT_OUT: set[tuple[str, str]] = set()
+"""What the last release's chart makes and this one's does not; docs/upgrade.md names it."""
+
+
+@pytest.fixture(scope="module")
+def ground(helm: Helm) -> Iterator[Ground]:
+    """The last release at work: a policy in force, a model with its children, a waiver."""
+    server = ApiServer.start()
+    try:
+        server.start_controller_manager(CONTROLLERS)
+        laid = Ground.lay(server, Helm(helm.program, helm.home, server.kubeconfig()), **CHOSEN)
+        laid.leader = laid.start("last", LAST)
+        try:
+            laid.leader.until_leading()
+            laid.policy.in_force()
+            eventually(lambda: laid.realm.marked(laid.namespace), what="the namespace is marked")
+            laid.realm.model(laid.namespace, MODEL)
+            laid.realm.served(laid.namespace, MODEL)
+            laid.stands()
+            laid.enforced()
+            yield laid
+        finally:
+            laid.leader.stop()
+    finally:
+        server.stop()
+
+
+def rights(ground: Ground) -> set[tuple[str, str]]:
+    """The groups and resources that the chart lets the operator do something with, in the whole cluster."""
+    rules = ground.realm.client.get("rbac.authorization.k8s.io/v1", "ClusterRole", "bailiwick-operator")["rules"]
+    return {(group, each) for rule in rules for group in rule.get("apiGroups", ()) for each in rule["resources"]}
+
+
+def chart_there(ground: Ground) -> str:
+    """The version of the chart that is installed, by the label of its Deployment; the values chosen must be there."""
+    deployment = ground.realm.client.get("apps/v1", "Deployment", "bailiwick-operator", NAMESPACE)
+    assert deployment["spec"]["replicas"] == CHOSEN["operator"]["replicas"]  # type: ignore[index]
+    given = {each["name"]: each.get("value") for each in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert given["BAILIWICK_UNGOVERNED"] == CHOSEN["ungoverned"]
+    return str(deployment["metadata"]["labels"]["helm.sh/chart"])
+
+
+def made_by(ground: Ground, *revision: str) -> dict[tuple[str, str], Any]:
+    """What one revision of the release holds, by kind and name; without one, the newest."""
+    return {(each["kind"], each["metadata"]["name"]): each for each in ground.helm.manifest(*revision)}
+
+
+def test_the_two_operators_are_of_two_releases() -> None:
+    assert version_of(LAST) == f"bailiwick {last_release.version()}"
+    assert version_of(NEXT) == f"bailiwick {yaml.safe_load((CHART / 'Chart.yaml').read_text())['version']}"
+    assert version_of(LAST) != version_of(NEXT)
+
+
+@pytest.mark.parametrize("flag", NEW_RIGHTS, ids=lambda flag: flag or "no flag")
+def test_an_upgrade_and_a_rollback_keep_everything_and_let_nothing_cross(ground: Ground, flag: str) -> None:
+    before, knew = ground.objects(), rights(ground)
+    with ground.trespasser() as trespasser:
+        ground.upgrade(CHART, *flag.split())
+        assert chart_there(ground) == f"bailiwick-{version_of(NEXT).split()[1]}"
+        assert rights(ground) - knew == NEW_RIGHTS[flag]
+        ground.stands()  # the last release's operator leads still, under the new chart
+        assert ground.objects() == before
+        upgraded = ground.hand_over("next", NEXT)
+        ground.proved_anew()
+        ground.stands()
+        assert ground.objects() == before, "not so much as a pod template is another"
+        assert all(kind.endswith("/status") for _, kind in upgraded.writes())
+        ground.acts()
+        ground.helm.run("rollback", "bailiwick", "1", f"--namespace={NAMESPACE}")
+        assert chart_there(ground) == f"bailiwick-{last_release.version()}"
+        assert rights(ground) == knew
+        ground.hand_over("last-again", LAST)
+        ground.proved_anew()
+        ground.stands()
+        assert ground.objects() == before
+        ground.acts()
+    assert trespasser.tried > 50
+    assert trespasser.crossed == []
+    assert trespasser.otherwise == []
+    assert trespasser.turned_away == []
+
+
+def test_what_the_new_chart_leaves_out_is_told_and_values_reset_and_then_reused_are_those_of_no_flag(
+    ground: Ground,
+) -> None:
+    ground.upgrade(CHART)
+    plain = made_by(ground)
+    assert made_by(ground, "--revision=1").keys() - plain.keys() == LEFT_OUT
+    page = (CHART.parents[1] / "docs/upgrade.md").read_text()
+    assert all(name in page for _, name in LEFT_OUT)
+    ground.upgrade(CHART, "--reset-then-reuse-values")
+    assert made_by(ground) == plain
+    assert chart_there(ground)
+
+
+def test_a_kind_that_was_there_is_served_in_every_version_that_it_had(ground: Ground) -> None:
+    for file in (last_release.chart() / "files/crds").glob("*.yaml"):
+        (crd,) = documents(file)
+        live = ground.realm.client.get(crd["apiVersion"], crd["kind"], crd["metadata"]["name"])
+        served = {each["name"] for each in live["spec"]["versions"] if each["served"]}
+        assert {each["name"] for each in crd["spec"]["versions"] if each["served"]} <= served
+        assert set(live["status"]["storedVersions"]) <= {each["name"] for each in live["spec"]["versions"]}
+
+
+def loosened(ground: Ground) -> Manifest:
+    """The kind of policies as Helm keeps it, but for a mode more."""
+    kind: Manifest = made_by(ground)["CustomResourceDefinition", "residencypolicies.bailiwick.dev"]
+    spec = kind["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["properties"]["mode"]["enum"].append("Hesitate")
+    return kind
+
+
+def told(ground: Ground) -> dict[str, tuple[str, str]]:
+    """Status and reason of the policy's conditions."""
+    return {each["type"]: (each["status"], each["reason"]) for each in ground.policy.status()["conditions"]}
+
+
+def hesitates(ground: Ground) -> bool:
+    """Whether the API server takes the mode now."""
+    ground.policy.patch({"mode": "Hesitate"})
+    return True
+
+
+def models_reason(ground: Ground) -> str:
+    """Why the model is not planned."""
+    return str(ground.realm.condition("SovereignModel", "Planned", MODEL, ground.namespace)["reason"])
+
+
+def test_a_policy_that_the_new_release_cannot_read_goes_on_refusing_and_says_why(ground: Ground) -> None:
+    """As if its kind had taken before what it takes no more: the upgrade goes through, and nobody claims a border."""
+    before = ground.objects()
+    ground.leader.stop()
+    ground.realm.client.apply(loosened(ground), manager="helm")
+    ground.without_webhook()
+    eventually(lambda: hesitates(ground), what="the mode is taken")
+    with ground.trespasser() as trespasser:
+        ground.upgrade(CHART)
+        ground.without_webhook()
+        with pytest.raises(ApiError, match='Unsupported value: "Hesitate"'):
+            ground.realm.policy("DE", mode="Hesitate")
+        ground.leader = ground.start("next", NEXT).until_leading()
+        eventually(lambda: told(ground)["Ready"] == ("False", "InvalidPolicy"), what="the policy says why")
+        assert told(ground)["Enforced"] == ("Unknown", "NotProved")
+        eventually(lambda: models_reason(ground) == "Ungoverned", what="the model is looked at, and stays")
+        assert ground.objects().keys() == before.keys()
+        seen = trespasser.tried
+        eventually(lambda: trespasser.tried > seen + 20, what="more attempts")
+    assert trespasser.crossed == []
+    assert trespasser.turned_away == []
+    ground.policy.patch({"mode": "Enforce"})
+    ground.stands()
+    assert ground.objects() == before
