@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,9 +52,10 @@ def served(installed: Installed, kubectl: Kubectl) -> Iterator[Mapping[str, Any]
 
 
 def secret(name: str, **values: str) -> Mapping[str, Any]:
-    """A Secret of the model's namespace."""
+    """A Secret of the model's namespace, which takes the place of one before: `stringData` would only add to it."""
     metadata = {"name": name, "namespace": NAMESPACE}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
 
 
 def ready(kubectl: Kubectl) -> Mapping[str, Any]:
