@@ -20,10 +20,11 @@ from bailiwick.cli.live import reaching
 from bailiwick.cli.live.explain import judged_by, list_into
 from bailiwick.cli.offline.check import objection_to
 from bailiwick.cluster import resources
-from bailiwick.cluster.errors import ApiError
+from bailiwick.cluster.errors import ApiError, NotFound
 from bailiwick.cluster.resources import Resource
 from bailiwick.control.stores import Stores
 from bailiwick.preview.defaults import default_class
+from bailiwick.residency import border
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -68,7 +69,7 @@ class Material:
     """The default by kind of class; None where there is none, absent where nobody knows."""
     unseen: list[str] = field(default_factory=list)
     pins: bool = True
-    """Whether the API server can pin pods. Files do not tell."""
+    """Whether pods are pinned. Files do not tell."""
 
     def deciding(self) -> Mapping[str, Store]:
         """The stores by kind."""
@@ -103,12 +104,24 @@ async def from_cluster(api: Api, tell: Callable[[str], None]) -> Material:
             if error.status != HTTPStatus.FORBIDDEN:
                 raise
             found.unseen.append(reaching.refused(error, resource))
-    pinning = resources.MUTATING_BINDINGS
-    found.pins = pinning.plural in await api.served(pinning.api_version)
+    found.pins = await _pins(api, found)
     found.objects += (raw for _, raw in found.stores.models.items())
     for kind, store in found.deciding().items():
         found.unseen += _unreadable(kind, store)
     return found
+
+
+async def _pins(api: Api, found: Material) -> bool:
+    """Whether the policy that pins pods is there. The chart leaves it out where it is unwanted or unknown."""
+    try:
+        await api.get(resources.MUTATING_POLICIES, border.PIN)
+    except NotFound:
+        return False
+    except ApiError as error:
+        if error.status != HTTPStatus.FORBIDDEN:
+            raise
+        found.unseen.append(reaching.refused(error, resources.MUTATING_POLICIES))
+    return True
 
 
 async def _ask(api: Api, resource: Resource, found: Material, tell: Callable[[str], None]) -> None:
