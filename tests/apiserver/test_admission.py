@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -262,6 +263,44 @@ def test_row_41_without_its_rights_it_refuses(webhook: Webhook, realm: Realm, la
     finally:
         webhook.grant()
     passes(realm.client, claim(clinic, name))
+
+
+@contextmanager
+def taking(realm: Realm, mode: str) -> Iterator[None]:
+    """The API server takes a mode of policies that this release does not know, and nobody judges what it takes."""
+    crd = ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "residencypolicies.bailiwick.dev")
+    there = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/mode/enum"
+    (version,) = realm.client.get(*crd)["spec"]["versions"]
+    known = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["mode"]["enum"]
+    realm.client.delete(ADMISSION, CONFIGURATION, NAME)
+    realm.client.patch(*crd, [{"op": "replace", "path": there, "value": [*known, mode]}], how="json")
+    eventually(lambda: realm.client.create(policy("DE", mode=mode), dry_run=True), what="the mode is taken")
+    try:
+        yield
+    finally:
+        realm.client.patch(*crd, [{"op": "replace", "path": there, "value": known}], how="json")
+
+
+def test_a_policy_that_this_release_cannot_read_lets_nothing_pass_until_it_is_corrected_or_removed(
+    webhook: Webhook, realm: Realm, clinic: str
+) -> None:
+    with taking(realm, "Hesitate"):
+        laws = [realm.policy("DE", mode="Hesitate") for _ in range(2)]
+    webhook.configure()
+    webhook.answers()
+    first, second = (governed(realm, law) for law in laws)
+    for law, space in zip(laws, (first, second), strict=True):
+        said = refused(realm.client, model(space), "models")
+        assert said == (
+            f"InvalidPolicy: policy {law.name} cannot be read, and it may govern namespace {space}; "
+            f"correct the policy as its status says"
+        )
+    passes(realm.client, model(clinic))
+    realm.client.patch(OURS, "ResidencyPolicy", laws[0].name, {"metadata": {"labels": {"a": "b"}}})
+    realm.client.patch(OURS, "ResidencyPolicy", laws[0].name, {"spec": {"mode": "Enforce"}})
+    passes(realm.client, model(first))
+    realm.client.delete(OURS, "ResidencyPolicy", laws[1].name)
+    passes(realm.client, model(second))
 
 
 def test_a_dry_run_leaves_no_trace(webhook: Webhook, realm: Realm, clinic: str) -> None:

@@ -48,17 +48,20 @@ KINDS = {
 }  # fmt: skip
 """What must outlast an upgrade, and who serves it."""
 MACHINE = "bare://rack-1/7"
+NEAR = "10.20.0.0/16"
 MODEL = "chat"
 
 Identity = tuple[str, str, str]
 
 
-def code_of(source: Path) -> dict[str, str]:
-    """The environment in which Python runs a release's operator."""
-    return {"PYTHONPATH": str(source)}
+def last_code() -> dict[str, str]:
+    """The environment in which Python runs the last release's operator."""
+    return {"PYTHONPATH": str(last_release.source())}
 
 
-LAST, NEXT = code_of(last_release.source()), code_of(ROOT / "operator")
+def next_code() -> dict[str, str]:
+    """The same for this one's."""
+    return {"PYTHONPATH": str(ROOT / "operator")}
 
 
 def version_of(code: dict[str, str]) -> str:
@@ -72,7 +75,8 @@ def version_of(code: dict[str, str]) -> str:
 class Ground:
     """A server with the chart of some release, one operator that leads, and a team whose namespace is governed.
 
-    One node is inside by a statement, one by a waiver, and one is abroad.
+    One node is inside by a statement, one by a waiver, and one is abroad. A second policy governs the namespace, too,
+    and allows more.
     """
 
     realm: Realm
@@ -97,7 +101,8 @@ class Ground:
         realm.create(
             {"apiVersion": OURS, "kind": "Jurisdiction", "metadata": {"name": "our-alliance"}, "spec": alliance}
         )
-        policy = realm.policy("OUR-ALLIANCE", waivers={"approvals": 1, "maxDuration": "4h"})
+        policy = realm.policy("OUR-ALLIANCE", waivers={"approvals": 1, "maxDuration": "4h"}, network=_reaches(NEAR))
+        realm.policy("DE", "FR", "US", namespaceSelector={"matchLabels": policy.selects}, network=_reaches("0.0.0.0/0"))
         inside, excused, abroad = realm.node(), realm.node(MACHINE), realm.node()
         for node, country in ((inside, "FR"), (excused, "US"), (abroad, "US")):
             realm.statement(node, country)
@@ -128,13 +133,15 @@ class Ground:
         new = self.start(name, code)
         try:
             eventually(new.metrics, what=f"{name} stands by; see {new.log}", seconds=60)
-            assert new.metric("bailiwick_leader") == 0
-            assert self.leader.metric("bailiwick_leader") == 1
+            leads = "bailiwick_leader"
+            eventually(
+                lambda: (self.leader.metric(leads), new.metric(leads)) == (1, 0), what="the one before leads still"
+            )
             assert self.leader.stop() == 0
+            self.leader = new.until_leading()
         except BaseException:
             new.kill()
             raise
-        self.leader = new.until_leading()
         return new
 
     def trespasser(self) -> Trespasser:
@@ -147,12 +154,33 @@ class Ground:
             client, foreign={**pod, "spec": {**pinned, "nodeName": self.abroad}}, welcome=pod | {"spec": pinned}
         )
 
+    def closed(self) -> None:
+        """Wait until the team's pods reach what both policies allow."""
+
+        def reached() -> list[str]:
+            found = self.realm.client.find("networking.k8s.io/v1", "NetworkPolicy", "bailiwick-egress", self.namespace)
+            ways = [to for rule in (found or {"spec": {"egress": []}})["spec"]["egress"] for to in rule["to"]]
+            return [way["ipBlock"]["cidr"] for way in ways if "ipBlock" in way]
+
+        eventually(lambda: reached() == [NEAR], what="the namespace is closed but for what both allow")
+
     def stands(self) -> None:
         """Wait until the policy, the model and the waiver are as they should be, by what the API says of them."""
         self.policy.holds(self.inside, self.excused)
         eventually(partial(self._is, "ResidencyPolicy", "Ready", self.policy.name), what="the policy is ready")
         eventually(partial(self._is, "SovereignModel", "Planned", MODEL, self.namespace), what="the model is planned")
         eventually(partial(self._is, "ResidencyWaiver", "Active", "spare"), what="the waiver is in force")
+
+    def runs(self) -> None:
+        """Wait until Kubernetes has made of the model's Deployment a ReplicaSet and pods, which `objects` tells too."""
+        client = self.realm.client
+        wanted = client.get("apps/v1", "Deployment", MODEL, self.namespace)["spec"]["replicas"]
+
+        def whole() -> bool:
+            sets = client.list("apps/v1", "ReplicaSet", self.namespace)
+            return (len(sets), len(client.list("v1", "Pod", self.namespace))) == (1, wanted)
+
+        eventually(whole, what="the model has its pods", seconds=60)
 
     def enforced(self) -> None:
         """Wait until the border is proved: Ready says that it is written, and it takes a moment to be active."""
@@ -196,6 +224,10 @@ class Ground:
 
 def _without_webhook(realm: Realm) -> None:
     realm.client.delete(ADMISSION, "ValidatingWebhookConfiguration", "bailiwick-admission")
+
+
+def _reaches(cidr: str) -> Manifest:
+    return {"egress": [{"cidr": cidr}]}
 
 
 def _waive(realm: Realm, policy: Policy, node: str) -> None:

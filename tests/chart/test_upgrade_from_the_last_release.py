@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,13 +11,14 @@ import yaml
 from e2e.client import ApiError, documents, eventually
 from e2e.cluster import last_release
 from e2e.cluster.apiserver import ApiServer
-from tests.apiserver.realm import CONTROLLERS
-from tests.chart.ground_of_upgrades import LAST, MODEL, NEXT, Ground, version_of
+from tests.apiserver.realm import CONTROLLERS, OURS
+from tests.chart.ground_of_upgrades import MODEL, Ground, last_code, next_code, version_of
 from tests.chart.helm import CHART, NAMESPACE, Helm
 from tests.in_tree import needs_pin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from e2e.client import Manifest
 
@@ -24,7 +26,11 @@ pytestmark = [pytest.mark.apiserver, needs_pin]  # before that, the operator of 
 
 CHOSEN = {"operator": {"replicas": 3}, "ungoverned": "Allow"}
 """Values that an administrator of the last release chose."""
-REPORTS = {("openreports.io", "reports"), ("wgpolicyk8s.io", "policyreports")}
+REPORTS = {
+    (group, reports, verb)
+    for group, reports in (("openreports.io", "reports"), ("wgpolicyk8s.io", "policyreports"))
+    for verb in ("get", "list", "watch", "create", "patch", "delete")
+}
 NEW_RIGHTS = {"": REPORTS, "--reuse-values": set()}
 """Flags of `helm upgrade`, and what the operator may do then that the last release's may not."""
 LEFT_OUT: set[tuple[str, str]] = set()
@@ -38,13 +44,15 @@ def ground(helm: Helm) -> Iterator[Ground]:
     try:
         server.start_controller_manager(CONTROLLERS)
         laid = Ground.lay(server, Helm(helm.program, helm.home, server.kubeconfig()), **CHOSEN)
-        laid.leader = laid.start("last", LAST)
+        laid.leader = laid.start("last", last_code())
         try:
             laid.leader.until_leading()
             laid.policy.in_force()
             eventually(lambda: laid.realm.marked(laid.namespace), what="the namespace is marked")
+            laid.closed()
             laid.realm.model(laid.namespace, MODEL)
             laid.realm.served(laid.namespace, MODEL)
+            laid.runs()
             laid.stands()
             laid.enforced()
             yield laid
@@ -54,10 +62,16 @@ def ground(helm: Helm) -> Iterator[Ground]:
         server.stop()
 
 
-def rights(ground: Ground) -> set[tuple[str, str]]:
-    """The groups and resources that the chart lets the operator do something with, in the whole cluster."""
+def rights(ground: Ground) -> set[tuple[str, str, str]]:
+    """The groups and resources that the chart lets the operator do something with in the whole cluster, and what."""
     rules = ground.realm.client.get("rbac.authorization.k8s.io/v1", "ClusterRole", "bailiwick-operator")["rules"]
-    return {(group, each) for rule in rules for group in rule.get("apiGroups", ()) for each in rule["resources"]}
+    return {
+        (group, each, verb)
+        for rule in rules
+        for group in rule.get("apiGroups", ())
+        for each in rule["resources"]
+        for verb in rule["verbs"]
+    }
 
 
 def chart_there(ground: Ground) -> str:
@@ -75,9 +89,9 @@ def made_by(ground: Ground, *revision: str) -> dict[tuple[str, str], Any]:
 
 
 def test_the_two_operators_are_of_two_releases() -> None:
-    assert version_of(LAST) == f"bailiwick {last_release.version()}"
-    assert version_of(NEXT) == f"bailiwick {yaml.safe_load((CHART / 'Chart.yaml').read_text())['version']}"
-    assert version_of(LAST) != version_of(NEXT)
+    assert version_of(last_code()) == f"bailiwick {last_release.version()}"
+    assert version_of(next_code()) == f"bailiwick {yaml.safe_load((CHART / 'Chart.yaml').read_text())['version']}"
+    assert version_of(last_code()) != version_of(next_code())
 
 
 @pytest.mark.parametrize("flag", NEW_RIGHTS, ids=lambda flag: flag or "no flag")
@@ -85,20 +99,22 @@ def test_an_upgrade_and_a_rollback_keep_everything_and_let_nothing_cross(ground:
     before, knew = ground.objects(), rights(ground)
     with ground.trespasser() as trespasser:
         ground.upgrade(CHART, *flag.split())
-        assert chart_there(ground) == f"bailiwick-{version_of(NEXT).split()[1]}"
+        assert chart_there(ground) == f"bailiwick-{version_of(next_code()).split()[1]}"
         assert rights(ground) - knew == NEW_RIGHTS[flag]
         ground.stands()  # the last release's operator leads still, under the new chart
         assert ground.objects() == before
-        upgraded = ground.hand_over("next", NEXT)
+        upgraded = ground.hand_over("next", next_code())
         ground.proved_anew()
         ground.stands()
         assert ground.objects() == before, "not so much as a pod template is another"
+        counted = partial(upgraded.labelled, "bailiwick_api_requests_total", verb="patch", resource="leases")
+        eventually(counted, what="what it writes is counted")  # it may have nothing to write but that it leads
         assert all(kind.endswith("/status") for _, kind in upgraded.writes())
         ground.acts()
         ground.helm.run("rollback", "bailiwick", "1", f"--namespace={NAMESPACE}")
         assert chart_there(ground) == f"bailiwick-{last_release.version()}"
         assert rights(ground) == knew
-        ground.hand_over("last-again", LAST)
+        ground.hand_over("last-again", last_code())
         ground.proved_anew()
         ground.stands()
         assert ground.objects() == before
@@ -109,8 +125,8 @@ def test_an_upgrade_and_a_rollback_keep_everything_and_let_nothing_cross(ground:
     assert trespasser.turned_away == []
 
 
-def test_what_the_new_chart_leaves_out_is_told_and_values_reset_and_then_reused_are_those_of_no_flag(
-    ground: Ground,
+def test_what_the_new_chart_leaves_out_is_told_and_however_values_are_kept_they_are_those_of_no_flag(
+    ground: Ground, tmp_path: Path
 ) -> None:
     ground.upgrade(CHART)
     plain = made_by(ground)
@@ -119,10 +135,16 @@ def test_what_the_new_chart_leaves_out_is_told_and_values_reset_and_then_reused_
     assert all(name in page for _, name in LEFT_OUT)
     ground.upgrade(CHART, "--reset-then-reuse-values")
     assert made_by(ground) == plain
+    chosen = ground.helm.run("get", "values", "bailiwick", f"--namespace={NAMESPACE}", "-o", "yaml")
+    assert yaml.safe_load(chosen) == CHOSEN
+    (values := tmp_path / "values.yaml").write_text(chosen)
+    ground.upgrade(CHART, "-f", str(values))
+    assert made_by(ground) == plain
     assert chart_there(ground)
 
 
 def test_a_kind_that_was_there_is_served_in_every_version_that_it_had(ground: Ground) -> None:
+    ground.upgrade(CHART)
     for file in (last_release.chart() / "files/crds").glob("*.yaml"):
         (crd,) = documents(file)
         live = ground.realm.client.get(crd["apiVersion"], crd["kind"], crd["metadata"]["name"])
@@ -150,6 +172,17 @@ def hesitates(ground: Ground) -> bool:
     return True
 
 
+def hesitates_no_more(ground: Ground) -> bool:
+    """Whether the API server refuses the mode now."""
+    spec = {"namespaceSelector": {"matchLabels": {"data": "none"}}, "place": {"allow": ["DE"]}, "mode": "Hesitate"}
+    policy = {"apiVersion": OURS, "kind": "ResidencyPolicy", "metadata": {"name": "hesitant"}, "spec": spec}
+    try:
+        ground.realm.client.create(policy, dry_run=True)
+    except ApiError as error:
+        return 'Unsupported value: "Hesitate"' in error.message
+    return False
+
+
 def models_reason(ground: Ground) -> str:
     """Why the model is not planned."""
     return str(ground.realm.condition("SovereignModel", "Planned", MODEL, ground.namespace)["reason"])
@@ -165,12 +198,14 @@ def test_a_policy_that_the_new_release_cannot_read_goes_on_refusing_and_says_why
     with ground.trespasser() as trespasser:
         ground.upgrade(CHART)
         ground.without_webhook()
-        with pytest.raises(ApiError, match='Unsupported value: "Hesitate"'):
-            ground.realm.policy("DE", mode="Hesitate")
-        ground.leader = ground.start("next", NEXT).until_leading()
+        eventually(lambda: hesitates_no_more(ground), what="the mode is taken no more")
+        ground.leader = ground.start("next", next_code())
+        ground.leader.until_leading()
         eventually(lambda: told(ground)["Ready"] == ("False", "InvalidPolicy"), what="the policy says why")
         assert told(ground)["Enforced"] == ("Unknown", "NotProved")
-        eventually(lambda: models_reason(ground) == "Ungoverned", what="the model is looked at, and stays")
+        eventually(lambda: models_reason(ground) == "InvalidPolicy", what="the model is looked at, and stays")
+        changed = {identity for identity, each in ground.objects().items() if before.get(identity) != each}
+        assert changed == {("ResidencyPolicy", "", ground.policy.name)}, "the other policy allows more by itself"
         assert ground.objects().keys() == before.keys()
         seen = trespasser.tried
         eventually(lambda: trespasser.tried > seen + 20, what="more attempts")

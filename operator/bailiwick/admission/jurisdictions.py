@@ -23,6 +23,7 @@ async def check(review: Review, known: Known) -> Judgement:
     """Refuse what would leave a name without meaning; warn of what a change does to policies and their nodes."""
     others = {name: each for name, each in known.jurisdictions().items() if name != review.name}
     if review.after is None:
+        known.require_readable_policies()
         users = _users(review.name.upper(), known, others.values())
         if not users:
             return FINE

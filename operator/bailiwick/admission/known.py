@@ -20,6 +20,7 @@ from bailiwick.api.nodestatement import NodeStatement
 from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.residencywaiver import ResidencyWaiver, WaiverApproval
 from bailiwick.api.resource import Resource as CustomResource
+from bailiwick.api.resource import first_problem
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.cluster import resources, trim
 from bailiwick.cluster.errors import ApiError, NotFound
@@ -31,8 +32,9 @@ from bailiwick.residency.endpoints import judge_endpoint
 from bailiwick.residency.facts import gather_all
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.nodes import read_node
-from bailiwick.residency.policies import compile_policy, governing
+from bailiwick.residency.policies import compile_policy, governing, may_govern
 from bailiwick.residency.provenance import with_provenance
+from bailiwick.residency.verdict import Reason
 from bailiwick.residency.waivers import with_waivers
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ R = TypeVar("R", bound=CustomResource)
 
 STALE_SECONDS = 150.0
 """A watch is confirmed every minute by a bookmark, and given up after 90 s of silence."""
+AGAIN = "try again, and if it stays so, see in the log of bailiwick-admission why the API server does not answer it"
 LOOKUP_SECONDS = 1.5
 """One lookup; two of them still fit into the three seconds that the API server waits."""
 _CLASSES = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False)
@@ -60,6 +63,16 @@ logger = logging.getLogger(__name__)
 
 class LookupFailedError(Exception):
     """Something that decides could not be known now. Where it decides, that is a refusal."""
+
+    reason = Reason.LOOKUP_FAILED
+    cure = AGAIN
+
+
+class UnreadablePolicyError(LookupFailedError):
+    """A policy that may decide cannot be read, so nobody knows what it asks."""
+
+    reason = Reason.INVALID_POLICY
+    cure = "correct the policy as its status says"
 
 
 class Known:
@@ -116,6 +129,15 @@ class Known:
         """Every policy by name."""
         return self._read_all(ResidencyPolicy, self._policies)
 
+    def require_readable_policies(self) -> None:
+        """Raises UnreadablePolicyError while there is a policy that cannot be read."""
+        for name, _ in self._unreadable():
+            raise UnreadablePolicyError(f"policy {name} cannot be read, so nobody knows what it names")
+
+    def _unreadable(self) -> Iterator[tuple[str, Raw]]:
+        read = self.policies()
+        return ((name, raw) for (_, name), raw in self._policies.items() if name not in read)
+
     def compiled(self, policy: ResidencyPolicy, atlas: Atlas) -> CompiledPolicy:
         """A policy together with the approved ones of its waivers."""
         waivers = self._read_all(ResidencyWaiver, self._waivers).values()
@@ -163,14 +185,20 @@ class Known:
         return {name: raw["metadata"].get("labels") or {} for (_, name), raw in self._namespaces.items()}
 
     async def governing(self, namespace: str) -> tuple[CompiledPolicy, ...]:
-        """The policies that govern a namespace, by name. A namespace that is too new for the store is asked for."""
+        """The policies that govern a namespace, by name. A namespace that is too new for the store is asked for.
+
+        Raises UnreadablePolicyError where one that cannot be read may govern it.
+        """
         self._fresh(self._namespaces)
         raw = self._namespaces.get(("", namespace)) or await self._get(resources.NAMESPACES, namespace)
         if raw is None:
             raise LookupFailedError(f"namespace {namespace} is not there, so nobody knows which policies govern it")
-        atlas = self.atlas()
+        labels, atlas = raw["metadata"].get("labels") or {}, self.atlas()
+        for name, policy in self._unreadable():
+            if may_govern(policy, namespace, labels, exempt=self.exempt):
+                raise UnreadablePolicyError(f"policy {name} cannot be read, and it may govern namespace {namespace}")
         compiled = [self.compiled(policy, atlas) for policy in self.policies().values()]
-        return governing(compiled, namespace, raw["metadata"].get("labels") or {}, exempt=self.exempt)
+        return governing(compiled, namespace, labels, exempt=self.exempt)
 
     async def volume(self, name: str) -> Raw | None:
         """A PersistentVolume as it is now; None when there is none."""
@@ -237,4 +265,4 @@ def _readable(kind: type[R], store: Store) -> Iterator[tuple[str, R]]:
         try:
             yield name, kind.read(raw)
         except ValidationError as error:
-            logger.warning("%s %s cannot be read and counts for nothing: %s", kind.__name__, name, error)
+            logger.warning("%s %s cannot be read: %s", kind.__name__, name, first_problem(error))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from bailiwick.admission.changes import effect_of
-from bailiwick.admission.judgement import Judgement, refused
+from bailiwick.admission.judgement import FINE, Judgement, refused
 from bailiwick.api.residencypolicy import ResidencyPolicy
 
 if TYPE_CHECKING:
@@ -14,12 +16,20 @@ if TYPE_CHECKING:
 
 
 async def check(review: Review, known: Known) -> Judgement:
-    """Refuse names without meaning; warn of nodes, models and namespaces that a change leaves outside."""
+    """Refuse names without meaning; warn of nodes, models and namespaces that a change leaves outside.
+
+    What cannot be read may be corrected, and may go.
+    """
+    if review.before and review.after and review.before.get("spec") == review.after.get("spec"):
+        return FINE
     atlas = known.atlas()
-    before, after = (
-        known.compiled(ResidencyPolicy.read(raw), atlas) if raw else None for raw in (review.before, review.after)
-    )
+    after = known.compiled(ResidencyPolicy.read(review.after), atlas) if review.after else None
     if after and after.problems:
         problem = after.problems[0]
         return refused(problem.reason, f"{after.by}: {problem.message}")
+    try:
+        before = known.compiled(ResidencyPolicy.read(review.before), atlas) if review.before else None
+    except ValidationError:
+        unread = f"policy {review.name} could not be read as it was, so nobody knows what it let in and kept out"
+        return Judgement(warnings=(unread, *effect_of(None, after, known)))
     return Judgement(warnings=tuple(effect_of(before, after, known)))

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from bailiwick.admission import claims, jurisdictions, models, policies
 from bailiwick.admission.judgement import Judgement, refused
-from bailiwick.admission.known import LookupFailedError
+from bailiwick.admission.known import AGAIN, LookupFailedError
 from bailiwick.admission.review import MOST_BYTES, MalformedError, Review, answer, parse
-from bailiwick.api.resource import GROUP
+from bailiwick.api.resource import GROUP, first_problem
 from bailiwick.residency.verdict import Reason
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ CHECKS: Mapping[tuple[str, str], Check] = {
     (GROUP, "SovereignModel"): models.check,
     ("", "PersistentVolumeClaim"): claims.check,
 }
-_AGAIN = "try again, and if it stays so, see in the log of bailiwick-admission why the API server does not answer it"
 
 logger = logging.getLogger(__name__)
 
@@ -73,13 +72,11 @@ async def judge(review: Review, known: Known) -> Judgement:
         async with asyncio.timeout(CHECK_SECONDS):
             return await check(review, known)
     except LookupFailedError as error:
-        return refused(Reason.LOOKUP_FAILED, f"{error}; {_AGAIN}")
+        return refused(error.reason, f"{error}; {error.cure}")
     except TimeoutError:
-        return refused(Reason.LOOKUP_FAILED, f"no answer was found within {CHECK_SECONDS:g} s; {_AGAIN}")
+        return refused(Reason.LOOKUP_FAILED, f"no answer was found within {CHECK_SECONDS:g} s; {AGAIN}")
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return refused(Reason.LOOKUP_FAILED, f"the {review.kind} cannot be read: {where}: {first['msg']}; correct it")
+        return refused(Reason.LOOKUP_FAILED, f"the {review.kind} cannot be read: {first_problem(error)}; correct it")
     except Exception:
         logger.exception("a check failed on %s %s/%s", review.kind, review.namespace, review.name)
         return refused(Reason.LOOKUP_FAILED, "a check failed, so nobody knows; see the log of bailiwick-admission")

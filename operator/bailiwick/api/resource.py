@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
@@ -107,6 +107,13 @@ class Resource(Part):
     def read(cls, raw: Mapping[str, Any]) -> Self:
         """The object as the API server returned it; raises ``pydantic.ValidationError``."""
         return cls.model_validate(raw)
+
+
+def first_problem(error: ValidationError) -> str:
+    """Why an object cannot be read: where, and what is wrong there. Of many problems the first: a status has limits."""
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    where = ".".join(map(str, problems[0]["loc"]))
+    return f"{where}: {problems[0]['msg']}" + (f" (and {more} more)" if (more := len(problems) - 1) else "")
 
 
 class ConditionStatus(StrEnum):

@@ -137,7 +137,7 @@ class Ladder:
         """Take back a quarantine, unless a policy that cannot be read may want it."""
         policy = (raw["metadata"].get("annotations") or {}).get(quarantine.BY)
         patch = quarantine.leave(raw["metadata"])
-        if not patch or self._world.unread():
+        if not patch or self._world.unreadable_over(pod.namespace):
             return
         try:
             await self._writer.metadata(resources.PODS, raw, patch)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from bailiwick.api.resource import first_problem
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.cluster import resources
 from bailiwick.cluster.errors import ApiError
@@ -69,20 +69,18 @@ class ModelLoop:
             model = SovereignModel.read(manifest)
         except ValidationError as error:
             await self._gates.end(key, {})
-            status = summarise_unreadable(manifest, str(error), now=now)
+            status = summarise_unreadable(manifest, first_problem(error), now=now)
             await self._status.write(resources.SOVEREIGN_MODELS, manifest, status)
             return None
         policies = self._world.governing(key[0])
-        settings = self._settings
-        if self._world.unread():  # one of these may govern the namespace, and what runs there stays
-            settings = replace(settings, serves_ungoverned=False)
         endpoint = self._world.endpoint(model, policies)
         plan = plan_workload(
             model,
             policies=policies,
+            unreadable=self._world.unreadable_over(key[0]),
             classes=self._world.classes(),
             eligible=self._world.eligible,
-            settings=settings,
+            settings=self._settings,
             profiles=self._world.profiles(model),
             authorities=self._world.authorities(),
             offered=self._offered.kinds,

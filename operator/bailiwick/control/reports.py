@@ -50,11 +50,11 @@ class ReportLoop:
     async def reconcile(self, namespace: str) -> None:
         """Write the report of a governed namespace, in one kind, and remove every other."""
         served = self._served()
-        if not served or self._ending(namespace):
+        if not served or self._ending(namespace) or self._world.unreadable_over(namespace):
             return
         policies = self._world.governing(namespace)
         if not policies:
-            await self._remove([] if self._world.unread() else served, namespace)
+            await self._remove(served, namespace)
             return
         found = self._found(namespace)
         if found is None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.cluster import resources
 from bailiwick.cluster.errors import ApiError, NotFound
 from bailiwick.cluster.exact import Fault
 from bailiwick.control.policy_status import summarise, summarise_unreadable
 from bailiwick.residency import border, egress
 from bailiwick.residency.territories import GOVERNED_LABEL, RESIDENT, compile_territory, label_of
+from bailiwick.residency.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -78,7 +76,7 @@ class TerritoryLoop:
         policy = self._world.policies().get(name)
         if policy is None:
             manifest = self._world.stores.policies.get(("", name))
-            await (self._withdraw(name) if manifest is None else self._tell_unreadable(manifest))
+            await (self._withdraw(name) if manifest is None else self._tell_unreadable(name, manifest))
             return None
         schedulers = {each.spec.scheduler_name or "" for each in self._world.classes().values()} - {""}
         facts = self._world.facts()
@@ -131,9 +129,9 @@ class TerritoryLoop:
     def _stood(self, name: str) -> bool:
         """Whether we were done with this version of the policy before: what is missing now was taken away since."""
         manifest = self._world.stores.policies.get(("", name)) or {"metadata": {}}
-        return bool(
-            (manifest.get("status") or {}).get("observedGeneration", 0) == manifest["metadata"].get("generation")
-        )
+        status = manifest.get("status") or {}
+        unread = any(each["reason"] == Reason.INVALID_POLICY for each in status.get("conditions", ()))
+        return not unread and bool(status.get("observedGeneration", 0) == manifest["metadata"].get("generation"))
 
     async def _withdraw(self, name: str) -> None:
         self._judged.pop(name, None)
@@ -158,26 +156,28 @@ class TerritoryLoop:
             if self._world.governing(name):
                 wanted.add(name)
         await self._writer.label(resources.NAMESPACES, wanted - marked, GOVERNED_LABEL, "true")
-        if not self._world.unread():
-            await self._writer.label(resources.NAMESPACES, marked - wanted, GOVERNED_LABEL, None)
+        freed = {name for name in marked - wanted if not self._world.unreadable_over(name)}
+        await self._writer.label(resources.NAMESPACES, freed, GOVERNED_LABEL, None)
 
     async def _close_namespaces(self, governed: Iterable[str]) -> None:
         """Write what pods may reach in these namespaces, and in those that nobody governs any more.
 
-        NetworkPolicies add up, so each namespace takes all of its policies at once.
+        NetworkPolicies add up, so each namespace takes all of its policies at once. Where one of these cannot be read,
+        nobody knows what they allow together: what is open there stays so, and nothing else is opened.
         """
         ours = self._closing()
         namespaces = {*governed, *(namespace for namespace, _ in ours if not self._world.governing(namespace))}
+        doubtful = {namespace for namespace in namespaces if self._world.unreadable_over(namespace)}
         wanted = {
             (namespace, manifest["metadata"]["name"]): manifest
             for namespace in namespaces
             for manifest in egress.network_policies(namespace, self._world.governing(namespace))
+            if namespace not in doubtful or manifest["metadata"]["name"] == egress.CLOSED
         }
         await self._writer.apply_all(wanted.values(), unless=_ending)
-        if not self._world.unread():
-            for namespace, name in ours - wanted.keys():
-                if namespace in namespaces:
-                    await self._writer.delete(resources.NETWORK_POLICIES, name, namespace)
+        for namespace, name in ours - wanted.keys():
+            if namespace in namespaces - doubtful:
+                await self._writer.delete(resources.NETWORK_POLICIES, name, namespace)
 
     def _closing(self) -> set[Key]:
         """The NetworkPolicies by which namespaces are closed."""
@@ -206,12 +206,9 @@ class TerritoryLoop:
         )  # fmt: skip
         await self._status.write(resources.RESIDENCY_POLICIES, manifest, status)
 
-    async def _tell_unreadable(self, manifest: Raw) -> None:
-        try:
-            ResidencyPolicy.read(manifest)
-        except ValidationError as error:
-            status = summarise_unreadable(manifest, str(error), now=self._world.clock())
-            await self._status.write(resources.RESIDENCY_POLICIES, manifest, status)
+    async def _tell_unreadable(self, name: str, manifest: Raw) -> None:
+        status = summarise_unreadable(manifest, self._world.unreadable()[name], now=self._world.clock())
+        await self._status.write(resources.RESIDENCY_POLICIES, manifest, status)
 
     def _nodes_with(self, label: str) -> dict[str, str]:
         labels = {name: node["metadata"].get("labels", {}) for (_, name), node in self._world.stores.nodes.items()}

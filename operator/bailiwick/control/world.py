@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -20,15 +19,14 @@ from bailiwick.api.jurisdiction import Jurisdiction
 from bailiwick.api.nodestatement import NodeStatement
 from bailiwick.api.residencypolicy import ResidencyPolicy
 from bailiwick.api.residencywaiver import ResidencyWaiver, WaiverApproval
-from bailiwick.api.resource import Resource
+from bailiwick.api.resource import Resource, first_problem
 from bailiwick.evidence.statements import Authorities
 from bailiwick.residency.endpoints import judge_endpoint
 from bailiwick.residency.facts import gather_all
 from bailiwick.residency.jurisdictions import Atlas
 from bailiwick.residency.nodes import read_node
-from bailiwick.residency.policies import compile_policy, compile_residency, governing
+from bailiwick.residency.policies import compile_policy, compile_residency, governing, may_govern
 from bailiwick.residency.provenance import with_provenance
-from bailiwick.residency.verdict import Reason, refuse
 from bailiwick.residency.waivers import with_waivers
 from bailiwick.workload.eligibility import eligibility
 
@@ -81,6 +79,7 @@ class World:
         self.exempt = exempt
         self._waivers = Derived(lambda _: (_read_all(ResidencyWaiver, stores.waivers), None), stores.waivers)
         self._approvals = Derived(self._approve, stores.approvals)
+        self._read = Derived(lambda _: (_sort_out(ResidencyPolicy, stores.policies), None), stores.policies)
         compiled_from = (stores.policies, stores.jurisdictions, stores.waivers, stores.approvals)
         self._policies = Derived(self._compile, *compiled_from)
         self._gateways = Derived(self._classes_of_gateways, stores.gateways)
@@ -98,9 +97,19 @@ class World:
         """Every policy, compiled together with the approved ones of its waivers, by name."""
         return self._policies.at(self.clock())
 
-    def unread(self) -> set[str]:
-        """Policies that cannot be read. Each may govern any namespace, so while there is one nothing is taken away."""
-        return {name for _, name in self.stores.policies.keys()} - self.policies().keys()  # noqa: SIM118 - a Store
+    def unreadable(self) -> Mapping[str, str]:
+        """Policies that this release cannot read, by name, and why."""
+        return self._read.at(self.clock())[1]
+
+    def unreadable_over(self, namespace: str) -> list[str]:
+        """Those of them that may govern a namespace. What stands there stays: nobody knows what they ask."""
+        there = self.stores.namespaces.get(("", namespace))
+        labels = there["metadata"].get("labels", {}) if there else {}
+        return [
+            name
+            for name in sorted(self.unreadable())
+            if may_govern(self.stores.policies.get(("", name)) or {}, namespace, labels, exempt=self.exempt)
+        ]
 
     def waivers(self) -> Mapping[str, ResidencyWaiver]:
         """Every waiver, approved or not, by name."""
@@ -162,12 +171,7 @@ class World:
             return None
         now = self.clock()
         statements, vouching = self._endpoints.at(now).values(), self._authorities.at(now).vouching(now)
-        judged = judge_endpoint(source.statement, statements, self.limits(model, policies), now, vouching=vouching)
-        if judged and (unread := self.unread()):
-            # Nothing else keeps data from an endpoint, while a border stays as it was drawn.
-            why = f"policy {min(unread)} cannot be read, and nobody knows whether it allows the endpoint; correct it"
-            return replace(judged, verdict=refuse(Reason.LOOKUP_FAILED, why))
-        return judged
+        return judge_endpoint(source.statement, statements, self.limits(model, policies), now, vouching=vouching)
 
     def eligible(self, model: SovereignModel, policies: Sequence[CompiledPolicy], need: Need) -> Eligibility:
         """Which nodes could take a replica. Models that ask the same share one answer."""
@@ -184,12 +188,12 @@ class World:
             )
         return known
 
-    def _compile(self, _: datetime) -> tuple[Mapping[str, CompiledPolicy], None]:
+    def _compile(self, now: datetime) -> tuple[Mapping[str, CompiledPolicy], None]:
         atlas = self.atlas()
         waivers, approvals = self.waivers().values(), [each for about in self.approvals().values() for each in about]
         return {
             name: with_waivers(compile_policy(policy, atlas), waivers, approvals, atlas)
-            for name, policy in _read_all(ResidencyPolicy, self.stores.policies).items()
+            for name, policy in self._read.at(now)[0].items()
         }, None
 
     def _approve(self, _: datetime) -> tuple[Mapping[str, Sequence[WaiverApproval]], None]:
@@ -225,10 +229,17 @@ class World:
 
 def _read_all(kind: type[R], store: Store) -> dict[str, R]:
     """All objects of a cluster-scoped kind by name. One that cannot be read is left out: what it says is unknown."""
+    return _sort_out(kind, store)[0]
+
+
+def _sort_out(kind: type[R], store: Store) -> tuple[dict[str, R], dict[str, str]]:
+    """The objects of a cluster-scoped kind that can be read, by name, and why the others cannot."""
     read: dict[str, R] = {}
+    unreadable: dict[str, str] = {}
     for (_, name), raw in store.items():
         try:
             read[name] = kind.read(raw)
         except ValidationError as error:
-            logger.warning("%s %s cannot be read and counts for nothing: %s", kind.__name__, name, error)
-    return read
+            unreadable[name] = first_problem(error)
+            logger.warning("%s %s cannot be read and counts for nothing: %s", kind.__name__, name, unreadable[name])
+    return read, unreadable

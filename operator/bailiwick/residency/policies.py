@@ -3,7 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from bailiwick.api.residencypolicy import (
     JurisdictionRule,
@@ -13,7 +15,7 @@ from bailiwick.api.residencypolicy import (
     ResidencyPolicy,
     ResidencyPolicySpec,
 )
-from bailiwick.api.resource import Assurance
+from bailiwick.api.resource import Assurance, LabelSelector
 from bailiwick.api.sovereignmodel import Residency
 from bailiwick.api.timestamps import span
 from bailiwick.residency.dimensions import Dimension
@@ -112,10 +114,7 @@ class CompiledPolicy(Limits):
 
     def governs(self, namespace: str, labels: Mapping[str, str], *, exempt: Collection[str]) -> bool:
         """Whether the policy applies to a namespace with these labels. It never applies to the exempt ones."""
-        if namespace in exempt:
-            return False
-        # The API server sees to it that this label always tells the name, whatever somebody writes into it.
-        return self.spec.namespace_selector.matches({**labels, _NAMESPACE_NAME: namespace})
+        return namespace not in exempt and _selects(self.spec.namespace_selector, namespace, labels)
 
 
 def compile_policy(policy: ResidencyPolicy, atlas: Atlas) -> CompiledPolicy:
@@ -157,6 +156,27 @@ def governing(
     """The policies that apply to a namespace, by name. All of them must allow."""
     applying = (policy for policy in policies if policy.governs(namespace, labels, exempt=exempt))
     return tuple(sorted(applying, key=lambda policy: policy.name))
+
+
+def may_govern(
+    unread: Mapping[str, Any], namespace: str, labels: Mapping[str, str], *, exempt: Collection[str]
+) -> bool:
+    """Whether a policy that cannot be read, as the API server returned it, may apply to a namespace.
+
+    Its selector tells, where at least that can be read. Otherwise it may apply wherever a policy can.
+    """
+    if namespace in exempt:
+        return False
+    try:
+        selector = LabelSelector.model_validate((unread.get("spec") or {}).get("namespaceSelector"))
+    except ValidationError:
+        return True
+    return _selects(selector, namespace, labels)
+
+
+def _selects(selector: LabelSelector, namespace: str, labels: Mapping[str, str]) -> bool:
+    # The API server sees to it that this label always tells the name, whatever somebody writes into it.
+    return selector.matches({**labels, _NAMESPACE_NAME: namespace})
 
 
 class _Asked:

@@ -124,19 +124,21 @@ def plan_workload(  # noqa: PLR0913 - by keyword
     offered: Collection[str] | None = None,
     gateways: Mapping[tuple[str, str], str] | None = None,
     endpoint: JudgedEndpoint | None = None,
+    unreadable: Sequence[str] = (),
 ) -> WorkloadPlan:
     """Decide. ``eligible`` tells which nodes could take a replica; it is asked for one need at a time.
 
     ``profiles`` are the texts to which the references of the model and its variants lead, as far as they are there.
     ``offered`` are the kinds of other projects that the API server serves, ``gateways`` the classes of Gateways by
     namespace and name; None: nobody looked, nothing is refused for it. ``endpoint`` is the server outside that the
-    model's source names, judged by all limits; None: nobody stated anything of it.
+    model's source names, judged by all limits; None: nobody stated anything of it. ``unreadable`` are policies that may
+    govern the namespace as well: nobody knows what they ask of the model.
     No node being eligible is no refusal: the objects are written, their pods wait, and never go elsewhere.
     """
     names = tuple(policy.name for policy in policies)
     outside = model.spec.engine.name is EngineName.EXTERNAL
     offers = (external.offer(settings.gate_image),) if outside else tuple(needs.offers(model, classes))
-    refusal = external.refusal(model, policies, endpoint)
+    refusal = _unknown(model, unreadable) or external.refusal(model, policies, endpoint)
     refusal = refusal or _refusal(model, policies, settings, authorities, offered)
     refusal = refusal or (None if offers else _no_class(model, classes))
     if refusal:
@@ -203,6 +205,16 @@ def plan_workload(  # noqa: PLR0913 - by keyword
             )
         ),
         endpoint=endpoint,
+    )
+
+
+def _unknown(model: SovereignModel, unreadable: Sequence[str]) -> Verdict | None:
+    if not unreadable:
+        return None
+    return refuse(
+        Reason.INVALID_POLICY,
+        f"policy {unreadable[0]} cannot be read, and it may govern namespace {model.metadata.namespace}: nobody knows "
+        f"what it asks of the model; correct the policy as its own status says",
     )
 
 

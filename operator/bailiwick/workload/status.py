@@ -199,6 +199,8 @@ def _resident(plan: WorkloadPlan, seen: Seen) -> Stated:
         return false("Resident", verdict.reason, f"{len(strays)} pods are outside, {name} first: {verdict.message}")
     if not placed:
         return unknown("Resident", "NoPods", "no pod has a node")
+    if plan.verdict.reason is Reason.INVALID_POLICY:
+        return unknown("Resident", Reason.INVALID_POLICY, plan.verdict.message)
     if not plan.policies:
         return unknown("Resident", Reason.UNGOVERNED, "no policy governs the namespace, so nobody says what is inside")
     strange = [node for node, _ in placed if node not in seen.facts]

@@ -306,3 +306,55 @@ async def test_a_namespace_that_nobody_knows_is_a_refusal() -> None:
 )
 async def test_what_nobody_judges_is_refused(kind: str, request_: Manifest) -> None:
     assert refusal(await ask(Cluster(), kind, manifest("x"), **request_)).startswith("UnknownRequest")
+
+
+def unreadable(**spec: Any) -> Manifest:
+    """A policy that another release took: it says `mode: Hesitate`."""
+    return policy("DE", name="health", mode="Hesitate", **spec)
+
+
+@pytest.mark.parametrize("after", [policy("EU"), None], ids=["corrected", "removed"])
+async def test_a_policy_that_cannot_be_read_may_be_corrected_and_removed(after: Manifest | None) -> None:
+    cluster = Cluster(residencypolicies=[unreadable()])
+    said = warnings(await ask(cluster, "ResidencyPolicy", after, unreadable()))
+    assert "policy health could not be read as it was" in said
+
+
+async def test_a_policy_that_cannot_be_read_takes_labels_and_no_other_mistake() -> None:
+    cluster = Cluster(residencypolicies=[unreadable()])
+    labelled = unreadable() | manifest("health", unreadable()["spec"], metadata={"labels": {"a": "b"}})
+    assert warnings(await ask(cluster, "ResidencyPolicy", labelled, unreadable())) == ""
+    said = refusal(await ask(cluster, "ResidencyPolicy", unreadable(unknown="Perhaps"), unreadable()))
+    assert "spec.mode: Input should be" in said
+    assert "and 1 more" in said
+
+
+ELSEWHERE = {"matchLabels": {"data": "tax"}}
+"""A selector of namespaces that are not here."""
+GOVERNED = {
+    "a model": ("SovereignModel", model(), None),
+    "a claim": ("PersistentVolumeClaim", manifest("data", {"volumeName": "v"}), None),
+}
+
+
+@pytest.mark.parametrize("asked", GOVERNED)
+@pytest.mark.parametrize(
+    ("selector", "refused"),
+    [({"matchLabels": {"data": "health"}}, True), (ELSEWHERE, False), ({"matchLabels": 1}, True), (None, True)],
+    ids=["selects", "does not", "unreadable, too", "none"],
+)
+async def test_where_a_policy_that_cannot_be_read_may_govern_nothing_passes_unjudged(
+    asked: str, selector: Any, refused: bool
+) -> None:
+    other = policy("DE", name="other", mode="Hesitate", namespaceSelector=selector)
+    judgement = await ask(Cluster(residencypolicies=[policy("EU"), other]), *GOVERNED[asked])
+    says_so = str(judgement.verdict).startswith("InvalidPolicy: policy other cannot be read")
+    assert says_so == refused
+    if refused:
+        assert refusal(judgement).endswith("; correct the policy as its status says")
+
+
+async def test_no_jurisdiction_goes_that_a_policy_which_cannot_be_read_may_name() -> None:
+    cluster = Cluster(jurisdictions=[group("eu", "DE")], residencypolicies=[unreadable(namespaceSelector=ELSEWHERE)])
+    said = refusal(await ask(cluster, "Jurisdiction", None, group("eu", "DE")))
+    assert said.startswith("InvalidPolicy: policy health cannot be read, so nobody knows what it names; ")

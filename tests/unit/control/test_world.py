@@ -17,11 +17,13 @@ from bailiwick.control.territory import TerritoryLoop
 from bailiwick.control.world import World
 from bailiwick.evidence.statements import sign
 from bailiwick.residency.rules import judge_all
-from bailiwick.residency.territories import compile_territory, label_of
+from bailiwick.residency.territories import GOVERNED_LABEL, compile_territory, label_of
 from bailiwick.workload.plan import Settings, plan_workload
 from tests.unit.api.objects import CERTIFICATE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bailiwick.workload.eligibility import Eligibility
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
@@ -45,9 +47,14 @@ class Ground:
         self.world = World(self.stores, clock=lambda: self.now, exempt=frozenset({"kube-system"}))
         self._version = 0
 
-    def put(self, store: str, name: str, *, labels: dict[str, str] | None = None, **parts: Any) -> None:
+    def put(
+        self, store: str, name: str, *, namespace: str = "", labels: dict[str, str] | None = None, **parts: Any
+    ) -> None:
         self._version += 1
-        metadata = {"name": name, "uid": name, "resourceVersion": str(self._version), "labels": labels or {}}
+        metadata = {
+            "name": name, "namespace": namespace, "uid": name, "resourceVersion": str(self._version),
+            "labels": labels or {}, "generation": 1,
+        }  # fmt: skip
         getattr(self.stores, store).apply_event("MODIFIED", {"metadata": metadata, **parts})
 
     def policy(self, name: str = "health", **place: Any) -> None:
@@ -271,6 +278,35 @@ def test_territories_and_models_know_the_origin_of_devices_alike(ground: Ground)
     assert (inside(), ground.eligible()) == (["n"], ("n",))
 
 
+class Remembering:
+    """A writer that remembers what it was to write and to delete; what it keeps, it finds as it is told."""
+
+    def __init__(self, fault: str | None = None) -> None:
+        self.written: set[str] = set()
+        self.deleted: set[str] = set()
+        self.alarms = 0
+        self._fault = fault
+
+    async def apply(self, manifest: dict[str, Any]) -> None:
+        self.written.add(manifest["metadata"]["name"])
+
+    async def apply_all(self, manifests: Iterable[dict[str, Any]], **_: object) -> None:
+        for each in manifests:
+            await self.apply(each)
+
+    async def keep(self, _: object) -> str | None:
+        return self._fault
+
+    async def delete(self, _resource: object, name: str, *_: object) -> None:
+        self.deleted.add(name)
+
+    async def label(self, _resource: object, names: set[str], label: str, value: str | None) -> None:
+        self.deleted |= {f"{label} of {name}" for name in names if value is None}
+
+    def repaired(self, *_: object) -> None:
+        self.alarms += 1
+
+
 class Refusing:
     """A writer that must not be used."""
 
@@ -288,13 +324,17 @@ class Telling:
         self.told.append(status)
 
 
-def loop_that_does_nothing(ground: Ground, telling: Telling | None = None) -> TerritoryLoop:
-    refusing: Any = Refusing()
-    status: Any = telling or refusing
+def territory_loop(ground: Ground, writer: Any, status: Any) -> TerritoryLoop:
+    """Whoever writes also hears of what was taken away."""
     return TerritoryLoop(
-        world=ground.world, writer=refusing, status=status, proof=lambda _: None, audited=lambda _: None,
-        alarm=refusing, pins=lambda: True,
+        world=ground.world, writer=writer, status=status, proof=lambda _: None, audited=lambda _: None,
+        alarm=writer, pins=lambda: True,
     )  # fmt: skip
+
+
+def loop_that_does_nothing(ground: Ground, telling: Telling | None = None) -> TerritoryLoop:
+    refusing = Refusing()
+    return territory_loop(ground, refusing, telling or refusing)
 
 
 async def test_the_border_of_a_policy_that_cannot_be_read_stays_as_it_is_and_its_status_says_so(ground: Ground) -> None:
@@ -309,6 +349,56 @@ async def test_the_border_of_a_policy_that_cannot_be_read_stays_as_it_is_and_its
     (ready,) = (each for each in status["conditions"] if each["type"] == "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "InvalidPolicy")
     assert "spec.place.allow" in ready["message"]
+
+
+BESIDE = {
+    "a wider rule": ({"egress": [{"cidr": "0.0.0.0/0"}]}, {"bailiwick-closed"}),
+    "no rule": (None, set()),
+}
+"""What another policy asks of the network, and what of that is written where nobody knows what a second one asks."""
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+@pytest.mark.parametrize("readable", [True, False], ids=["readable", "unreadable"])
+async def test_beside_a_policy_that_cannot_be_read_nothing_is_opened_and_nothing_freed(
+    ground: Ground, beside: str, readable: bool
+) -> None:
+    network, rest = BESIDE[beside]
+    here = {"namespaceSelector": {"matchLabels": {"data": "health"}}}
+    asks = {"place": {"allow": ["DE"], "assurance": "Declared"}, **({"network": network} if network else {})}
+    ground.put("policies", "health", spec={**here, **asks})
+    ground.put("policies", "second", spec={**here, "place": {"allow": ["FR"] if readable else "nothing"}})
+    closing = {"bailiwick-closed", "bailiwick-egress"}
+    for name in closing:
+        ground.put("network_policies", name, namespace="clinic")
+    writer: Any = Remembering()
+    await territory_loop(ground, writer, Telling()).reconcile("health")
+    assert writer.written & closing == ((closing if network else set()) if readable else rest)
+    assert writer.deleted & closing == (closing if readable and not network else set())
+
+
+@pytest.mark.parametrize(("selector", "freed"), [({"matchLabels": {"data": "tax"}}, True), (None, False)])
+async def test_a_namespace_stays_marked_while_a_policy_that_cannot_be_read_may_govern_it(
+    ground: Ground, selector: Any, freed: bool
+) -> None:
+    ground.put("namespaces", "former", labels={GOVERNED_LABEL: "true"})
+    ground.put("policies", "broken", spec={"namespaceSelector": selector, "place": {"allow": "everything"}})
+    writer: Any = Remembering()
+    await territory_loop(ground, writer, Telling()).reconcile("health")
+    assert (f"{GOVERNED_LABEL} of former" in writer.deleted) == freed
+
+
+async def test_what_was_never_written_of_a_policy_that_could_not_be_read_was_not_taken_away(ground: Ground) -> None:
+    """A release that reads it again finds another border than it wants: nobody tampered with it."""
+    said = {"type": "Ready", "status": "False", "reason": "InvalidPolicy", "message": "spec.mode: wrong"}
+    said["lastTransitionTime"] = f"{START:%Y-%m-%dT%H:%M:%SZ}"
+    policy = ground.stores.policies.get(("", "health")) or {}
+    for conditions, alarms in (([said], False), ([], True)):
+        status = {"observedGeneration": 1, "conditions": conditions}
+        ground.put("policies", "health", spec=policy["spec"], status=status)
+        writer = Remembering(fault="changed")
+        await territory_loop(ground, writer, Telling()).reconcile("health")
+        assert bool(writer.alarms) == alarms
 
 
 async def test_a_policy_that_is_gone_is_known_by_what_it_left(ground: Ground) -> None:
@@ -358,13 +448,28 @@ def test_an_endpoint_is_judged_by_what_is_so_now() -> None:
     assert judged(ground, model) == "nobody knows it"
 
 
-def test_while_a_policy_cannot_be_read_nothing_is_sent_outside() -> None:
-    ground = Ground()
-    ground.policy()
-    model = outside(ground)
-    assert judged(ground, model) == "Allowed"
-    ground.put("policies", "broken", spec={"place": 1})
-    assert judged(ground, model) == "LookupFailed"
+@pytest.mark.parametrize(
+    ("selector", "over"),
+    [
+        ({"matchLabels": {"data": "health"}}, ["clinic"]),
+        ({"matchLabels": {"data": "tax"}}, []),
+        ({"matchLabels": 1}, ["clinic", "free"]),
+        (None, ["clinic", "free"]),
+    ],
+    ids=["selects", "does not", "unreadable, too", "none"],
+)
+def test_a_policy_that_cannot_be_read_may_govern_what_it_selects_or_anything_but_the_system(
+    ground: Ground, selector: Any, over: list[str]
+) -> None:
+    ground.put("namespaces", "free")
+    ground.put("namespaces", "kube-system", labels={"data": "health"})
+    assert not any(ground.world.unreadable_over(each) for each in ("clinic", "free"))
+    ground.put("policies", "broken", spec={"namespaceSelector": selector, "place": {"allow": "everything"}})
+    assert list(ground.world.unreadable()) == ["broken"]
+    named = [each for each in ("clinic", "free", "kube-system") if ground.world.unreadable_over(each) == ["broken"]]
+    assert named == over
+    ground.policy("broken")
+    assert not ground.world.unreadable_over("clinic")
 
 
 def test_a_statement_that_cannot_be_read_counts_for_nothing() -> None:

@@ -46,6 +46,7 @@ MODELS: dict[str, str] = {
     "none are wanted": CURRENT,
     "refused": ON_ITS_WAY,  # nobody governs the namespace yet: the policy may be of the same push
     "refused, so nobody says what is inside": ON_ITS_WAY,
+    "a policy cannot be read": FAILED,
     "a pod is outside": FAILED,
     "a pod that ends is outside": FAILED,
     "a pod that is over is not": CURRENT,

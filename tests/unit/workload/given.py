@@ -104,6 +104,7 @@ def plan(
     served: Sequence[str] | None = None,
     gateways: Mapping[tuple[str, str], str] | None = None,
     endpoint: JudgedEndpoint | None = None,
+    unreadable: Sequence[str] = (),
     **settings: Any,
 ) -> WorkloadPlan:
     """The plan for a model under policy ``health``, with class ``cpu``; nodes stand in Germany if nobody says else.
@@ -132,6 +133,7 @@ def plan(
         offered=served,
         gateways=gateways,
         endpoint=endpoint,
+        unreadable=unreadable,
     )
 
 

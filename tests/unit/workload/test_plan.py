@@ -300,3 +300,11 @@ def test_a_pod_names_no_more_nodes_than_it_can_and_first_those_with_the_devices(
 def test_the_border_around_a_pod_is_made_before_the_pod() -> None:
     kinds = [each["kind"] for each in plan(model()).objects]
     assert kinds == ["NetworkPolicy", "ServiceAccount", "PodDisruptionBudget", "Service", "Deployment"]
+
+
+@pytest.mark.parametrize("ungoverned", [False, True])
+def test_beside_a_policy_that_nobody_can_read_a_model_is_not_planned(ungoverned: bool) -> None:
+    """Neither by another policy alone, nor as one that nobody governs: what runs stays."""
+    made = plan(model(), policies=[] if ungoverned else [policy()], unreadable=["law"], serves_ungoverned=True)
+    assert (made.verdict.reason, made.objects) == ("InvalidPolicy", ())
+    assert made.verdict.message.startswith("policy law cannot be read, and it may govern namespace clinic: ")

@@ -40,6 +40,9 @@ NOWHERE = WorkloadPlan(
     verdict=ALLOWED, policies=("health",), plan=PLANNED.plan, eligibility=Eligibility(nodes=(), ineligible=())
 )
 REFUSED = WorkloadPlan(verdict=refuse(Reason.UNGOVERNED, "nobody governs clinic; ask for a policy"))
+UNKNOWN = WorkloadPlan(
+    verdict=refuse(Reason.INVALID_POLICY, "policy law cannot be read; correct it"), policies=("health",)
+)
 OUTSIDE = {"n": refuse(Reason.WRONG_PLACE, "n stands in US")}
 
 
@@ -88,6 +91,7 @@ ROWS: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "none are wanted": (told(deployment=deployment(0, wanted=0), pods=[]), "Available", "Available", "Serving"),
     "refused": (told(REFUSED), "Planned", "Ungoverned", "Ungoverned"),
     "refused, so nobody says what is inside": (told(REFUSED), "Resident", "Ungoverned", "Ungoverned"),
+    "a policy cannot be read": (told(UNKNOWN), "Resident", "InvalidPolicy", "InvalidPolicy"),
     "a pod is outside": (told(outside=OUTSIDE), "Resident", "WrongPlace", "WrongPlace"),
     "a pod that ends is outside": (
         told(outside=OUTSIDE, pods=[pod("a", deleted=True)]), "Resident", "WrongPlace", "WrongPlace",

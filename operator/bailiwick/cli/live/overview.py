@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from bailiwick.api.residencypolicy import ResidencyPolicy
-from bailiwick.api.resource import ConditionStatus, Resource
+from bailiwick.api.resource import ConditionStatus, Resource, first_problem
 from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.control.policy_status import GOOD_FOR
 
@@ -124,10 +124,8 @@ class _Findings:
             try:
                 yield kind.read(raw)
             except ValidationError as error:
-                first = error.errors(include_url=False, include_input=False)[0]
-                where = ".".join(map(str, first["loc"]))
                 name = _name(raw["metadata"].get("namespace"), raw["metadata"]["name"])
-                message = f"this release cannot read {where}: {first['msg']}; use the release of the cluster"
+                message = f"this release cannot read {first_problem(error)}; use the release of the cluster"
                 self._add(kind.__name__, name, "Readable", "Unreadable", message)
 
     def look_at_policy(self, policy: ResidencyPolicy) -> None:
