@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 UNGOVERNED = "default"
 UNSEALED, SEALED = "unsealed", "sealed-again"
 _OF_IT = ("-n", NAMESPACE, "-l", f"bailiwick.dev/model={UNSEALED}")
-TALKS_SECONDS = 3
+TALKS_SECONDS = 15
 SEAL_SECONDS = 30
 SILENCE = "exec {silence}<> <(:)"  # there is no sleep in this image
 CALLS = f"""

@@ -77,8 +77,8 @@ def _device(stage: Stage) -> None:
 
 def _ends(stage: Stage) -> None:
     """Nobody does anything, and the statement comes to its end."""
-    until = datetime.now(UTC) + timedelta(seconds=10)
-    with stage.there(node("dated"), WAITS, statement("dated", timedelta(seconds=10))):
+    until = datetime.now(UTC) + timedelta(seconds=30)
+    with stage.there(node("dated"), WAITS, statement("dated", timedelta(seconds=30))):
         comes_inside(stage, "dated")
         since = time.monotonic() + (until - datetime.now(UTC)).total_seconds()
         is_refused(stage, "dated", since=since)
@@ -119,13 +119,15 @@ def comes_inside(stage: Stage, node: str) -> None:
 
 
 def is_refused(stage: Stage, node: str, *, since: float) -> None:
+    """Wait until bindings there are refused; ``since`` is when they should be, which may be still to come."""
     tried = _bound(node)
 
     def look() -> str:
         answer = stage.kubectl.run(tried.arguments(), standard_input=tried.standard_input())
         return "" if answer.accepted else answer.text
 
-    text = wait_until(look, what=f"bindings to {node} are refused", seconds=30, every=0.05)
+    left = max(since - time.monotonic(), 0.0)
+    text = wait_until(look, what=f"bindings to {node} are refused", seconds=left + 30, every=0.05)
     took = time.monotonic() - since
     assert tried.stopped_by in text, text
     assert tried.reason in text, text

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOVED = "moved"
 GRACE = {"terminationGracePeriodSeconds": 1}
-AFTER = 8
+AFTER = 20
 """Seconds from detection to the last step."""
 QUARANTINED = "bailiwick.dev/quarantined"
 LISTENS = r"""

@@ -49,7 +49,7 @@ def _exceptions(stage: Stage) -> None:
                 _approve(stage, waiver)
             wait_until(lambda: _says(stage, half) and _says(stage, other), what="both halves are in force", seconds=20)
             is_refused(stage, VISITOR, since=time.monotonic())
-            whole = _asked(stage, "whole", 8, "place", "assurance")
+            whole = _asked(stage, "whole", 40, "place", "assurance")
             ends = datetime.fromisoformat(whole["spec"]["expiresAt"])
             _approve(stage, whole)
             comes_inside(stage, VISITOR)

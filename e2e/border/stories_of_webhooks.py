@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from e2e.border.attempts import NAMESPACE, passes, pod, pods, refused, thing
 from e2e.border.stage import Story
 from e2e.cluster import cluster
+from e2e.demo import scenes
 from e2e.demo.attacks import ABROAD
 from e2e.demo.install import SYSTEM
 from e2e.kubectl import wait_until
@@ -153,3 +154,4 @@ def _no_webhook(stage: Stage) -> Iterator[None]:
     finally:
         stage.kubectl.must("scale", *WEBHOOK, "--replicas=2")
         stage.kubectl.must("rollout", "status", *WEBHOOK, "--timeout=120s", timeout=130)
+        scenes.webhook_answers(stage.kubectl)

@@ -110,6 +110,8 @@ def _namespace(admin: Client) -> Iterator[None]:
     """One that nobody governs; what the streams made goes with it."""
     admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": FREE}})
     try:
+        # Without it Kubernetes itself refuses every pod.
+        wait_until(lambda: admin.find("v1", "ServiceAccount", "default", FREE), what="a service account", seconds=60)
         yield
     finally:
         admin.delete("v1", "Namespace", FREE)

@@ -6,6 +6,7 @@ container engine or root.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -49,6 +50,9 @@ DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLis
 MINOR = os.environ.get("KUBERNETES", "")
 """The minor version to run, such as 1.34; empty for the one that the cluster has."""
 CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+LOWEST_PORT = 20000
+GIVEN_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+"""Which ports the kernel gives to connections out: the first and the last."""
 
 
 class ApiServer:
@@ -313,12 +317,20 @@ class _PortTakenError(ClusterError):
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """Ports of loopback that nobody listens on now, and that the kernel gives to no connection out, if any are left."""
+    below = range(LOWEST_PORT, int(GIVEN_PORTS.read_text().split()[0])) or range(LOWEST_PORT, 1 << 16)
+    found: dict[int, socket.socket] = {}
     try:
-        return [open_socket.getsockname()[1] for open_socket in sockets]
+        while len(found) < count:
+            port = secrets.choice(below)
+            try:
+                found[port] = socket.create_server(("127.0.0.1", port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+        return list(found)
     finally:
-        for open_socket in sockets:
+        for open_socket in found.values():
             open_socket.close()
 
 

@@ -137,10 +137,22 @@ def kill_bailiwick(kubectl: Kubectl) -> None:
 
 
 def revive_bailiwick(kubectl: Kubectl) -> None:
-    """As many as the chart wants, ready."""
+    """As many as the chart wants, ready and asked."""
     kubectl.must("scale", "deployment", *DEPLOYMENTS, "--replicas=2", "-n", SYSTEM)
     for name in DEPLOYMENTS:
         kubectl.must("rollout", "status", f"deployment/{name}", "-n", SYSTEM, "--timeout=120s", timeout=130)
+    webhook_answers(kubectl)
+
+
+def webhook_answers(kubectl: Kubectl) -> None:
+    """Wait until the API server reaches the webhook: that its pods are ready takes a moment to get around."""
+    _, policy = _objects("1-policy.yaml")
+    policy["metadata"]["name"] = "another"
+    wait_until(
+        lambda: kubectl.run(["create", "--dry-run=server", "-f", "-"], standard_input=yaml.safe_dump(policy)).accepted,
+        what="the webhook answers",
+        seconds=60,
+    )
 
 
 def start_again(kubectl: Kubectl, workload: Manifest = INNOCENT[0]) -> dict[str, str]:

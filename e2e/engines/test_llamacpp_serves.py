@@ -38,8 +38,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "samples" / "engines" / "llamacpp.yaml"
 CLASS = ROOT / "charts" / "bailiwick" / "acceleratorclasses" / "cpu.yaml"
 GATE = "127.0.77.1"
-WITHIN = 20.0
-"""Seconds to be ready; on a machine with nothing beside it half a second is enough."""
+WITHIN = 60.0
+"""Seconds to be ready, under strace; on a machine with nothing beside it half a second is enough."""
 WRITTEN = "the-lighthouse-keeper-counts-gulls"
 QUESTION = "What is the capital of France? Answer in one sentence."
 

@@ -36,6 +36,7 @@ SPARE = "poddisruptionbudget"
 BEFORE_AND_AFTER = 5
 PATIENCE_SECONDS = 45.0
 """For what takes 9 to 11 s on a machine that does nothing else (`make drill`)."""
+VERSION = "app.kubernetes.io/version"
 
 LEFT: dict[str, Any] = {
     "apiVersion": "bailiwick.dev/v1alpha1",
@@ -55,6 +56,13 @@ def leader(kubectl: Kubectl) -> str:
     """The pod that holds the lease; empty when none does."""
     holder = kubectl.get("lease", "bailiwick-operator", "-n", SYSTEM).get("spec", {}).get("holderIdentity") or ""
     return str(holder).rpartition("_")[0]
+
+
+def version_that_leads(kubectl: Kubectl) -> str:
+    """The version of the pod that holds the lease; empty when none does, or when it is gone."""
+    holder = leader(kubectl)
+    pod = kubectl.get("pod", holder, "-n", SYSTEM) if holder else {}
+    return str(pod.get("metadata", {}).get("labels", {}).get(VERSION, ""))
 
 
 def of_the_model(kubectl: Kubectl) -> set[str]:
@@ -78,7 +86,7 @@ def repaired(kubectl: Kubectl, *, what: str, kind: str = "service") -> float:
 def is_there(kubectl: Kubectl) -> bool:
     """Whether this release is installed."""
     labels = kubectl.get("deployment", "bailiwick-operator", "-n", SYSTEM).get("metadata", {}).get("labels", {})
-    return bool(labels.get("app.kubernetes.io/version") == bailiwick.__version__)
+    return bool(labels.get(VERSION) == bailiwick.__version__)
 
 
 @contextmanager
@@ -107,9 +115,14 @@ def tried(installed: Installed) -> Iterator[Trespasser]:
 def test_another_replica_acts_soon_after_the_leader_is_lost(kubectl: Kubectl, model: Mapping[str, Any]) -> None:
     lost = wait_until(lambda: leader(kubectl), what="a replica leads", seconds=60)
     before = of_the_model(kubectl)
+    begin = time.monotonic()
     kubectl.must("delete", "pod", lost, "-n", SYSTEM, "--grace-period=0", "--force")
-    print(f"\nrepaired {repaired(kubectl, what='the Service is back'):.1f} s after the leader was lost")
-    assert leader(kubectl) != lost
+    # Its process lives on until its kubelet has heard of it, and would repair what is deleted now.
+    wait_until(lambda: leader(kubectl) not in {"", lost}, what="another replica leads", seconds=PATIENCE_SECONDS)
+    repaired(kubectl, what="the Service is back")
+    took = time.monotonic() - begin
+    print(f"\nrepaired {took:.1f} s after the leader was lost")
+    assert took < PATIENCE_SECONDS
     assert of_the_model(kubectl) == before
 
 
@@ -153,13 +166,13 @@ def test_the_last_release_is_upgraded_and_no_request_is_lost_and_nothing_crosses
     helm = partial(install_chart, installed.kubeconfig, gate=reference("gate"), engines=engines)
     with asked(kubectl, installed, model) as load, tried(installed) as trespasser:
         helm(operator=load_image(images.operator_of_the_last_release(), WORKERS), chart=last_release.chart())
-        wait_until(lambda: leader(kubectl), what="the last release leads", seconds=60)
-        former = leader(kubectl)
+        leads = partial(version_that_leads, kubectl)
+        wait_until(lambda: leads() == last_release.version(), what="the last release leads", seconds=60)
         repaired(kubectl, what="the last release works", kind=SPARE)
         scenes.serving(kubectl)
         load.more(BEFORE_AND_AFTER)
         helm(operator=reference("operator"))
-        wait_until(lambda: leader(kubectl) not in {"", former}, what="this release leads", seconds=60)
+        wait_until(lambda: leads() == bailiwick.__version__, what="this release leads", seconds=60)
         repaired(kubectl, what="this release works", kind=SPARE)
         scenes.serving(kubectl)
         load.more(BEFORE_AND_AFTER)

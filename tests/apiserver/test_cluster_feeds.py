@@ -92,7 +92,8 @@ async def test_a_lease_is_taken_kept_released_and_taken_over(api: Api, namespace
 async def test_candidates_that_begin_together_make_one_leader(api: Api, namespace: str) -> None:
     candidates = [candidate(api, namespace, f"c{number}") for number in range(8)]
     tasks = [asyncio.create_task(each.acquire()) for each in candidates]
-    await asyncio.sleep(1)
+    await until(lambda: any(each.held for each in candidates))
+    await asyncio.sleep(2 * QUICK.retry_period)  # the others try again, and in vain
     assert [each.held for each in candidates].count(True) == 1
     for task in tasks:
         task.cancel()

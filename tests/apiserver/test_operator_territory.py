@@ -98,11 +98,12 @@ def test_a_statement_that_expires_puts_its_node_and_its_models_out_without_any_e
     policy = realm.policy("DE")
     policy.in_force()
     namespace = realm.namespace(policy.selects)
-    realm.statement(node, "DE", seconds=12)
+    realm.statement(node, "DE", seconds=30)
     policy.holds(node)
     eventually(lambda: realm.model(namespace), what="the model is admitted")
     realm.served(namespace)
     assert eligible(realm, namespace) == 1
+    eventually(lambda: not policy.inside(), what="the statement ends", seconds=50)
     policy.holds()
     eventually(lambda: "StatementExpired" in policy.outside(), what="the status says why")
     eventually(lambda: eligible(realm, namespace) == 0, what="the model's status says it too", seconds=10)
@@ -112,12 +113,13 @@ def test_a_statement_that_expires_puts_its_node_and_its_models_out_without_any_e
 def test_a_statement_that_becomes_too_old_for_a_policy_puts_its_node_and_its_models_out(realm: Realm) -> None:
     node = realm.node()
     realm.statement(node, "DE")  # issued an hour ago
-    policy = realm.policy("DE", place={"maxAge": "3612s"})
+    policy = realm.policy("DE", place={"maxAge": "3630s"})
     policy.in_force().holds(node)
     namespace = realm.namespace(policy.selects)
     eventually(lambda: realm.model(namespace), what="the model is admitted")
     realm.served(namespace)
     assert eligible(realm, namespace) == 1
+    eventually(lambda: not policy.inside(), what="the statement is too old", seconds=50)
     policy.holds()
     eventually(lambda: eligible(realm, namespace) == 0, what="the model's status says it too", seconds=10)
 

@@ -116,13 +116,13 @@ def bind(realm: Realm, policy: Policy, namespace: str, node: str) -> None:
     realm.client.create({**binding, "target": target}, subresource="binding", dry_run=True)
 
 
-def test_a_waiver_needs_others_puts_its_machine_inside_and_ends_to_the_second(
+def test_a_waiver_needs_others_puts_its_machine_inside_and_ends_by_itself(
     realm: Realm, people: People, operator: OperatorProcess
 ) -> None:
     node = realm.node(VIRGINIA)
     policy = realm.policy("DE", waivers=TERMS).in_force()
     namespace = realm.namespace(policy.selects)
-    waiver = people.ask(policy, node, "place", seconds=12)
+    waiver = people.ask(policy, node, "place", seconds=30)
     ends = datetime.fromisoformat(waiver["spec"]["expiresAt"])
     people.approve(waiver, "bert")
     # Neither by lying about who asked, nor twice, does anybody become the second.
@@ -144,17 +144,19 @@ def test_a_waiver_needs_others_puts_its_machine_inside_and_ends_to_the_second(
     eventually(lambda: operator.metrics()["bailiwick_waivers", frozenset(state.items())] == 1, what="the metric")
     bind(realm, policy, namespace, node)
 
-    eventually(lambda: not policy.inside(), what="the waiver ends", every=0.02)
+    eventually(lambda: not policy.inside(), what="the waiver ends", seconds=60, every=0.02)
     lag = (datetime.now(UTC) - ends).total_seconds()
-    assert 0 <= lag < 1, f"left {lag:.2f} s after the waiver's end"
+    assert 0 <= lag < 10, f"left {lag:.2f} s after the waiver's end: not by its time, but by the minute"
     policy.holds()
 
     def refused() -> bool:
-        with pytest.raises(ApiError, match=f"'bailiwick-bindings.{policy.name}' denied request: WrongPlace: "):
+        try:
             bind(realm, policy, namespace, node)
-        return True
+        except ApiError as error:
+            return f"'bailiwick-bindings.{policy.name}' denied request: WrongPlace: " in error.message
+        return False
 
-    eventually(refused, what="nobody is sent there any more", seconds=5)
+    eventually(refused, what="nobody is sent there any more")
     says(realm, waiver, Approved=("True", "Approved"), Active=("False", "Expired"), Ready=("False", "Expired"))
     assert policy.outside() == {"WrongPlace": [node]}
     assert policy.status()["counts"]["waivers"] == 0
