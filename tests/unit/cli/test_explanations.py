@@ -153,6 +153,22 @@ def test_a_pod_that_nobody_governs_may_run_anywhere() -> None:
     assert found.judged == ()
 
 
+UNREAD = "InvalidPolicy: policy law cannot be read by this release, so nobody knows what it asks"
+
+
+def test_what_a_policy_asks_that_cannot_be_read_nobody_claims_to_know() -> None:
+    broken = policy("law", mode="Hesitate")
+    found = explain_pod(world(broken), pod("virginia"))
+    assert found.summary.startswith("no policy that can be read governs namespace clinic: nobody knows where pod ")
+    beside = world(policy(), broken)
+    (node,) = (each for each in beside.facts().values() if each.name == "virginia")
+    explained = (
+        explain_pod(beside, pod("frankfurt")), explain_model(beside, model()), explain_node(beside, "virginia", node),
+    )  # fmt: skip
+    assert all(each.notes[-1] == UNREAD and each.allowed is None for each in (found, *explained))
+    assert explain_pod(beside, pod("virginia", namespace="lab")).notes == (), "it does not select that namespace"
+
+
 def test_a_pod_without_the_label_of_its_policy_is_called_unpinned() -> None:
     (note,) = explain_pod(world(policy()), pod("frankfurt", selector={})).notes
     assert note.startswith(f"NotPinned: policy health asks for nodeSelector {LABEL}=resident")

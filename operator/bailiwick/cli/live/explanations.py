@@ -89,7 +89,11 @@ def explain_node(world: World, name: str, facts: NodeFacts) -> Explanation:
         facts=tuple((each.value, _answer(facts, each)) for each in Dimension),
         judged=judged,
         by_policy=True,
-        notes=(*map(str, facts.problems), *_not_in_force(world, [facts], world.policies().values())),
+        notes=(
+            *map(str, facts.problems),
+            *_not_in_force(world, [facts], world.policies().values()),
+            *_unread(sorted(world.unreadable())),
+        ),
     )
 
 
@@ -98,13 +102,12 @@ def explain_pod(world: World, pod: Raw) -> Explanation:
     metadata, spec = pod["metadata"], pod.get("spec") or {}
     subject = f"pod {metadata['namespace']}/{metadata['name']}"
     policies, facts = world.governing(metadata["namespace"]), world.facts()
-    node = spec.get("nodeName") or ""
+    node, unread = spec.get("nodeName") or "", _unread(world.unreadable_over(metadata["namespace"]))
     if not policies:
         on = f" and runs on node {node}" if node else ""
-        return Explanation(
-            subject=subject, allowed=None,
-            summary=f"no policy governs namespace {metadata['namespace']}: {subject} may run anywhere{on}",
-        )  # fmt: skip
+        governs = f"{'that can be read ' if unread else ''}governs namespace {metadata['namespace']}"
+        free = f"nobody knows where {subject} may run" if unread else f"{subject} may run anywhere{on}"
+        return Explanation(subject=subject, allowed=None, summary=f"no policy {governs}: {free}", notes=unread)
     now = world.clock()
     enforcing = [each for each in policies if each.mode is Mode.ENFORCE]
     judged = tuple(
@@ -115,13 +118,14 @@ def explain_pod(world: World, pod: Raw) -> Explanation:
     return Explanation(
         subject=subject,
         summary=summary,
-        allowed=allowed,
+        allowed=None if allowed and unread else allowed,
         facts=(("policies", _named(policies)),),
         judged=judged,
         notes=(
             *_unpinned(spec, enforcing),
             *_waits(pod, node),
             *_not_in_force(world, facts.values(), policies),
+            *unread,
         ),
     )
 
@@ -156,7 +160,11 @@ def explain_model(world: World, model: SovereignModel) -> Explanation:
         allowed=None,
         facts=(*asked, ("plan", plan), *_replicas(model)),
         judged=judged,
-        notes=(*notes, *_not_in_force(world, world.facts().values(), policies)),
+        notes=(
+            *notes,
+            *_not_in_force(world, world.facts().values(), policies),
+            *_unread(world.unreadable_over(namespace)),
+        ),
     )
 
 
@@ -171,11 +179,21 @@ def _served_outside(
     if judged is None:
         summary = f"{subject} is served outside, and nobody has stated anything of that endpoint"
         return Explanation(subject=subject, summary=summary, allowed=False, facts=asked)
-    verdict = judged.verdict
+    verdict, unread = judged.verdict, _unread(world.unreadable_over(model.metadata.namespace or ""))
     told = "which is inside" if verdict.allowed else f"which is not inside: {verdict}"
     facts = tuple((each.value, _answer(judged.facts, each)) for each in Dimension)
     summary = f"{subject} is served by endpoint {judged.name}, {told}"
-    return Explanation(subject=subject, summary=summary, allowed=verdict.allowed, facts=(*asked, *facts))
+    if unread:
+        summary += "; nothing is sent there until every policy can be read that may govern the model"
+    allowed = verdict.allowed and not unread
+    return Explanation(subject=subject, summary=summary, allowed=allowed, facts=(*asked, *facts), notes=unread)
+
+
+def _unread(policies: Iterable[str]) -> tuple[str, ...]:
+    return tuple(
+        f"{Reason.INVALID_POLICY}: policy {name} cannot be read by this release, so nobody knows what it asks"
+        for name in policies
+    )
 
 
 def need_of(world: World, model: SovereignModel) -> Need | None:
