@@ -103,11 +103,13 @@ class World:
 
     def unreadable_over(self, namespace: str) -> list[str]:
         """Those of them that may govern a namespace. What stands there stays: nobody knows what they ask."""
+        if not (unreadable := self.unreadable()):
+            return []
         there = self.stores.namespaces.get(("", namespace))
         labels = there["metadata"].get("labels", {}) if there else {}
         return [
             name
-            for name in sorted(self.unreadable())
+            for name in sorted(unreadable)
             if may_govern(self.stores.policies.get(("", name)) or {}, namespace, labels, exempt=self.exempt)
         ]
 
