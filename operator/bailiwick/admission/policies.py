@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from bailiwick.admission.changes import effect_of
-from bailiwick.admission.judgement import FINE, Judgement, refused
+from bailiwick.admission.judgement import Judgement, refused
 from bailiwick.api.residencypolicy import ResidencyPolicy
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ async def check(review: Review, known: Known) -> Judgement:
 
     What cannot be read may be corrected, and may go.
     """
-    if review.before and review.after and review.before.get("spec") == review.after.get("spec"):
-        return FINE
     atlas = known.atlas()
     after = known.compiled(ResidencyPolicy.read(review.after), atlas) if review.after else None
     if after and after.problems:

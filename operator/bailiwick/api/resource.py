@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
@@ -102,6 +111,15 @@ class Resource(Part):
     presents: ClassVar[Kind]
 
     metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+
+    @field_validator("status", mode="wrap", check_fields=False)
+    @classmethod
+    def _read_status(cls, status: Any, read: ValidatorFunctionWrapHandler) -> Any:
+        """A status that cannot be read is none: another release wrote it, and it is written anew."""
+        try:
+            return read(status)
+        except ValidationError:
+            return None
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> Self:

@@ -157,7 +157,10 @@ class CanaryLoop:
             self._tell(name)
 
     def _setting(self, name: str) -> Setting | None:
-        """Where to try a policy: in the governed namespace with the fewest other policies, whose refusals hide ours."""
+        """Where to try a policy: in the governed namespace with the fewest other policies, whose refusals hide ours.
+
+        One that cannot be read refuses, too, and nobody knows what.
+        """
         stores = self._world.stores
         policy, manifest = self._world.policies().get(name), stores.policies.get(("", name))
         if policy is None or manifest is None or policy.mode is not Mode.ENFORCE:
@@ -170,7 +173,7 @@ class CanaryLoop:
         if not living:
             return None
         others = {namespace: self._others(policy, namespace) for namespace in living[:MOST_NAMESPACES]}
-        namespace = min(others, key=lambda each: (len(others[each]), each))
+        namespace = min(others, key=lambda each: (len(self._world.unreadable_over(each)), len(others[each]), each))
         asked = (policy.name, *(other.name for other in others[namespace]))
         territories = {each: stores.territories.get(("", each)) or {"spec": {}} for each in asked}
         return Setting(

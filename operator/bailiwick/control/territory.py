@@ -9,12 +9,21 @@ from bailiwick.cluster.errors import ApiError, NotFound
 from bailiwick.cluster.exact import Fault
 from bailiwick.control.policy_status import summarise, summarise_unreadable
 from bailiwick.residency import border, egress
-from bailiwick.residency.territories import GOVERNED_LABEL, RESIDENT, compile_territory, label_of
+from bailiwick.residency.territories import (
+    GOVERNED_LABEL,
+    RESIDENT,
+    compile_territory,
+    label_of,
+    manifest_of,
+    narrowed,
+    opened_before,
+)
 from bailiwick.residency.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from bailiwick.api.residencypolicy import Egress
     from bailiwick.cluster.api import Raw
     from bailiwick.cluster.store import Key
     from bailiwick.control.alarm import Alarm
@@ -76,7 +85,9 @@ class TerritoryLoop:
         policy = self._world.policies().get(name)
         if policy is None:
             manifest = self._world.stores.policies.get(("", name))
-            await (self._withdraw(name) if manifest is None else self._tell_unreadable(name, manifest))
+            if manifest is not None:
+                return await self._stand(name, manifest)
+            await self._withdraw(name)
             return None
         schedulers = {each.spec.scheduler_name or "" for each in self._world.classes().values()} - {""}
         facts = self._world.facts()
@@ -110,6 +121,22 @@ class TerritoryLoop:
         await self._bind(policy.name, wanted, stood=stood)
         await self._remove_bindings(policy.name, keep={_identity(binding) for binding in wanted})
 
+    async def _stand(self, name: str, manifest: Raw) -> float | None:
+        """Tell that a policy cannot be read, and let nothing in or out that its border, as it was drawn, does not."""
+        await self._tell_unreadable(name, manifest)
+        namespaces = [each for _, each in self._world.stores.namespaces.keys()]  # noqa: SIM118 - a Store
+        await self._mark_namespaces()
+        await self._close_namespaces(each for each in namespaces if name in self._world.unreadable_over(each))
+        territory, facts = self._world.stores.territories.get(("", name)), self._world.facts()
+        if territory is None:
+            return None
+        spec = narrowed(territory["spec"], facts)
+        await self._writer.apply(manifest_of(name, spec))
+        label = label_of(name)
+        await self._writer.label(resources.NODES, self._nodes_with(label).keys() - spec["nodes"].keys(), label, None)
+        moments = [moment for each in spec["nodes"] if (moment := facts[each].next_change)]
+        return max((min(moments) - self._world.clock()).total_seconds(), 0.0) if moments else None
+
     async def _bind(self, name: str, wanted: Iterable[Raw], *, stood: bool) -> None:
         """Write bindings in their order. One that is refused (as while its policy is gone) holds up no other."""
         errors: list[ApiError] = []
@@ -140,7 +167,7 @@ class TerritoryLoop:
         await self._mark_namespaces()
         await self._remove_bindings(name, keep=set())
         await self._close_namespaces(namespace for namespace, _ in self._closing())
-        if not len(self._world.stores.policies):
+        if {territory for _, territory in self._world.stores.territories.keys()} <= {name}:  # noqa: SIM118 - a Store
             await self._writer.delete(resources.VALIDATING_BINDINGS, border.NAMESPACES_BINDING)
         await self._writer.delete(resources.TERRITORIES, name)
         label = label_of(name)
@@ -153,31 +180,39 @@ class TerritoryLoop:
         for (_, name), namespace in stores.namespaces.items():
             if namespace["metadata"].get("labels", {}).get(GOVERNED_LABEL) == "true":
                 marked.add(name)
-            if self._world.governing(name):
+            if self._world.governing(name) or self._world.unreadable_over(name):
                 wanted.add(name)
         await self._writer.label(resources.NAMESPACES, wanted - marked, GOVERNED_LABEL, "true")
-        freed = {name for name in marked - wanted if not self._world.unreadable_over(name)}
-        await self._writer.label(resources.NAMESPACES, freed, GOVERNED_LABEL, None)
+        await self._writer.label(resources.NAMESPACES, marked - wanted, GOVERNED_LABEL, None)
 
     async def _close_namespaces(self, governed: Iterable[str]) -> None:
         """Write what pods may reach in these namespaces, and in those that nobody governs any more.
 
-        NetworkPolicies add up, so each namespace takes all of its policies at once. Where one of these cannot be read,
-        nobody knows what they allow together: what is open there stays so, and nothing else is opened.
+        NetworkPolicies add up, so each namespace takes all of its policies at once. Of one that cannot be read, what it
+        opened when it could counts.
         """
         ours = self._closing()
         namespaces = {*governed, *(namespace for namespace, _ in ours if not self._world.governing(namespace))}
-        doubtful = {namespace for namespace in namespaces if self._world.unreadable_over(namespace)}
         wanted = {
             (namespace, manifest["metadata"]["name"]): manifest
             for namespace in namespaces
-            for manifest in egress.network_policies(namespace, self._world.governing(namespace))
-            if namespace not in doubtful or manifest["metadata"]["name"] == egress.CLOSED
+            for manifest in egress.network_policies(
+                namespace, self._world.governing(namespace), self._opened_before(namespace)
+            )
         }
         await self._writer.apply_all(wanted.values(), unless=_ending)
         for namespace, name in ours - wanted.keys():
-            if namespace in namespaces - doubtful:
+            if namespace in namespaces:
                 await self._writer.delete(resources.NETWORK_POLICIES, name, namespace)
+
+    def _opened_before(self, namespace: str) -> list[tuple[Egress, ...]]:
+        """What those open in a namespace that cannot be read, by the Territories that were drawn when they could."""
+        stores = self._world.stores
+        found = (
+            opened_before(stores.policies.get(("", name)) or {}, stores.territories.get(("", name)))
+            for name in self._world.unreadable_over(namespace)
+        )
+        return [each for each in found if each is not None]
 
     def _closing(self) -> set[Key]:
         """The NetworkPolicies by which namespaces are closed."""

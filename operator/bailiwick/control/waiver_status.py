@@ -57,7 +57,7 @@ def summarise(manifest: Raw, seen: Seen, *, now: datetime) -> Mapping[str, Any]:
 def _approved(seen: Seen) -> Stated:
     if seen.policy is None:
         name = seen.waiver.spec.policy
-        said = f"there is no ResidencyPolicy {name} that can be read; ask for a waiver of one that is there"
+        said = f"there is no ResidencyPolicy {name} that can be read, so no waiver of it counts; correct or make it"
         return false("Approved", "PolicyUnknown", said)
     wrong = objection(seen.policy, seen.waiver, seen.approvals)
     if wrong:

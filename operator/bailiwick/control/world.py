@@ -102,11 +102,13 @@ class World:
         return self._read.at(self.clock())[1]
 
     def unreadable_over(self, namespace: str) -> list[str]:
-        """Those of them that may govern a namespace. What stands there stays: nobody knows what they ask."""
+        """Those of them that may govern a namespace: there nothing is decided by what the others allow."""
         if not (unreadable := self.unreadable()):
             return []
         there = self.stores.namespaces.get(("", namespace))
-        labels = there["metadata"].get("labels", {}) if there else {}
+        if there is None:  # too new for the store, so nobody knows its labels
+            return sorted(unreadable.keys()) if namespace not in self.exempt else []
+        labels = there["metadata"].get("labels", {})
         return [
             name
             for name in sorted(unreadable)
@@ -243,5 +245,5 @@ def _sort_out(kind: type[R], store: Store) -> tuple[dict[str, R], dict[str, str]
             read[name] = kind.read(raw)
         except ValidationError as error:
             unreadable[name] = first_problem(error)
-            logger.warning("%s %s cannot be read and counts for nothing: %s", kind.__name__, name, unreadable[name])
+            logger.warning("%s %s cannot be read: %s", kind.__name__, name, unreadable[name])
     return read, unreadable

@@ -65,12 +65,15 @@ class Destination:
 _EVERYWHERE: Final = tuple(Destination(ip_network(cidr), "TCP", _ANY) for cidr in ("0.0.0.0/0", "::/0"))
 
 
-def network_policies(namespace: str, policies: Iterable[CompiledPolicy]) -> tuple[Manifest, ...]:
+def network_policies(
+    namespace: str, policies: Iterable[CompiledPolicy], others: Iterable[tuple[Egress, ...]] = ()
+) -> tuple[Manifest, ...]:
     """What the operator applies in one namespace, in this order; nothing where no policy asks about the network.
 
-    ``policies`` are all that govern it. In modes Audit and Warn they close nothing.
+    ``policies`` are all that govern it. In modes Audit and Warn they close nothing. ``others`` is what further policies
+    open that cannot be read any more.
     """
-    open_to = opened(policies)
+    open_to = opened(policies, others)
     if open_to is None:
         return ()
     return (
@@ -84,10 +87,13 @@ def network_policies(namespace: str, policies: Iterable[CompiledPolicy]) -> tupl
     )
 
 
-def opened(policies: Iterable[CompiledPolicy]) -> tuple[Destination, ...] | None:
+def opened(
+    policies: Iterable[CompiledPolicy], others: Iterable[tuple[Egress, ...]] = ()
+) -> tuple[Destination, ...] | None:
     """What all policies of a namespace that close it open together; None where none closes it."""
     asked = [policy.spec.network for policy in policies if policy.mode is Mode.ENFORCE and policy.spec.network]
-    return common(tuple(network.egress for network in asked)) if asked else None
+    lists = (*(network.egress for network in asked), *others)
+    return common(lists) if lists else None
 
 
 def way_out(open_to: tuple[Destination, ...] | None, host: str, port: int) -> tuple[str, ...]:

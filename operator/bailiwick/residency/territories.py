@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bailiwick.api.residencypolicy import Egress
+from bailiwick.api.residencypolicy import Egress, Mode
 from bailiwick.api.resource import API_VERSION, Count
 from bailiwick.api.territory import (
     TerritoryAccess,
@@ -84,12 +84,13 @@ class CompiledTerritory:
     @property
     def manifest(self) -> dict[str, Any]:
         """The Territory object to apply."""
-        return {
-            "apiVersion": API_VERSION,
-            "kind": "Territory",
-            "metadata": {"name": self.spec.policy, "labels": dict(MANAGED_LABELS)},
-            "spec": _written(self.spec),
-        }
+        return manifest_of(self.spec.policy, _written(self.spec))
+
+
+def manifest_of(policy: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The Territory object of a policy."""
+    metadata = {"name": policy, "labels": dict(MANAGED_LABELS)}
+    return {"apiVersion": API_VERSION, "kind": "Territory", "metadata": metadata, "spec": dict(spec)}
 
 
 def compile_territory(
@@ -126,6 +127,33 @@ def compile_territory(
         waivers=sum(waiver.holds(now) for waiver in waivers),
         look_again_in=(min(moments) - now).total_seconds() if moments else None,
     )
+
+
+def narrowed(spec: Mapping[str, Any], nodes: Mapping[str, NodeFacts]) -> Mapping[str, Any]:
+    """What is left of a territory, as the API server has it, while its policy cannot be read.
+
+    Nobody enters. Whoever is not believed to stand where it stood leaves, and so does who was let in by a waiver: the
+    policy says which of them count.
+    """
+    waived = spec.get("waived") or {}
+    left = {
+        name: place
+        for name, place in spec["nodes"].items()
+        if name in nodes and isinstance(there := nodes[name].place, Fact) and there.jurisdiction == place
+        if name not in waived
+    }
+    if left == spec["nodes"]:
+        return spec
+    rest = {key: value for key, value in spec.items() if key != "waived"} | {"nodes": left}
+    return rest | {"digest": _digest(rest)}
+
+
+def opened_before(policy: Mapping[str, Any], territory: Mapping[str, Any] | None) -> tuple[Egress, ...] | None:
+    """What a policy that cannot be read opened when its territory was written; None where it closed nothing."""
+    network = ((territory or {}).get("spec") or {}).get("network")
+    if network is None or (policy.get("spec") or {}).get("mode") in (Mode.AUDIT, Mode.WARN):
+        return None
+    return tuple(Egress.model_validate(each) for each in network["egress"])
 
 
 def _full(policy: CompiledPolicy, node: str) -> Verdict:
@@ -207,8 +235,11 @@ def _destination(egress: Egress) -> TerritoryEgress:
 
 def digest_of(spec: TerritorySpec) -> str:
     """SHA-256 over the canonical JSON (RFC 8785, of which strings and maps suffice) of a spec without its digest."""
-    content = _written(spec)
-    del content["digest"]
+    return _digest(_written(spec))
+
+
+def _digest(spec: Mapping[str, Any]) -> str:
+    content = {key: value for key, value in spec.items() if key != "digest"}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 

@@ -320,10 +320,8 @@ async def test_a_policy_that_cannot_be_read_may_be_corrected_and_removed(after: 
     assert "policy health could not be read as it was" in said
 
 
-async def test_a_policy_that_cannot_be_read_takes_labels_and_no_other_mistake() -> None:
+async def test_a_policy_that_cannot_be_read_is_not_replaced_by_another() -> None:
     cluster = Cluster(residencypolicies=[unreadable()])
-    labelled = unreadable() | manifest("health", unreadable()["spec"], metadata={"labels": {"a": "b"}})
-    assert warnings(await ask(cluster, "ResidencyPolicy", labelled, unreadable())) == ""
     said = refusal(await ask(cluster, "ResidencyPolicy", unreadable(unknown="Perhaps"), unreadable()))
     assert "spec.mode: Input should be" in said
     assert "and 1 more" in said

@@ -124,7 +124,7 @@ GROUPS = (
             Reason.CYCLIC_JURISDICTION: ("A Jurisdiction contains itself.", "Remove it from one of its members."),
             Reason.TERRITORY_FULL: ("More nodes are inside than a Territory can list.", "Split the policy."),
             Reason.INVALID_POLICY: (
-                "This release cannot read the policy, which another one took. Its border stays as it was.",
+                "This release cannot read the policy. Its border stays, and nothing is planned where it may govern.",
                 "Correct the policy as the message says.",
             ),
             Reason.UNGOVERNED: (

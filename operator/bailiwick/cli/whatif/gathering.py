@@ -145,7 +145,7 @@ def _unreadable(kind: str, store: Store) -> Iterator[str]:
         try:
             _READ[kind].read(raw)
         except ValidationError:
-            yield f"{kind} {name} is not what this release can read, and counts for nothing"
+            yield f"{kind} {name} is not what this release can read, so nobody knows what it asks"
 
 
 def from_files(paths: Sequence[Path], shipped: Iterable[Raw], tell: Callable[[str], None]) -> Material:
