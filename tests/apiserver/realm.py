@@ -24,7 +24,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from bailiwick.residency.territories import label_of
-from e2e.client import LOCAL, eventually
+from e2e.client import LOCAL, ApiError, eventually
 from e2e.cluster.apiserver import ApiServer, free_ports
 from e2e.cluster.binaries import binary
 from e2e.cluster.steps import log_file, tail
@@ -273,14 +273,7 @@ class Realm:
 
     def model(self, namespace: str, name: str = "chat", **spec: Any) -> Manifest:
         """A model of weights in an image."""
-        return self.create(
-            {
-                "apiVersion": OURS,
-                "kind": "SovereignModel",
-                "metadata": {"name": name, "namespace": namespace},
-                "spec": {"model": {"name": "tiny", "source": oci()}, **spec},
-            }
-        )
+        return self.create(_model(namespace, name, **spec))
 
     def clear(self) -> None:
         """Remove what the test made, last first, and wait until namespaces are gone."""
@@ -352,8 +345,14 @@ class Realm:
         return condition["status"], condition["reason"]
 
     def marked(self, namespace: str) -> bool:
-        """Whether a namespace is marked as governed."""
-        return "bailiwick.dev/governed" in self.client.get("v1", "Namespace", namespace)["metadata"]["labels"]
+        """Whether a namespace is marked as governed, and the API server has heard of that where it judges models."""
+        if "bailiwick.dev/governed" not in self.client.get("v1", "Namespace", namespace)["metadata"]["labels"]:
+            return False
+        try:
+            self.client.create(_model(namespace, fresh("model")), dry_run=True)
+        except ApiError as error:
+            return "Ungoverned" not in error.message
+        return True
 
     def everything(self) -> dict[tuple[str, str, str], str]:
         """resourceVersions of whatever the operator could have written, but its lease and Events."""
@@ -483,6 +482,15 @@ def border(client: Client) -> Manifest:
     metadata = {"name": "bailiwick-border", "namespace": SYSTEM}
     data = {file.name: file.read_text() for file in taken_by(client)}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def _model(namespace: str, name: str, **spec: Any) -> Manifest:
+    return {
+        "apiVersion": OURS,
+        "kind": "SovereignModel",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"model": {"name": "tiny", "source": oci()}, **spec},
+    }
 
 
 def oci(image: str = WEIGHTS) -> Manifest:
