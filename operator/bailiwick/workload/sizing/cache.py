@@ -26,7 +26,7 @@ _LATENT_ONLY = {"fp8_ds_mla": 656, "nvfp4_ds_mla": 352}
 _DEEPSEEK_SHAPE = (512, 64)
 KV_TYPES = tuple(sorted(_PLAIN | _EIGHT_BITS | {"nvfp4"} | set(_LATENT_ONLY)))
 _STATE_BYTES = 4
-"""Of one number of a state. vLLM on a CPU keeps it in 32 bits; elsewhere 16 may do."""
+"""Of one number of a state. vLLM keeps it in 32 bits on a CPU with AVX512-BF16; elsewhere 16 may do, and more fits."""
 _STATES = 3
 """States that a sequence holds where prefixes are cached, as they are by default: two, and one that is being saved."""
 _ALMOST_EQUAL = 1.25
