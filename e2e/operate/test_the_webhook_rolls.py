@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from e2e.client import ApiError, Client, eventually
+from e2e.client import ApiError, Client
+from e2e.demo import scenes
 from e2e.demo.install import SYSTEM
 from e2e.kubectl import wait_until
 
@@ -98,9 +99,8 @@ def test_no_good_request_is_refused_while_the_webhook_is_replaced_and_its_certif
     kubectl: Kubectl, installed: Installed
 ) -> None:
     before = served(kubectl)
+    scenes.webhook_answers(kubectl)  # the demo, which may have run just before, lets every pod of Bailiwick die
     with Client.from_kubeconfig(installed.kubeconfig) as client:
-        # The demo, which may have run just before, lets every pod of Bailiwick die.
-        eventually(lambda: client.create(sound("rolls"), dry_run=True), what="the webhook answers", seconds=60)
         callers = Callers(client)
         try:
             rolled(kubectl, f"{LIFE}={YEAR}")
