@@ -273,7 +273,7 @@ class Realm:
 
     def model(self, namespace: str, name: str = "chat", **spec: Any) -> Manifest:
         """A model of weights in an image."""
-        return self.create(_model(namespace, name, **spec))
+        return self.create(model_manifest(namespace, name, **spec))
 
     def clear(self) -> None:
         """Remove what the test made, last first, and wait until namespaces are gone."""
@@ -349,7 +349,7 @@ class Realm:
         if "bailiwick.dev/governed" not in self.client.get("v1", "Namespace", namespace)["metadata"]["labels"]:
             return False
         try:
-            self.client.create(_model(namespace, fresh("model")), dry_run=True)
+            self.client.create(model_manifest(namespace, fresh("model")), dry_run=True)
         except ApiError as error:
             return "Ungoverned" not in error.message
         return True
@@ -484,7 +484,8 @@ def border(client: Client) -> Manifest:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
-def _model(namespace: str, name: str, **spec: Any) -> Manifest:
+def model_manifest(namespace: str, name: str = "chat", **spec: Any) -> Manifest:
+    """A model of weights in an image, as somebody applies it."""
     return {
         "apiVersion": OURS,
         "kind": "SovereignModel",

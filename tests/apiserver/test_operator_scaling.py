@@ -8,7 +8,7 @@ import pytest
 
 from e2e.client import eventually
 from e2e.cluster.binaries import other_kinds
-from tests.apiserver.realm import CONTROLLERS, OURS, oci
+from tests.apiserver.realm import CONTROLLERS, OURS, model_manifest
 from tests.apiserver.worlds import granted_realm, looking
 
 if TYPE_CHECKING:
@@ -83,14 +83,6 @@ def change(realm: Realm, namespace: str, autoscaling: Any) -> None:
     realm.client.patch(OURS, "SovereignModel", "chat", {"spec": {"autoscaling": autoscaling}}, namespace)
 
 
-def manifest(namespace: str, **spec: Any) -> Manifest:
-    """The model as Git has it."""
-    return {
-        "apiVersion": OURS, "kind": "SovereignModel", "metadata": {"name": "chat", "namespace": namespace},
-        "spec": {"model": {"name": "tiny", "source": oci()}, **spec},
-    }  # fmt: skip
-
-
 def apply(realm: Realm, model: Manifest) -> Manifest:
     """What Argo CD does with a manifest: a server-side apply that takes fields from whoever has them."""
     realm.made.append((OURS, "SovereignModel", "chat", model["metadata"]["namespace"]))
@@ -151,14 +143,14 @@ def test_an_autoscaler_that_is_edited_is_put_back_and_one_that_is_unwanted_goes(
 
 def test_git_that_says_nothing_of_replicas_leaves_them_to_the_autoscaler(realm: Realm, namespace: str) -> None:
     asked = {"minReplicas": 3, "maxReplicas": 5}
-    apply(realm, manifest(namespace, autoscaling=asked))
+    apply(realm, model_manifest(namespace, autoscaling=asked))
     eventually(lambda: replicas(realm, namespace) == (3, 3), what="the fewest replicas")
-    assert apply(realm, manifest(namespace, autoscaling=asked))["spec"]["replicas"] == 3
+    assert apply(realm, model_manifest(namespace, autoscaling=asked))["spec"]["replicas"] == 3
     # Git that says it resets it, once for each sync: the autoscaler and Git fight, and the operator only follows.
-    assert apply(realm, manifest(namespace, autoscaling=asked, replicas=1))["spec"]["replicas"] == 1
+    assert apply(realm, model_manifest(namespace, autoscaling=asked, replicas=1))["spec"]["replicas"] == 1
     eventually(lambda: replicas(realm, namespace) == (3, 3), what="the autoscaler has it again")
     # Taken out of Git after the autoscaler has it, it stays.
-    assert apply(realm, manifest(namespace, autoscaling=asked))["spec"]["replicas"] == 3
+    assert apply(realm, model_manifest(namespace, autoscaling=asked))["spec"]["replicas"] == 3
 
 
 def test_scaling_to_zero_is_refused_until_keda_is_there_and_then_its_object_is_written(
