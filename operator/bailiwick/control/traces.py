@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from contextvars import ContextVar
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from opentelemetry import context, trace
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-FLUSH_MILLISECONDS = 2000
+FLUSH_SECONDS = 2.0
 _NANOSECONDS = 1_000_000_000
 
 _ENTERED: ContextVar[Token[Context] | None] = ContextVar("bailiwick_span", default=None)
@@ -38,7 +39,8 @@ class Traces(Metrics):
         super().__init__()
         told = {"service.name": "bailiwick-operator", "service.version": __version__, "service.instance.id": instance}
         self._provider = TracerProvider(resource=Resource.create(told), shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._exporter = OTLPSpanExporter()
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("bailiwick")
 
     def started(self, loop: str, waited: float) -> None:
@@ -74,5 +76,12 @@ class Traces(Metrics):
         span.end(end)
 
     def close(self) -> None:
-        """Send what is not sent yet, if that is quick."""
-        self._provider.force_flush(FLUSH_MILLISECONDS)
+        """Send what is not sent yet, if that is quick.
+
+        The SDK's own flush ignores the time that it is given (opentelemetry-python, issue 4568): while the collector is
+        away, each batch would hold up the end of the process for ten seconds.
+        """
+        flush = Thread(target=self._provider.force_flush, daemon=True)
+        flush.start()
+        flush.join(FLUSH_SECONDS)
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
