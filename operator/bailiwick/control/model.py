@@ -11,6 +11,7 @@ from bailiwick.api.sovereignmodel import SovereignModel
 from bailiwick.cluster import resources
 from bailiwick.cluster.errors import ApiError
 from bailiwick.control.stores import BY_IMPORT, BY_MODEL
+from bailiwick.residency.facts import seconds_until
 from bailiwick.residency.rules import judge_all
 from bailiwick.workload import external
 from bailiwick.workload.imported import done
@@ -94,7 +95,7 @@ class ModelLoop:
         if failure:
             raise failure
         moments = [each for each in (plan.eligibility.until, endpoint and endpoint.until) if each]
-        return max((min(moments) - now).total_seconds(), 0.0) if moments else None
+        return seconds_until(moments, now)
 
     async def _make(self, key: Key, uid: str, plan: WorkloadPlan) -> ApiError | None:
         """Remove children that are no longer wanted, and apply the others in their order.

@@ -9,6 +9,7 @@ from bailiwick.cluster.errors import ApiError, NotFound
 from bailiwick.cluster.exact import Fault
 from bailiwick.control.policy_status import summarise, summarise_unreadable
 from bailiwick.residency import border, egress
+from bailiwick.residency.facts import seconds_until
 from bailiwick.residency.territories import (
     GOVERNED_LABEL,
     RESIDENT,
@@ -135,7 +136,7 @@ class TerritoryLoop:
         label = label_of(name)
         await self._writer.label(resources.NODES, self._nodes_with(label).keys() - spec["nodes"].keys(), label, None)
         moments = [moment for each in spec["nodes"] if (moment := facts[each].next_change)]
-        return max((min(moments) - self._world.clock()).total_seconds(), 0.0) if moments else None
+        return seconds_until(moments, self._world.clock())
 
     async def _bind(self, name: str, wanted: Iterable[Raw], *, stood: bool) -> None:
         """Write bindings in their order. One that is refused (as while its policy is gone) holds up no other."""

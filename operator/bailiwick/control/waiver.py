@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bailiwick.cluster import resources
 from bailiwick.control.waiver_status import Seen, summarise
+from bailiwick.residency.facts import seconds_until
 from bailiwick.residency.territories import changes
 from bailiwick.residency.waivers import compile_waiver
 
@@ -46,4 +47,4 @@ class WaiverLoop:
 
 def _until(policy: CompiledPolicy, waiver: Waiver, facts: NodeFacts | None, now: datetime) -> float | None:
     moments = [*waiver.changes(now), *(changes(policy, facts, now) if facts else ())]
-    return (min(moments) - now).total_seconds() if moments else None
+    return seconds_until(moments, now)

@@ -14,6 +14,12 @@ from bailiwick.residency.regions import region_of
 from bailiwick.residency.verdict import Problem, Reason
 
 
+def seconds_until(moments: Iterable[datetime], now: datetime) -> float | None:
+    """How soon time alone changes an answer: seconds to the first of the moments, never below 0; None without any."""
+    first = min(moments, default=None)
+    return max((first - now).total_seconds(), 0.0) if first else None
+
+
 @dataclass(frozen=True, slots=True)
 class Voucher:
     """Somebody who vouches for a fact. A source that always speaks of now, such as a providerID, has no dates."""

@@ -20,7 +20,7 @@ from bailiwick.api.territory import (
     TerritorySpec,
     TerritoryStorage,
 )
-from bailiwick.residency.facts import Fact, NodeFacts
+from bailiwick.residency.facts import Fact, NodeFacts, seconds_until
 from bailiwick.residency.policies import CompiledPolicy, Limits
 from bailiwick.residency.rules import judge, waived_by
 from bailiwick.residency.verdict import Reason, Verdict, refuse
@@ -125,7 +125,7 @@ def compile_territory(
         outside=_counts(outside),
         doubts=_counts(doubts),
         waivers=sum(waiver.holds(now) for waiver in waivers),
-        look_again_in=(min(moments) - now).total_seconds() if moments else None,
+        look_again_in=seconds_until(moments, now),
     )
 
 
