@@ -79,13 +79,13 @@ def summarise(  # noqa: PLR0913 - by keyword
 
 
 def summarise_unreadable(manifest: Raw, problem: str, *, now: datetime) -> Mapping[str, Any]:
-    """The status of a policy that an API server once took and we cannot read: what stands goes on refusing.
+    """The status of a policy that an API server once took and we cannot read: its border goes on refusing, and narrows.
 
     Nobody tries it or judges by it any more, so what was found before says nothing about now.
     """
     previous = manifest.get("status") or {}
     generation = manifest["metadata"].get("generation", 0)
-    message = f"the policy cannot be read, and its border stays as it was, which nobody looks after: {problem}"
+    message = f"the policy cannot be read; nodes only leave its border, and nobody repairs or proves it: {problem}"
     stated = (
         false("Accepted", Reason.INVALID_POLICY, message),
         unknown("Enforced", "NotProved", "nobody can try a policy that cannot be read"),
