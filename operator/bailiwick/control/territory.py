@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from bailiwick.cluster import resources
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from bailiwick.residency.policies import CompiledPolicy
     from bailiwick.residency.proofs import Proof
     from bailiwick.residency.territories import CompiledTerritory
+
+UNBOUND_SECONDS = 2.0
+"""For about a second after a binding is gone, API servers act by it: so long a Territory has to be there for it."""
 
 
 class TerritoryLoop:
@@ -168,11 +172,18 @@ class TerritoryLoop:
         await self._mark_namespaces()
         await self._remove_bindings(name, keep=set())
         await self._close_namespaces(namespace for namespace, _ in self._closing())
-        if {territory for _, territory in self._world.stores.territories.keys()} <= {name}:  # noqa: SIM118 - a Store
-            await self._writer.delete(resources.VALIDATING_BINDINGS, border.NAMESPACES_BINDING)
+        await self._unguard_namespaces()
         await self._writer.delete(resources.TERRITORIES, name)
         label = label_of(name)
         await self._writer.label(resources.NODES, self._nodes_with(label), label, None)
+
+    async def _unguard_namespaces(self) -> None:
+        """The guard goes before the last Territory does, or before all of those that go at once."""
+        stores = self._world.stores
+        lasting = set(stores.territories.keys()).intersection(stores.policies.keys())
+        if not lasting and stores.validating_bindings.get(("", border.NAMESPACES_BINDING)):
+            await self._writer.delete(resources.VALIDATING_BINDINGS, border.NAMESPACES_BINDING)
+            await asyncio.sleep(UNBOUND_SECONDS)
 
     async def _mark_namespaces(self) -> None:
         """One label tells the API server, which cannot evaluate all selectors in one expression, who is governed."""

@@ -183,13 +183,19 @@ async def test_a_namespace_is_marked_that_a_policy_may_govern_which_cannot_be_re
     assert writer.labelled.get(GOVERNED_LABEL, set()) == {"former"} - marked
 
 
-async def test_the_guard_of_namespaces_goes_before_the_last_territory(ground: Ground) -> None:
+@pytest.mark.parametrize(("with_it", "stays"), [("", False), ("gone-too", False), ("health", True)])
+async def test_the_guard_of_namespaces_goes_before_the_last_territory(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, with_it: str, *, stays: bool
+) -> None:
     """Without any it would refuse to write every namespace. A policy that was never in force has none."""
+    monkeypatch.setattr("bailiwick.control.territory.UNBOUND_SECONDS", 0.0)
+    ground.put("validating_bindings", NAMESPACES_BINDING, spec={})
     ground.put("policies", "broken", spec=broken())
-    ground.put("territories", "gone", spec=drawn({}))
+    for each in ("gone", with_it):
+        ground.put("territories", each, spec=drawn({}))
     writer = Remembering()
     await territory_loop(ground, writer, Telling()).reconcile("gone")
-    assert NAMESPACES_BINDING in writer.deleted
+    assert (NAMESPACES_BINDING not in writer.deleted) is stays
 
 
 async def test_what_was_never_written_of_a_policy_that_could_not_be_read_was_not_taken_away(ground: Ground) -> None:
