@@ -28,6 +28,10 @@ PatchType = Literal["apply", "merge", "json", "strategic"]
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 30.0
+STRETCH, LONGEST_PAUSE = 0.1, 0.5
+PATIENCE = 120.0
+"""Seconds that a wait may last where nobody promised a time: a machine with more to do than cores stands still for half
+a minute, and that tells nothing. Who measures a promise asserts what it took."""
 LOCAL = httpx.Client(trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0))  # noqa: S501
 """Asks programs on loopback, where nobody vouches for anybody. `httpx.get` would read all authorities of the world
 first, which costs more than most of what tests ask."""
@@ -310,12 +314,13 @@ def parsed(text: str) -> Iterator[Manifest]:
     return (document for document in yaml.load_all(text, Loader=_Loader) if document)
 
 
-def eventually(look: Callable[[], T], *, what: str, seconds: float = 30.0, every: float = 0.1) -> T:
+def eventually(look: Callable[[], T], *, what: str, seconds: float = PATIENCE, every: float = 0.1) -> T:
     """What ``look`` returns once it is truthy. An AssertionError or ApiError inside counts as "not yet".
 
-    Raises AssertionError, with what was seen last, when the time is over.
+    It looks again after ``every`` seconds, and less often the longer it lasts, because each look costs those it waits
+    for. Raises AssertionError, with what was seen last, when the time is over.
     """
-    deadline = time.monotonic() + seconds
+    begun = time.monotonic()
     while True:
         try:
             seen = look()
@@ -324,9 +329,10 @@ def eventually(look: Callable[[], T], *, what: str, seconds: float = 30.0, every
                 return seen
         except (AssertionError, ApiError) as error:
             last = error
-        if time.monotonic() >= deadline:
+        waited = time.monotonic() - begun
+        if waited >= seconds:
             raise AssertionError(f"not within {seconds:g} s: {what}; last seen: {last!r}")
-        time.sleep(every)
+        time.sleep(max(every, min(waited * STRETCH, LONGEST_PAUSE)))
 
 
 def _params(*, dry_run: bool, validation: Validation) -> dict[str, str]:

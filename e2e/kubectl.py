@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from e2e.client import PATIENCE, STRETCH
+
 T = TypeVar("T")
+LONGEST_PAUSE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,17 @@ class Kubectl:
         return list(self.get(*arguments).get("items", []))
 
 
-def wait_until(look: Callable[[], T | None], *, what: str, seconds: float, every: float = 0.5) -> T:
-    """Look again until something truthy is seen; raises ``TimeoutError`` that tells what was last seen."""
-    deadline = time.monotonic() + seconds
+def wait_until(look: Callable[[], T | None], *, what: str, seconds: float = PATIENCE, every: float = 0.5) -> T:
+    """Look again until something truthy is seen; raises ``TimeoutError`` that tells what was last seen.
+
+    As `eventually`, but more rarely: each look is a program that starts.
+    """
+    begun = time.monotonic()
     while True:
         seen = look()
         if seen:
             return seen
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        if waited > seconds:
             raise TimeoutError(f"{what}: not within {seconds:.0f} s; last seen: {seen!r}")
-        time.sleep(every)
+        time.sleep(max(every, min(waited * STRETCH, LONGEST_PAUSE)))

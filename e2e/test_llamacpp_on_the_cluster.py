@@ -41,7 +41,6 @@ def edge(request: pytest.FixtureRequest, kubectl: Kubectl, model: Mapping[str, A
     yield wait_until(
         lambda: seen if scenes.is_ready(seen := kubectl.get("smodel", name, "-n", NAMESPACE)) else None,
         what=f"model {name} is ready (kubectl describe smodel {name} -n {NAMESPACE})",
-        seconds=120,
     )
     kubectl.run(["delete", "smodel", name, "-n", NAMESPACE, "--wait=true"], timeout=150)
     # Nobody asks any more; the next model needs the room.

@@ -123,7 +123,6 @@ def test_a_child_that_somebody_deletes_comes_back(kubectl: Kubectl, kind_of_chil
             kubectl.get(kind_of_child, "assistant", "-n", NAMESPACE).get("metadata", {}).get("uid", before) != before
         ),
         what=f"{kind_of_child} is back",
-        seconds=20,
     )
 
 
@@ -139,7 +138,6 @@ def test_what_a_hand_adds_to_a_child_is_taken_away(kubectl: Kubectl) -> None:
     wait_until(
         lambda: "externalIPs" not in kubectl.get("service", "assistant", "-n", NAMESPACE)["spec"],
         what="the external IP is gone",
-        seconds=20,
     )
 
 
@@ -152,9 +150,9 @@ def test_the_children_of_a_deleted_model_go(kubectl: Kubectl, installed: Install
         "spec": {**brief["spec"], "replicas": 0},
     }
     kubectl.apply(brief)
-    wait_until(lambda: all(_there(kubectl, child) for child in CHILDREN), what="all children are there", seconds=20)
+    wait_until(lambda: all(_there(kubectl, child) for child in CHILDREN), what="all children are there")
     kubectl.must("delete", "smodel", "brief", "-n", NAMESPACE)
-    wait_until(lambda: not any(_there(kubectl, child) for child in CHILDREN), what="all children are gone", seconds=60)
+    wait_until(lambda: not any(_there(kubectl, child) for child in CHILDREN), what="all children are gone")
 
 
 def _there(kubectl: Kubectl, child: str) -> bool:

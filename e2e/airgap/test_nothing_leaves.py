@@ -84,7 +84,6 @@ def served(kubectl: Kubectl, mirror: Mapping[str, str], captures: Mapping[str, C
     wait_until(
         lambda: kubectl.run(["apply", "--server-side", "-f", "-"], standard_input=model).accepted,
         what="the model is admitted",
-        seconds=30,
     )
     yield ready(kubectl, 1)
     kubectl.must("delete", "smodel", MODEL, "-n", NAMESPACE)
@@ -135,7 +134,6 @@ def run(kubectl: Kubectl, name: str, namespace: str, image: str, *command: str) 
     phase = wait_until(
         lambda: seen if (seen := kubectl.get("pod", name, "-n", namespace)["status"]["phase"]) in over else None,
         what=f"pod {name} ends",
-        seconds=90,
     )
     return phase, kubectl.must("logs", name, "-n", namespace)
 
@@ -161,7 +159,7 @@ def test_the_capture_sees_who_tries_to_leave(
     phase, _ = run(kubectl, "leaver", SERVICES, mirror["operator"], _LEAVE)
     assert phase == "Failed", "there is a way out"
     address, capture = kubectl.get("pod", "leaver", "-n", SERVICES)["status"]["podIP"], captures[INSIDE]
-    wait_until(lambda: capture.begun_by(address), what="the attempt is in the capture", seconds=10)
+    wait_until(lambda: capture.begun_by(address), what="the attempt is in the capture")
     assert all(ELSEWHERE in line for line in capture.begun_by(address))
 
 

@@ -29,8 +29,8 @@ def fortress(installed: Installed, kubectl: Kubectl) -> Iterator[str]:
     """The namespace, governed and guarded, with a model; it goes when the suite ends."""
     govern(kubectl)  # the statements about the nodes
     kubectl.must("apply", "--server-side", "--force-conflicts", "-f", str(GROUND))
-    wait_until(lambda: _guarded(kubectl), what="the guards of the policy are in force", seconds=30)
-    wait_until(lambda: _serves(kubectl, installed), what="the model is admitted", seconds=20)
+    wait_until(lambda: _guarded(kubectl), what="the guards of the policy are in force")
+    wait_until(lambda: _serves(kubectl, installed), what="the model is admitted")
     yield NAMESPACE
     kubectl.must("delete", "smodel", IDLE, "-n", NAMESPACE)
     kubectl.must("wait", "--for=delete", f"deployment/{IDLE}", "-n", NAMESPACE, "--timeout=30s")

@@ -49,7 +49,7 @@ def _deleted(stage: Stage) -> None:
         ("validatingadmissionpolicy", "bailiwick-services"),
         ("validatingadmissionpolicybinding", f"bailiwick-services.{NAMESPACE}"),
     ):
-        since = wait_until(lambda: _status(stage).get("enforcedSince"), what="the policy is enforced", seconds=60)
+        since = wait_until(lambda: _status(stage).get("enforcedSince"), what="the policy is enforced")
         before = stage.kubectl.get(kind, name)["metadata"]["uid"]
         begin = time.monotonic()
         stage.kubectl.must("delete", kind, name)
@@ -59,7 +59,7 @@ def _deleted(stage: Stage) -> None:
             answer = scenes.attempt(stage.kubectl, guard)
             return bool(uid != before and scenes.is_held(guard, answer))
 
-        wait_until(back, what=f"{name} is back and refuses", seconds=20, every=0.1)
+        wait_until(back, what=f"{name} is back and refuses", every=0.1)
         stage.tell("the operator, which puts it back", time.monotonic() - begin)
 
         def said(since: str = since) -> bool:
@@ -69,7 +69,7 @@ def _deleted(stage: Stage) -> None:
             assert enforced["status"] != "False" or enforced["reason"] == "NotEnforced", enforced
             return bool(enforced["status"] == "False" or status.get("enforcedSince", since) != since)
 
-        wait_until(said, what="the policy says so", seconds=30, every=0.1)
+        wait_until(said, what="the policy says so", every=0.1)
 
 
 def _status(stage: Stage) -> Mapping[str, Any]:
@@ -111,7 +111,7 @@ def _deadlock(stage: Stage) -> None:
     own = _policy("own", {"matchExpressions": [selects]}, [])
     with stage.there(own):
         bound = ("validatingadmissionpolicybinding", "bailiwick-pods.own")
-        wait_until(lambda: stage.kubectl.get(*bound), what="policy own is bound", seconds=30)
+        wait_until(lambda: stage.kubectl.get(*bound), what="policy own is bound")
         begin = time.monotonic()
         for namespace, deployment in ((SYSTEM, "bailiwick-operator"), ("kube-system", "coredns")):
             stage.kubectl.must("rollout", "restart", f"deployment/{deployment}", "-n", namespace)
@@ -135,7 +135,7 @@ def _lag(stage: Stage) -> None:
 
     with stage.there(namespace):
         # The control. At first the namespace's service account is missing, and Kubernetes itself refuses.
-        begin = admitted = wait_until(passes_at, what="the pod is admitted before there is a policy", seconds=30)
+        begin = admitted = wait_until(passes_at, what="the pod is admitted before there is a policy")
         with stage.there(_policy(EARLY, {"matchLabels": {"data": EARLY}}, ["DE"])):
             since, deadline = "", time.monotonic() + 60
             while not since or time.time() < _seconds(since) + 3:

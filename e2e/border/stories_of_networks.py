@@ -82,7 +82,6 @@ def _nobody_enforces(stage: Stage) -> None:
         wait_until(
             lambda: any(_engine_ran(each) for each in _replicas(stage, SEALED)),
             what="the control: with an engine of NetworkPolicies, the pod is sealed and its main container starts",
-            seconds=60,
         )
 
 
@@ -105,7 +104,7 @@ def _talker(name: str, namespace: str = NAMESPACE, **spec: object) -> Manifest:
 
 def _calls(stage: Stage, name: str, namespace: str = NAMESPACE) -> tuple[int, int, int]:
     """How often it was answered, how often it called, and after how many milliseconds it was last answered."""
-    wait_until(lambda: "answered" in " ".join(_said(stage, name, namespace)), what=f"pod {name} has called", seconds=60)
+    wait_until(lambda: "answered" in " ".join(_said(stage, name, namespace)), what=f"pod {name} has called")
     answered, calls, last = (int(number) for number in re.findall(r"\d+", _said(stage, name, namespace)[-1]))
     return answered, calls, last
 
@@ -122,7 +121,7 @@ def _seal(stage: Stage) -> Manifest:
         template = stage.kubectl.get("deployment", IDLE, "-n", NAMESPACE).get("spec", {}).get("template", {})
         return list(template.get("spec", {}).get("initContainers", []))
 
-    first = wait_until(built, what="the model has a Deployment", seconds=20)[0]
+    first = wait_until(built, what="the model has a Deployment")[0]
     assert first["name"] == "seal"
     return first
 

@@ -54,15 +54,13 @@ def _device(stage: Stage) -> None:
             texts = [each.get("message") or each.get("note") or "" for each in told]
             return any("'bailiwick-claims'" in text and "ClaimNotAllowed: " in text for text in texts)
 
-        wait_until(refused, what="the scheduler is refused the device of all nodes", seconds=30)
+        wait_until(refused, what="the scheduler is refused the device of all nodes")
         stage.tell("`bailiwick-claims` ClaimNotAllowed", time.monotonic() - begin)
 
         def node_of(name: str) -> str:
             return str(stage.kubectl.get("pod", name, "-n", NAMESPACE)["spec"].get("nodeName", ""))
 
-        wait_until(
-            lambda: node_of("takes-here") == INSIDE, what="the control: a device inside is allocated", seconds=30
-        )
+        wait_until(lambda: node_of("takes-here") == INSIDE, what="the control: a device inside is allocated")
         assert not node_of("takes-everywhere")
         allocation = {"devices": {"results": [
             {"request": "gpu", "driver": DRIVER, "pool": "everywhere", "device": "gpu-0"}
@@ -96,7 +94,7 @@ def _virtual(stage: Stage) -> None:
             outside = stage.kubectl.get("respol", NAMESPACE)["status"].get("outside", [])
             return next((each for each in outside if each["reason"] == "VirtualNode"), None)
 
-        seen = wait_until(told, what="the policy says which nodes stand for others", seconds=20)
+        seen = wait_until(told, what="the policy says which nodes stand for others")
         assert seen["examples"] == ["stand-in"]
 
 
@@ -114,7 +112,7 @@ def comes_inside(stage: Stage, node: str) -> None:
     tried = _bound(node)
     wait_until(
         lambda: stage.kubectl.run(tried.arguments(), standard_input=tried.standard_input()).accepted,
-        what=f"the control: a pod is bound to node {node} while it is inside", seconds=20, every=0.1,
+        what=f"the control: a pod is bound to node {node} while it is inside", every=0.1,
     )  # fmt: skip
 
 

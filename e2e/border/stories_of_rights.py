@@ -46,7 +46,7 @@ def _tokens(stage: Stage) -> None:
         def accounts() -> set[str]:
             return {each["metadata"]["name"] for each in stage.kubectl.items("serviceaccounts", "-n", NAMESPACE)}
 
-        wait_until(lambda: {"default", IDLE, PIPELINE} <= accounts(), what="the service accounts", seconds=20)
+        wait_until(lambda: {"default", IDLE, PIPELINE} <= accounts(), what="the service accounts")
         for name in sorted(accounts()):
             with _token(stage, name) as bearer:
                 stage.refused(*_replays(name), by=bearer)

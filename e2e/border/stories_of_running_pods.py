@@ -93,7 +93,7 @@ def _leaves(stage: Stage) -> None:
             is_refused(stage, name, since=since)
             wait_until(
                 lambda: QUARANTINED in _found(stage, "stays", NAMESPACE)["metadata"].get("labels", {}),
-                what="the pod that runs there is in quarantine", seconds=30, every=0.1,
+                what="the pod that runs there is in quarantine", every=0.1,
             )  # fmt: skip
             stage.tell("the audit: `Quarantine`", time.monotonic() - since)
         finally:
@@ -115,7 +115,7 @@ def _old_connection(stage: Stage) -> None:
             said.append(line)
             assert time.monotonic() < begin + AFTER + 60, "the pod ends"
         assert "old open, new shut" in said[:-1], f"what is open stays open: {said}"
-        wait_until(lambda: not _found(stage, "keeps"), what="the pod is gone", seconds=30)
+        wait_until(lambda: not _found(stage, "keeps"), what="the pod is gone")
         stage.tell("the audit: `Evict`; it ends with its pod, not by the quarantine", time.monotonic() - begin)
 
 
@@ -134,9 +134,7 @@ def _moved(stage: Stage, action: str) -> Iterator[None]:
         },
     }  # fmt: skip
     with stage.there(namespace, policy):
-        wait_until(
-            lambda: scenes.is_ready(stage.kubectl.get("respol", MOVED)), what="policy moved is ready", seconds=30
-        )
+        wait_until(lambda: scenes.is_ready(stage.kubectl.get("respol", MOVED)), what="policy moved is ready")
         yield
         stage.kubectl.run(["delete", "pod", "--all", "-n", MOVED, "--grace-period=1", "--wait=false"])
 
@@ -168,7 +166,7 @@ def _runs(stage: Stage, name: str, namespace: str = MOVED) -> None:
     def so() -> bool:
         return bool(_found(stage, name, namespace)["status"].get("phase") == "Running")
 
-    wait_until(so, what=f"pod {name} runs", seconds=60)
+    wait_until(so, what=f"pod {name} runs")
 
 
 def _last_line(stage: Stage) -> str:
@@ -178,4 +176,4 @@ def _last_line(stage: Stage) -> str:
 
 
 def _wait_for(stage: Stage, line: str) -> None:
-    wait_until(lambda: _last_line(stage) == line, what=f"connections: {line}", seconds=30)
+    wait_until(lambda: _last_line(stage) == line, what=f"connections: {line}")

@@ -47,7 +47,7 @@ def _exceptions(stage: Stage) -> None:
             )
             for waiver in (half, other):
                 _approve(stage, waiver)
-            wait_until(lambda: _says(stage, half) and _says(stage, other), what="both halves are in force", seconds=20)
+            wait_until(lambda: _says(stage, half) and _says(stage, other), what="both halves are in force")
             is_refused(stage, VISITOR, since=time.monotonic())
             whole = _asked(stage, "whole", 40, "place", "assurance")
             ends = datetime.fromisoformat(whole["spec"]["expiresAt"])

@@ -107,7 +107,7 @@ def _strangers(stage: Stage) -> None:
         def said() -> str:
             return (stage.kubectl.run(["logs", "calls", "-n", NAMESPACE]).text.splitlines() or [""])[-1]
 
-        wait_until(lambda: said() == "shut", what="a governed pod does not reach the webhook", seconds=30)
+        wait_until(lambda: said() == "shut", what="a governed pod does not reach the webhook")
         stage.tell("the NetworkPolicy `bailiwick-closed`", time.monotonic() - begin)
     begin = time.monotonic()
     answer, status = _post(address, json.dumps(_review(pod(nodeName=ABROAD))))
@@ -147,7 +147,7 @@ def _no_webhook(stage: Stage) -> Iterator[None]:
     stage.kubectl.must("scale", *WEBHOOK, "--replicas=0")
     wait_until(
         lambda: not stage.kubectl.items("pods", "-n", SYSTEM, "-l", "app.kubernetes.io/component=admission"),
-        what="no replica of the webhook is left", seconds=60,
+        what="no replica of the webhook is left",
     )  # fmt: skip
     try:
         yield

@@ -41,7 +41,7 @@ def _children(stage: Stage) -> None:
         template = kubectl.get("deployment", name, "-n", NAMESPACE).get("spec", {}).get("template", {})
         return dict(template.get("spec", {}).get("nodeSelector", {}))
 
-    ours = wait_until(selector, what="the model has a Deployment", seconds=20)
+    ours = wait_until(selector, what="the model has a Deployment")
     begin = time.monotonic()
 
     def fights() -> bool:
@@ -49,10 +49,10 @@ def _children(stage: Stage) -> None:
         assert taken.accepted, taken.text
         return bool(_refusal("ReplicaSet", stage, begins=name))
 
-    wait_until(fights, what="a pod of the edited template is refused", seconds=30)
+    wait_until(fights, what="a pod of the edited template is refused")
     stage.tell("`bailiwick-pods` NotPinned", time.monotonic() - begin)
     begin = time.monotonic()
-    wait_until(lambda: selector() == ours, what="the operator takes the template back", seconds=20, every=0.1)
+    wait_until(lambda: selector() == ours, what="the operator takes the template back", every=0.1)
     stage.tell("the operator, which takes it back", time.monotonic() - begin)
     assert {each["spec"].get("nodeName", INSIDE) for each in _pods(stage, f"bailiwick.dev/model={name}")} == {INSIDE}
 
@@ -68,7 +68,7 @@ def _suspended(stage: Stage) -> None:
             changed = stage.as_(EDITOR, "patch", "job", "resumed", "-n", NAMESPACE, "-p", json.dumps(patch))
             assert changed.accepted, changed.text
         begin = time.monotonic()
-        wait_until(lambda: _refusal("Job", stage, begins="resumed"), what="the Job's pod is refused", seconds=20)
+        wait_until(lambda: _refusal("Job", stage, begins="resumed"), what="the Job's pod is refused")
         stage.tell("`bailiwick-pods` NotPinned", time.monotonic() - begin)
         assert not _pods(stage, "batch.kubernetes.io/job-name=resumed")
     gated = pod("gated", schedulingGates=[{"name": "border.example/wait"}])
@@ -113,7 +113,7 @@ def _daemon_sets(stage: Stage) -> None:
                 status = stage.kubectl.get("daemonset", name, "-n", NAMESPACE).get("status", {})
                 return bool(status.get("desiredNumberScheduled") == status.get("numberReady") == 1)
 
-            wait_until(settled, what=f"DaemonSet {name} has one pod", seconds=30)
+            wait_until(settled, what=f"DaemonSet {name} has one pod")
             assert {each["spec"]["nodeName"] for each in _pods(stage, f"app={name}")} == {INSIDE}
             stage.tell("`bailiwick-pin`", time.monotonic() - begin)
     outside = pods("a pod of a DaemonSet abroad", "NotPinned", [pod(nodeSelector={**everywhere, **OUTSIDE})])

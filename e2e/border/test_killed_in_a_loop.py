@@ -50,7 +50,7 @@ def test_nothing_crosses_and_nothing_stops_while_bailiwick_is_killed(installed: 
         assert free.admitted
         assert not free.refused
         assert not any("bailiwick" in key for each in free.admitted for key in each["spec"].get("nodeSelector", {}))
-        wait_until(lambda: _whole(admin), what="Bailiwick is at work again", seconds=120)
+        wait_until(lambda: _whole(admin), what="Bailiwick is at work again")
         there = {each["metadata"]["uid"] for each in admin.list("v1", "Pod", NAMESPACE, labels=STREAM)}
         assert {each["metadata"]["uid"] for each in good.admitted} <= there, "a compliant pod was taken away"
 
@@ -111,7 +111,7 @@ def _namespace(admin: Client) -> Iterator[None]:
     admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": FREE}})
     try:
         # Without it Kubernetes itself refuses every pod.
-        wait_until(lambda: admin.find("v1", "ServiceAccount", "default", FREE), what="a service account", seconds=60)
+        wait_until(lambda: admin.find("v1", "ServiceAccount", "default", FREE), what="a service account")
         yield
     finally:
         admin.delete("v1", "Namespace", FREE)

@@ -48,10 +48,10 @@ def clinic() -> Iterator[Realm]:
         _rare_accelerator(realm)
         realm.model(NAMESPACE, "chat", replicas=2)
         _start(realm, ["frankfurt", "paris"])
-        eventually(lambda: _is(realm, "chat", "Ready", "True"), what="the model runs", seconds=120)
+        eventually(lambda: _is(realm, "chat", "Ready", "True"), what="the model runs")
         eventually(
             lambda: realm.condition("ResidencyPolicy", "Enforced", "health")["status"] == "True",
-            what="the policy is proved", seconds=120,
+            what="the policy is proved",
         )  # fmt: skip
         realm.model(NAMESPACE, "imaging", accelerators={"classes": ["gpu"]})
         eventually(lambda: _is(realm, "imaging", "Ready", "False"), what="the other waits")
@@ -85,7 +85,7 @@ def _start(realm: Realm, nodes: list[str]) -> None:
     """Bring the model's pods to nodes and say that they run: neither scheduler nor kubelet is there."""
     pods = eventually(
         lambda: found if len(found := realm.client.list("v1", "Pod", NAMESPACE)) == len(nodes) else [],
-        what="the model's pods are there", seconds=60,
+        what="the model's pods are there",
     )  # fmt: skip
     for pod, node in zip(pods, nodes, strict=True):
         metadata = {key: pod["metadata"][key] for key in ("name", "namespace")}

@@ -47,11 +47,10 @@ def govern(kubectl: Kubectl) -> None:
         kubectl.apply(statement)
     namespace, policy = _objects("1-policy.yaml")
     kubectl.apply(namespace, policy)
-    wait_until(lambda: is_ready(kubectl.get("respol", policy["metadata"]["name"])), what="policy is ready", seconds=60)
+    wait_until(lambda: is_ready(kubectl.get("respol", policy["metadata"]["name"])), what="policy is ready")
     wait_until(
         lambda: kubectl.get("ns", NAMESPACE)["metadata"]["labels"].get("bailiwick.dev/governed") == "true",
         what=f"namespace {NAMESPACE} is governed",
-        seconds=30,
     )
 
 
@@ -59,7 +58,7 @@ def serve(kubectl: Kubectl, installed: Installed) -> Mapping[str, Any]:
     """Apply the quickstart's model with the digest that the nodes know, and wait until it answers."""
     (model,) = _objects("3-model.yaml")
     model["spec"]["model"]["source"]["oci"]["image"] = installed.model_image
-    wait_until(lambda: _accepted(kubectl, model), what="the model is admitted", seconds=20)
+    wait_until(lambda: _accepted(kubectl, model), what="the model is admitted")
     return serving(kubectl)
 
 
@@ -113,7 +112,7 @@ def nodes_of(kubectl: Kubectl, workload: Manifest) -> dict[str, str]:
         nodes = {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in pods}
         return nodes if len(nodes) >= PODS_OF_A_KIND[kind] and all(nodes.values()) else None
 
-    return wait_until(settled, what=f"pods of {kind} {name} have a node", seconds=60)
+    return wait_until(settled, what=f"pods of {kind} {name} have a node")
 
 
 def node_of(kubectl: Kubectl, pod: Manifest) -> str:
@@ -123,7 +122,7 @@ def node_of(kubectl: Kubectl, pod: Manifest) -> str:
     def look() -> str:
         return str(kubectl.get("pod", name, "-n", NAMESPACE).get("spec", {}).get("nodeName", ""))
 
-    return wait_until(look, what=f"pod {name} has a node", seconds=60)
+    return wait_until(look, what=f"pod {name} has a node")
 
 
 def kill_bailiwick(kubectl: Kubectl) -> None:
@@ -132,7 +131,6 @@ def kill_bailiwick(kubectl: Kubectl) -> None:
     wait_until(
         lambda: not kubectl.items("pods", "-n", SYSTEM, "-l", "app.kubernetes.io/name=bailiwick"),
         what="no Bailiwick pod is left",
-        seconds=60,
     )
 
 
@@ -151,7 +149,6 @@ def webhook_answers(kubectl: Kubectl) -> None:
     wait_until(
         lambda: kubectl.run(["create", "--dry-run=server", "-f", "-"], standard_input=yaml.safe_dump(policy)).accepted,
         what="the webhook answers",
-        seconds=60,
     )
 
 

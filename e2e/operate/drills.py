@@ -77,12 +77,12 @@ def killed(site: Site) -> None:
 def paused(site: Site) -> None:
     """Again and again the leader stops in the middle of its work, and wakes when another one leads."""
     for _ in range(PAUSES):
-        first = eventually(lambda: site.replicas.leader, what="a replica leads", seconds=30)
+        first = eventually(lambda: site.replicas.leader, what="a replica leads")
         for _ in range(secrets.choice(range(5, 15))):
             site.work.one_more()
         leader = site.replicas[first]
         leader.signal(signal.SIGSTOP)
-        eventually(lambda first=first: site.replicas.leader not in {"", first}, what="another leads", seconds=40)  # type: ignore[misc]
+        eventually(lambda first=first: site.replicas.leader not in {"", first}, what="another leads")  # type: ignore[misc]
         leader.signal(signal.SIGCONT)
         assert leader.process.wait(15) == 1, "it ends at once, and says that it failed"
 
@@ -136,7 +136,7 @@ def too_many(site: Site) -> None:
     for manifest in (level, schema):
         site.realm.client.create(manifest)
     asked = site.server.as_user(IDENTITY)
-    eventually(lambda: _refused(lambda: asked.get("v1", "Namespace", "default")), what="429", seconds=10)
+    eventually(lambda: _refused(lambda: asked.get("v1", "Namespace", "default")), what="429")
     time.sleep(OUTAGE_SECONDS)
     for kind in ("FlowSchema", "PriorityLevelConfiguration"):
         site.realm.client.delete(flow, kind, "jail")
@@ -199,10 +199,10 @@ def run(drill: Drill) -> Outcome:
         drill.fault(at)
         name = at.work.one_more()
         begun = time.monotonic()
-        eventually(lambda: at.work.is_served(name), what="Bailiwick acts again", seconds=90, every=0.05)
+        eventually(lambda: at.work.is_served(name), what="Bailiwick acts again", every=0.05)
         seconds = time.monotonic() - begun
         with suppress(AssertionError):  # what is missing then is counted
-            eventually(lambda: not at.work.missing(), what="every model is served", seconds=60)
+            eventually(lambda: not at.work.missing(), what="every model is served")
         return Outcome(
             seconds=seconds,
             models=len(at.work.asked),

@@ -105,7 +105,7 @@ class Replicas:
         for _ in range(2):
             self._start()
         self._keeper.start()
-        eventually(lambda: self.leader, what="one of the replicas leads", seconds=60)
+        eventually(lambda: self.leader, what="one of the replicas leads")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -173,7 +173,7 @@ class Work:
 
     def __enter__(self) -> Self:
         self._worker.start()
-        eventually(lambda: len(self.asked) > 1 and not self.missing(), what="the first models are served", seconds=60)
+        eventually(lambda: len(self.asked) > 1 and not self.missing(), what="the first models are served")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -113,7 +113,7 @@ def tried(installed: Installed) -> Iterator[Trespasser]:
 
 
 def test_another_replica_acts_soon_after_the_leader_is_lost(kubectl: Kubectl, model: Mapping[str, Any]) -> None:
-    lost = wait_until(lambda: leader(kubectl), what="a replica leads", seconds=60)
+    lost = wait_until(lambda: leader(kubectl), what="a replica leads")
     before = of_the_model(kubectl)
     begin = time.monotonic()
     kubectl.must("delete", "pod", lost, "-n", SYSTEM, "--grace-period=0", "--force")
@@ -167,12 +167,12 @@ def test_the_last_release_is_upgraded_and_no_request_is_lost_and_nothing_crosses
     with asked(kubectl, installed, model) as load, tried(installed) as trespasser:
         helm(operator=load_image(images.operator_of_the_last_release(), WORKERS), chart=last_release.chart())
         leads = partial(version_that_leads, kubectl)
-        wait_until(lambda: leads() == last_release.version(), what="the last release leads", seconds=60)
+        wait_until(lambda: leads() == last_release.version(), what="the last release leads")
         repaired(kubectl, what="the last release works", kind=SPARE)
         scenes.serving(kubectl)
         load.more(BEFORE_AND_AFTER)
         helm(operator=reference("operator"))
-        wait_until(lambda: leads() == bailiwick.__version__, what="this release leads", seconds=60)
+        wait_until(lambda: leads() == bailiwick.__version__, what="this release leads")
         repaired(kubectl, what="this release works", kind=SPARE)
         scenes.serving(kubectl)
         load.more(BEFORE_AND_AFTER)

@@ -75,7 +75,7 @@ def usual_again(kubectl: Kubectl) -> None:
     lasting = served(kubectl)
     nothing = json.dumps({"data": {"tls.crt": None, "tls.key": None}})
     kubectl.must("patch", "secret", NAME, "-n", SYSTEM, "--type=merge", "-p", nothing)
-    wait_until(lambda: served(kubectl) not in {"", lasting}, what="another certificate is made", seconds=120)
+    wait_until(lambda: served(kubectl) not in {"", lasting}, what="another certificate is made")
 
 
 def rolled(kubectl: Kubectl, variable: str) -> None:
@@ -91,7 +91,6 @@ def rolled(kubectl: Kubectl, variable: str) -> None:
             ]
         ),
         what="the pods before are gone",
-        seconds=60,
     )
 
 

@@ -44,7 +44,6 @@ def served(installed: Installed, kubectl: Kubectl) -> Iterator[Mapping[str, Any]
     wait_until(
         lambda: kubectl.run(["apply", "--server-side", "-f", "-"], standard_input=manifest).accepted,
         what="the model is admitted",
-        seconds=30,
     )
     yield ready(kubectl)
     kubectl.must("delete", "smodel", MODEL, "-n", NAMESPACE)

@@ -103,7 +103,7 @@ class Load:
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         }
         self.kubectl.apply(_pod(self, node, container))
-        wait_until(lambda: self.count().whole > clients, what="the first answers have come", seconds=120)
+        wait_until(lambda: self.count().whole > clients, what="the first answers have come")
 
     def count(self) -> Count:
         """So far."""
@@ -136,7 +136,6 @@ class Load:
         wait_until(
             lambda: self.kubectl.get("pod", self.name, "-n", self.namespace)["status"]["phase"] == "Succeeded",
             what="the requests under way have ended",
-            seconds=120,
         )
         count = self.count()
         self.kubectl.must("delete", "pod", self.name, "-n", self.namespace, "--wait=true", timeout=60)

@@ -69,10 +69,10 @@ def test_an_upgrade_of_bailiwick_restarts_no_model(
             "--set",
             f"operator.podAnnotations.release={OTHER}",
         )
-        wait_until(lambda: looked_at_since(kubectl, {leader}), what="a new operator leads", seconds=60)
+        wait_until(lambda: looked_at_since(kubectl, {leader}), what="a new operator leads")
         # What a new operator would do to the model it does when it repairs a child: so a child is broken, and repaired.
         kubectl.must("delete", "service", MODEL, "-n", NAMESPACE)
-        wait_until(lambda: kubectl.get("service", MODEL, "-n", NAMESPACE), what="the Service is back", seconds=30)
+        wait_until(lambda: kubectl.get("service", MODEL, "-n", NAMESPACE), what="the Service is back")
         assert what_runs(kubectl) == before
     finally:
         helm(installed, "upgrade", "bailiwick", str(CHART), "--reuse-values")

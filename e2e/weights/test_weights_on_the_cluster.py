@@ -57,7 +57,6 @@ def served(kubectl: Kubectl, bucket: None) -> Iterator[Mapping[str, Any]]:
     wait_until(
         lambda: kubectl.run(["apply", "--server-side", "-f", "-"], standard_input=model).accepted,
         what="the model is admitted",
-        seconds=30,
     )
     yield ready(kubectl)
     kubectl.must("delete", "smodel", MODEL, "-n", NAMESPACE)
@@ -141,7 +140,6 @@ def test_a_changed_byte_stops_the_model_until_it_is_put_right(kubectl: Kubectl, 
                 else None
             ),
             what="the change is told",
-            seconds=60,
         )
         assert condition(told, "Verified")["reason"] == "DigestDiffers"
         assert condition(told, "Ready")["status"] == "False"

@@ -54,7 +54,7 @@ class GroupController:
 
     def until_ready(self) -> Self:
         """Wait until its webhooks answer."""
-        eventually(self._answers, what=f"the controller of groups answers; see {self.log}", seconds=60, every=0.2)
+        eventually(self._answers, what=f"the controller of groups answers; see {self.log}", every=0.2)
         return self
 
     def stop(self) -> None:

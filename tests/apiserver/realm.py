@@ -16,7 +16,6 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,7 +23,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from bailiwick.residency.territories import label_of
-from e2e.client import LOCAL, ApiError, eventually
+from e2e.client import LOCAL, PATIENCE, ApiError, eventually
 from e2e.cluster.apiserver import ApiServer, free_ports
 from e2e.cluster.binaries import binary
 from e2e.cluster.steps import log_file, tail
@@ -58,6 +57,8 @@ CHILDREN = {
 DIGEST = "sha256:" + "0" * 64
 WEIGHTS = f"registry.example/models/tiny@{DIGEST}"
 ENGINE = f"registry.example/vllm@{DIGEST}"
+GRACE_SECONDS = 30.0
+"""What the chart's pods have for their end: a program that takes longer is killed there, too."""
 CONTROLLERS = (
     "deployment-controller,replicaset-controller,job-controller,garbage-collector-controller,namespace-controller,"
     "serviceaccount-controller"
@@ -93,7 +94,7 @@ class OperatorProcess:
         """Wait until it holds the lease and has read everything."""
         eventually(
             lambda: self.metric("bailiwick_leader") == 1 and self.ready(),
-            what=f"the operator leads; see {self.log}", seconds=60, every=0.2,
+            what=f"the operator leads; see {self.log}", every=0.2,
         )  # fmt: skip
         return self
 
@@ -142,7 +143,7 @@ class OperatorProcess:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
-        return self._end(20)
+        return self._end(GRACE_SECONDS)
 
     def kill(self) -> int:
         """End it as a lost machine would; its exit code."""
@@ -276,13 +277,10 @@ class Realm:
         return self.create(model_manifest(namespace, name, **spec))
 
     def clear(self) -> None:
-        """Remove what the test made, last first, and wait until namespaces are gone."""
+        """Remove what the test made, last first. Namespaces take their time, and no other test knows them by name."""
         for api_version, kind, name, namespace in reversed(self.made):
             self.client.delete(api_version, kind, name, namespace)
-        spaces = [name for _, kind, name, _ in self.made if kind == "Namespace"]
         self.made.clear()
-        for name in spaces:
-            eventually(partial(self._gone, "v1", "Namespace", name), what=f"{name} is gone")
 
     # What is there
 
@@ -355,7 +353,11 @@ class Realm:
         return True
 
     def everything(self) -> dict[tuple[str, str, str], str]:
-        """resourceVersions of whatever the operator could have written, but its lease and Events."""
+        """resourceVersions of whatever the operator could have written, but its lease and Events.
+
+        Namespaces that are still on their way out are waited for: nobody asks about them.
+        """
+        eventually(lambda: not self._leaving(), what="the namespaces of former tests are gone")
         kinds = {
             **dict.fromkeys(("ResidencyPolicy", "SovereignModel", "Territory", "NodeStatement", "Authority"), OURS),
             **CHILDREN,
@@ -374,7 +376,7 @@ class Realm:
         """`everything`, once it has not changed for so long."""
         seen = self.everything()
         since = time.monotonic()
-        deadline = since + 60
+        deadline = since + PATIENCE
         while time.monotonic() - since < seconds:
             time.sleep(0.25)
             now = self.everything()
@@ -383,8 +385,9 @@ class Realm:
             assert time.monotonic() < deadline, "the API server does not come to rest"
         return seen
 
-    def _gone(self, api_version: str, kind: str, name: str) -> bool:
-        return self.client.find(api_version, kind, name) is None
+    def _leaving(self) -> list[str]:
+        found = (each["metadata"] for each in self.client.list("v1", "Namespace"))
+        return [metadata["name"] for metadata in found if "deletionTimestamp" in metadata]
 
     def _named(self, kind: str, spec: Manifest) -> str:
         name = fresh(kind.lower())

@@ -49,7 +49,7 @@ def test_it_is_ready_when_it_knows_everything_and_the_api_server_trusts_it(webho
     assert {"residencypolicies", "nodes", "namespaces"} <= set(lacking), "it may read nothing yet"
     webhook.make_secret()
     webhook.grant()
-    eventually(lambda: replica.missing() == ["certificate"], what="the stores are full", seconds=60)
+    eventually(lambda: replica.missing() == ["certificate"], what="the stores are full")
     eventually(webhook.kept, what="it made a certificate")
     assert replica.missing() == ["certificate"], "nobody could trust it without a configuration"
     webhook.configure()

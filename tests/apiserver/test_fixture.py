@@ -60,7 +60,7 @@ def test_what_a_killed_run_left_is_ended_by_the_next() -> None:
             return True
         return False
 
-    eventually(refused, what="the orphaned server is gone", seconds=5)
+    eventually(refused, what="the orphaned server is gone")
 
 
 def test_logs_are_kept_for_a_day(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def proved(policy: Policy) -> None:
 
 def refuted(policy: Policy) -> str:
     """Wait until it is told that the policy is open; what is said about it."""
-    eventually(lambda: enforced(policy)[0] == "False", what=f"{policy.name} is called open", seconds=15)
+    eventually(lambda: enforced(policy)[0] == "False", what=f"{policy.name} is called open")
     message: str = policy.condition("Enforced")["message"]
     return message
 

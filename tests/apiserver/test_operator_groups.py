@@ -122,7 +122,7 @@ def test_a_large_model_waits_for_the_controller_of_groups_and_then_comes_up(
     assert realm.children(namespace) == {}
     request.getfixturevalue("controller")
     members = eventually(
-        lambda: found if len(found := pods(realm, namespace)) == 4 else {}, what="two groups of two come up", seconds=60
+        lambda: found if len(found := pods(realm, namespace)) == 4 else {}, what="two groups of two come up"
     )
     assert sorted(members) == [("0", "0"), ("0", "1"), ("1", "0"), ("1", "1")]
     keys = {place: pod["metadata"]["labels"][KEY] for place, pod in members.items()}
@@ -158,9 +158,7 @@ def test_a_member_that_fails_restarts_its_group_and_no_other(
 ) -> None:
     assert controller.process.poll() is None
     realm.model(namespace, replicas=2, **LARGE)
-    before = eventually(
-        lambda: found if len(found := pods(realm, namespace)) == 4 else {}, what="two groups", seconds=60
-    )
+    before = eventually(lambda: found if len(found := pods(realm, namespace)) == 4 else {}, what="two groups")
     failed = {
         "containerStatuses": [
             {"name": "engine", "ready": False, "restartCount": 1, "image": "", "imageID": "", "state": {"running": {}}}
@@ -174,7 +172,7 @@ def test_a_member_that_fails_restarts_its_group_and_no_other(
         assert len(now) == 4
         return {place for place, pod in now.items() if pod["metadata"]["uid"] != before[place]["metadata"]["uid"]}
 
-    eventually(lambda: anew() == {("1", "0"), ("1", "1")}, what="the group is made anew", seconds=60)
+    eventually(lambda: anew() == {("1", "0"), ("1", "1")}, what="the group is made anew")
 
 
 def test_groups_are_scaled_counted_by_leaders_and_given_up(
@@ -182,9 +180,9 @@ def test_groups_are_scaled_counted_by_leaders_and_given_up(
 ) -> None:
     assert controller.process.poll() is None
     realm.model(namespace, **LARGE)
-    eventually(lambda: len(pods(realm, namespace)) == 2, what="one group", seconds=60)
+    eventually(lambda: len(pods(realm, namespace)) == 2, what="one group")
     realm.client.patch(OURS, "SovereignModel", "chat", {"spec": {"replicas": 2}}, namespace, subresource="scale")
-    eventually(lambda: len(pods(realm, namespace)) == 4, what="two groups", seconds=60)
+    eventually(lambda: len(pods(realm, namespace)) == 4, what="two groups")
 
     def scale() -> Any:
         return realm.client.get(OURS, "SovereignModel", "chat", namespace, subresource="scale")["status"]

@@ -69,7 +69,7 @@ def test_a_standby_is_ready_and_takes_over_when_the_leader_dies(
     assert standby.metric("bailiwick_store_objects") == 0, "a standby holds no watches"
     leader.kill()
     with within(20):
-        eventually(lambda: holder(realm).startswith("standby_"), what="the standby takes over", seconds=25)
+        eventually(lambda: holder(realm).startswith("standby_"), what="the standby takes over")
     standby.until_leading()
     policy = realm.policy("DE")
     policy.in_force()
@@ -102,7 +102,7 @@ def test_who_lost_the_lease_writes_nothing_and_ends(realm: Realm, start: Callabl
     first = start("first").until_leading()
     first.signal(signal.SIGSTOP)
     second = start("second")
-    eventually(lambda: holder(realm).startswith("second_"), what="another one takes the lease", seconds=30)
+    eventually(lambda: holder(realm).startswith("second_"), what="another one takes the lease")
     second.until_leading()
     second.signal(signal.SIGSTOP)
     policy = realm.policy("DE")

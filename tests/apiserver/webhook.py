@@ -144,11 +144,9 @@ class Webhook:
     def answers(self) -> None:
         """Wait until every replica is ready and the API server trusts the first."""
         for each in self.replicas:
-            eventually(each.ready, what=f"ready; see {each.log}", seconds=60)
+            eventually(each.ready, what=f"ready; see {each.log}")
         sound = policy("DE")
-        eventually(
-            lambda: self.client.create(sound, dry_run=True), what="the API server reaches the webhook", seconds=60
-        )
+        eventually(lambda: self.client.create(sound, dry_run=True), what="the API server reaches the webhook")
 
     def kept(self) -> dict[str, str]:
         """What the Secret holds, by key; nothing while it is empty."""

@@ -97,7 +97,7 @@ def health(ground: Ground) -> Governed:
             ground.lite.patch("v1", "Namespace", governed.namespace, leave, dry_run=True)
         return True
 
-    eventually(guarded, what="labels of namespaces are guarded", seconds=10)
+    eventually(guarded, what="labels of namespaces are guarded")
     return governed
 
 

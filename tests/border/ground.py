@@ -142,7 +142,7 @@ class Ground:
         for binding in border.bindings(policy(governed, mode, **asked), exempt=EXEMPT):
             if pin or binding["kind"] != "MutatingAdmissionPolicyBinding":
                 self.bind(binding)
-        eventually(lambda: self._in_force(governed, probe, mode, pin=pin), what=f"{name} is in force", seconds=10)
+        eventually(lambda: self._in_force(governed, probe, mode, pin=pin), what=f"{name} is in force")
         return governed
 
     def bind(self, binding: Manifest) -> None:

@@ -87,7 +87,7 @@ def variants(namespace: str, *listed: dict[str, Any], **of: Any) -> Manifest:
 def in_force(ground: Ground, governed: Governed, **of: Any) -> Governed:
     """The namespace's label has reached the API server's own cache: a model with what the policy asks passes."""
     allowed = model(governed.namespace, oci(PINNED), **of)
-    eventually(lambda: ground.editor.create(allowed, dry_run=True), what="models are judged", seconds=10)
+    eventually(lambda: ground.editor.create(allowed, dry_run=True), what="models are judged")
     return governed
 
 

@@ -137,7 +137,7 @@ _SOURCES = st.one_of(
 def test_border_and_operator_spell_every_source_that_is_accepted_alike(ground: Ground) -> None:
     """What the schema accepts is read and spelt the same by both; what it refuses the operator does not read."""
     nothing = ground.govern(models={"sources": [], "requireDigest": False})
-    eventually(lambda: _told(ground, nothing.namespace, oci(PINNED)), what="models are judged", seconds=10)
+    eventually(lambda: _told(ground, nothing.namespace, oci(PINNED)), what="models are judged")
     kinds = set()
 
     @settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))

@@ -126,7 +126,7 @@ def test_a_governed_namespace_can_be_deleted(ground: Ground) -> None:
     """The namespace controller writes namespaces/finalize, and changes no label."""
     governed = ground.govern()
     ground.lite.delete("v1", "Namespace", governed.namespace)
-    eventually(lambda: ground.admin.find("v1", "Namespace", governed.namespace) is None, what="it is gone", seconds=60)
+    eventually(lambda: ground.admin.find("v1", "Namespace", governed.namespace) is None, what="it is gone")
 
 
 def namespace(name: str, labels: dict[str, str]) -> Manifest:

@@ -132,7 +132,7 @@ class Ground:
         """
         new = self.start(name, code)
         try:
-            eventually(new.metrics, what=f"{name} stands by; see {new.log}", seconds=60)
+            eventually(new.metrics, what=f"{name} stands by; see {new.log}")
             leads = "bailiwick_leader"
             eventually(
                 lambda: (self.leader.metric(leads), new.metric(leads)) == (1, 0), what="the one before leads still"
@@ -180,7 +180,7 @@ class Ground:
             sets = client.list("apps/v1", "ReplicaSet", self.namespace)
             return (len(sets), len(client.list("v1", "Pod", self.namespace))) == (1, wanted)
 
-        eventually(whole, what="the model has its pods", seconds=60)
+        eventually(whole, what="the model has its pods")
 
     def enforced(self) -> None:
         """Wait until the border is proved: Ready says that it is written, and it takes a moment to be active."""

@@ -205,7 +205,7 @@ def test_the_operators_rights_suffice_to_draw_a_border(operator: Client, cluster
     for binding in (*border.bindings(compiled, exempt=exempt, pins=PINS), border.namespaces_binding(exempt=exempt)):
         operator.apply(binding, manager="bailiwick")
     operator.patch("v1", "Namespace", "clinic", {"metadata": {"labels": {GOVERNED_LABEL: "true"}}})
-    eventually(lambda: refuses(cluster), what="the border stands", seconds=10)
+    eventually(lambda: refuses(cluster), what="the border stands")
 
 
 def territory() -> Manifest:

@@ -80,7 +80,7 @@ def stays(cluster: Client, chart: Path, seconds: float = 1.5) -> None:
         assert differs(cluster, chart) == []
         return True
 
-    eventually(look, what="all is as the chart has it", seconds=10)
+    eventually(look, what="all is as the chart has it")
     before = {each["metadata"]["uid"]: each["metadata"]["generation"] for each in ours(cluster)}
     time.sleep(seconds)
     assert {each["metadata"]["uid"]: each["metadata"]["generation"] for each in ours(cluster)} == before

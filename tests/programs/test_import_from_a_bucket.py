@@ -60,7 +60,7 @@ class Storage:
                 env={**os.environ, "ROOT_ACCESS_KEY": ACCESS, "ROOT_SECRET_KEY": SECRET},
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
-        eventually(self._answers, what="the storage answers", seconds=30, every=0.1)
+        eventually(self._answers, what="the storage answers", every=0.1)
         self.put("", b"")
         for path, content in FILES.items():
             self.put(path, content)
