@@ -79,11 +79,15 @@ class KopfEvents:
         for store in stores:
             self._watch(store, selector(store))
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Deliver events until ``stop`` is set. Raises when Kopf gives up a watch: restart the process."""
+    async def run(self, stop: asyncio.Event, watching: asyncio.Event) -> None:
+        """Deliver events until ``stop`` is set. Raises when Kopf gives up a watch: restart the process.
+
+        ``watching`` is set when it has begun: from then on Kopf handles the signals of the process.
+        """
         await kopf.operator(
-            registry=self._registry, settings=self._settings, clusterwide=True, standalone=True, stop_flag=stop
-        )
+            registry=self._registry, settings=self._settings, clusterwide=True, standalone=True,
+            ready_flag=watching, stop_flag=stop,
+        )  # fmt: skip
 
     def _watch(self, store: Store, selector: str) -> None:
         resource = store.resource

@@ -83,6 +83,7 @@ class KeyedQueue:
                 if not task.cancelled():
                     task.result()
         finally:
+            self._stopping = True
             self._disarm()
             for task in self._workers:
                 task.cancel()

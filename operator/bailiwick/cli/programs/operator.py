@@ -169,9 +169,7 @@ class Operator:
 
     async def run(self) -> None:
         """Serve health, wait for the lease, lead, and give the lease back at the end."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        self._heed_signals()
         health = Health(role=lambda: self._role, unsynced=self._unsynced, longest_run=self._queue.longest_run)
         async with AsyncExitStack() as stack:
             stack.callback(self._metrics.close)
@@ -280,13 +278,26 @@ class Operator:
                     REPORT: reports.reconcile,
                 }
                 working = tasks.create_task(self._queue.run(WORKERS, loops))
-                await kopf.run(self._stop)
+                watching = asyncio.Event()
+                running.append(tasks.create_task(self._heed_signals_again(watching)))
+                # Kopf takes every task that begins after it for one of its own, waits for it and cancels it: as a task
+                # it begins after the workers do.
+                await tasks.create_task(kopf.run(self._stop, watching))
                 await self._queue.stop(DRAIN_SECONDS)
                 await working
             # Nothing is written any more, so the next leader need not wait for the lease to run out.
             await lease.release()
             for task in running:
                 task.cancel()
+
+    def _heed_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+
+    async def _heed_signals_again(self, watching: asyncio.Event) -> None:
+        """Kopf hears signals in our stead once it runs, and would wait five seconds for a stop that nobody tells."""
+        await watching.wait()
+        self._heed_signals()
 
     async def _relist(self, api: Api, routes: Routes, index: int) -> None:
         """Lists fill the stores at the start, and find what a broken watch lost."""
