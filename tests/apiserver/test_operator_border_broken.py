@@ -384,6 +384,7 @@ def test_without_the_chart_nothing_is_put_back_and_nothing_proved(scene: Scene, 
     eventually(lambda: (refusal(deed) or "").startswith("bailiwick-claims "), what="it is whole")
     for each in (other, third):
         each.delete()
+        each.withdrawn()
 
 
 @pytest.fixture(scope="module")

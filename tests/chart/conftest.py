@@ -39,9 +39,9 @@ def cluster(server: ApiServer) -> Client:
     return server.client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def release(server: ApiServer, helm: Helm) -> Helm:
-    """The chart, installed on the empty cluster by one command."""
+    """The chart as one command installs it, whatever the module before left of it."""
     installer = Helm(helm.program, helm.home, server.kubeconfig())
-    installer.run("install", "bailiwick", str(CHART), f"--namespace={NAMESPACE}", "--create-namespace")
+    installer.run("upgrade", "--install", "bailiwick", str(CHART), f"--namespace={NAMESPACE}", "--create-namespace")
     return installer
