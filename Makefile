@@ -21,8 +21,7 @@ PROGRAMS := tests/gate tests/programs
 API := tests/apiserver tests/border tests/chart
 APART := tests/apiserver tests/border $(PROGRAMS)
 # One suite after the other, so that the servers of one are gone before the next: a server costs while nobody asks it.
-# Files in their own order: the plugin would take those of few tests last, and these are the long ones.
-RUN_API := for suite in $(API); do $(BIN)/python -m pytest $$suite -m apiserver --numprocesses 3 --dist loadfile --no-loadscope-reorder || failed=1; done
+RUN_API := for suite in $(API); do $(BIN)/python -m pytest $$suite -m apiserver --numprocesses 3 --dist loadfile || failed=1; done
 PROCESSES := $(PROGRAMS) e2e/engines e2e/gate e2e/sizing e2e/operate/test_drills.py
 test: check  ## Everything that this machine can run: units, API server, engines, real cluster
 	@$(BIN)/python -m e2e.cluster binaries
