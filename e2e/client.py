@@ -28,7 +28,6 @@ PatchType = Literal["apply", "merge", "json", "strategic"]
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 30.0
-STRETCH, LONGEST_PAUSE = 0.1, 0.5
 PATIENCE = 120.0
 """Seconds that a wait may last where nobody promised a time: a machine with more to do than cores stands still for half
 a minute, and that tells nothing. Who measures a promise asserts what it took."""
@@ -332,7 +331,12 @@ def eventually(look: Callable[[], T], *, what: str, seconds: float = PATIENCE, e
         waited = time.monotonic() - begun
         if waited >= seconds:
             raise AssertionError(f"not within {seconds:g} s: {what}; last seen: {last!r}")
-        time.sleep(max(every, min(waited * STRETCH, LONGEST_PAUSE)))
+        time.sleep(pause_after(waited, every, longest=0.5))
+
+
+def pause_after(waited: float, every: float, *, longest: float) -> float:
+    """Seconds until the next look: ``every`` at first, then a tenth of what was waited, up to ``longest``."""
+    return max(every, min(waited / 10, longest))
 
 
 def _params(*, dry_run: bool, validation: Validation) -> dict[str, str]:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from e2e.client import PATIENCE, STRETCH
+from e2e.client import PATIENCE, pause_after
 
 T = TypeVar("T")
-LONGEST_PAUSE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,4 +77,4 @@ def wait_until(look: Callable[[], T | None], *, what: str, seconds: float = PATI
         waited = time.monotonic() - begun
         if waited > seconds:
             raise TimeoutError(f"{what}: not within {seconds:.0f} s; last seen: {seen!r}")
-        time.sleep(max(every, min(waited * STRETCH, LONGEST_PAUSE)))
+        time.sleep(pause_after(waited, every, longest=1.0))

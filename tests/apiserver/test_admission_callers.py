@@ -96,7 +96,7 @@ def test_a_slow_caller_is_not_waited_for(webhook: Webhook, replica: Replica) -> 
         webhook.client.create(policy("DE"), dry_run=True)
         assert time.monotonic() - begun < READ_SECONDS, "others are answered meanwhile"
         assert b" 408 " in slow.recv(4096)
-        assert READ_SECONDS * 0.9 < time.monotonic() - begun < READ_SECONDS + 10
+        assert READ_SECONDS * 0.9 < time.monotonic() - begun < READ_SECONDS + 2
 
 
 def test_a_flood_is_bounded_and_over_when_it_ends(webhook: Webhook, replica: Replica) -> None:

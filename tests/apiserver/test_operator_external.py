@@ -115,18 +115,19 @@ def way(realm: Realm, namespace: str) -> list[Any]:
     return found["spec"]["egress"] if found else []
 
 
-def ended(realm: Realm, namespace: str, gate: Manifest, reason: str) -> None:
+def ended(realm: Realm, namespace: str, gate: Manifest, reason: str, *, seconds: float = 10) -> None:
     """Wait until nothing leads outside, and look at how it ended."""
     eventually(
         lambda: not way(realm, namespace) and not gates(realm, namespace) and not _deployed(realm, namespace),
         what="nothing leads outside",
+        seconds=seconds,
     )
 
     def at_once() -> bool:
         left = realm.client.find("v1", "Pod", gate["metadata"]["name"], namespace)
         return left is None or left["metadata"].get("deletionGracePeriodSeconds", 2) <= 1
 
-    eventually(at_once, what="the gate gets a second and no more")
+    eventually(at_once, what="the gate gets a second and no more", seconds=10)
     eventually(lambda: realm.stated("Ready", namespace) == ("False", reason), what=f"the status says {reason}")
     shut = realm.client.get(NETWORKING, "NetworkPolicy", "chat", namespace)["spec"]
     assert ("Egress" in shut["policyTypes"], "egress" in shut) == (True, False)
@@ -163,7 +164,7 @@ def test_a_statement_that_is_withdrawn_ends_the_gates_at_once(realm: Realm, name
 
 def test_a_statement_that_ends_ends_the_gates_though_nothing_changes(realm: Realm, namespace: str, node: str) -> None:
     serve(realm, namespace, state(realm, seconds=30))
-    ended(realm, namespace, running(realm, namespace, node), "StatementExpired")
+    ended(realm, namespace, running(realm, namespace, node), "StatementExpired", seconds=50)
 
 
 def test_a_policy_that_is_tightened_ends_the_gates(realm: Realm, namespace: str, policy: Policy, node: str) -> None:
@@ -226,7 +227,7 @@ def test_a_model_that_comes_home_leaves_no_gate_behind(realm: Realm, namespace: 
         left = realm.client.find("v1", "Pod", gate["metadata"]["name"], namespace)
         return left is None or left["metadata"].get("deletionGracePeriodSeconds", 2) <= 1
 
-    eventually(at_once, what="the gate gets a second and no more")
+    eventually(at_once, what="the gate gets a second and no more", seconds=10)
 
 
 def test_a_model_that_somebody_holds_back_while_it_is_deleted_sends_nothing(
@@ -243,7 +244,7 @@ def test_a_model_that_somebody_holds_back_while_it_is_deleted_sends_nothing(
         left = realm.client.find("v1", "Pod", gate["metadata"]["name"], namespace)
         return left is None or left["metadata"].get("deletionGracePeriodSeconds", 2) <= 1
 
-    eventually(at_once, what="the gate gets a second and no more")
+    eventually(at_once, what="the gate gets a second and no more", seconds=10)
     realm.client.patch(OURS, "SovereignModel", "chat", {"metadata": {"finalizers": None}}, namespace)
 
 

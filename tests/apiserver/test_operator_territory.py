@@ -103,10 +103,10 @@ def test_a_statement_that_expires_puts_its_node_and_its_models_out_without_any_e
     eventually(lambda: realm.model(namespace), what="the model is admitted")
     realm.served(namespace)
     assert eligible(realm, namespace) == 1
-    eventually(lambda: not policy.inside(), what="the statement ends")
+    eventually(lambda: not policy.inside(), what="the statement ends", seconds=50)
     policy.holds()
     eventually(lambda: "StatementExpired" in policy.outside(), what="the status says why")
-    eventually(lambda: eligible(realm, namespace) == 0, what="the model's status says it too")
+    eventually(lambda: eligible(realm, namespace) == 0, what="the model's status says it too", seconds=10)
     assert realm.condition("SovereignModel", "Placed", "chat", namespace)["reason"] == "NoEligibleNode"
 
 
@@ -119,9 +119,9 @@ def test_a_statement_that_becomes_too_old_for_a_policy_puts_its_node_and_its_mod
     eventually(lambda: realm.model(namespace), what="the model is admitted")
     realm.served(namespace)
     assert eligible(realm, namespace) == 1
-    eventually(lambda: not policy.inside(), what="the statement is too old")
+    eventually(lambda: not policy.inside(), what="the statement is too old", seconds=50)
     policy.holds()
-    eventually(lambda: eligible(realm, namespace) == 0, what="the model's status says it too")
+    eventually(lambda: eligible(realm, namespace) == 0, what="the model's status says it too", seconds=10)
 
 
 def test_a_list_that_becomes_empty_allows_nothing_any_more(realm: Realm) -> None:

@@ -180,8 +180,8 @@ class TerritoryLoop:
     async def _unguard_namespaces(self) -> None:
         """The guard goes before the last Territory does, or before all of those that go at once."""
         stores = self._world.stores
-        lasting = set(stores.territories.keys()).intersection(stores.policies.keys())
-        if not lasting and stores.validating_bindings.get(("", border.NAMESPACES_BINDING)):
+        lasts = any(key in stores.policies for key in stores.territories.keys())  # noqa: SIM118 - a Store
+        if not lasts and ("", border.NAMESPACES_BINDING) in stores.validating_bindings:
             await self._writer.delete(resources.VALIDATING_BINDINGS, border.NAMESPACES_BINDING)
             await asyncio.sleep(UNBOUND_SECONDS)
 
