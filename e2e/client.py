@@ -31,6 +31,9 @@ TIMEOUT_SECONDS = 30.0
 PATIENCE = 120.0
 """Seconds that a wait may last where nobody promised a time: a machine with more to do than cores stands still for half
 a minute, and that tells nothing. Who measures a promise asserts what it took."""
+PROMPT = 45.0
+"""Seconds within which whatever a watch or timer tells of has been acted on, however busy the machine. The operator
+looks at everything each minute: who waits longer would not see that the watch is broken."""
 LOCAL = httpx.Client(trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0))  # noqa: S501
 """Asks programs on loopback, where nobody vouches for anybody. `httpx.get` would read all authorities of the world
 first, which costs more than most of what tests ask."""

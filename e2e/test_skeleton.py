@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from e2e.client import PROMPT
 from e2e.cluster import cluster
 from e2e.cluster.steps import ClusterError
 from e2e.demo import scenes
@@ -123,6 +124,7 @@ def test_a_child_that_somebody_deletes_comes_back(kubectl: Kubectl, kind_of_chil
             kubectl.get(kind_of_child, "assistant", "-n", NAMESPACE).get("metadata", {}).get("uid", before) != before
         ),
         what=f"{kind_of_child} is back",
+        seconds=PROMPT,
     )
 
 
@@ -138,6 +140,7 @@ def test_what_a_hand_adds_to_a_child_is_taken_away(kubectl: Kubectl) -> None:
     wait_until(
         lambda: "externalIPs" not in kubectl.get("service", "assistant", "-n", NAMESPACE)["spec"],
         what="the external IP is gone",
+        seconds=PROMPT,
     )
 
 

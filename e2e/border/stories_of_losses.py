@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from e2e.border.attempts import CREATE, NAMESPACE, passes, pod, pods, refused, thing
 from e2e.border.stage import Story
+from e2e.client import PROMPT
 from e2e.demo import scenes
 from e2e.demo.attacks import ABROAD
 from e2e.demo.install import SYSTEM
@@ -59,7 +60,7 @@ def _deleted(stage: Stage) -> None:
             answer = scenes.attempt(stage.kubectl, guard)
             return bool(uid != before and scenes.is_held(guard, answer))
 
-        wait_until(back, what=f"{name} is back and refuses", every=0.1)
+        wait_until(back, what=f"{name} is back and refuses", seconds=PROMPT, every=0.1)
         stage.tell("the operator, which puts it back", time.monotonic() - begin)
 
         def said(since: str = since) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from e2e.border.attempts import EDITOR, LABEL, NAMESPACE, passes, pod, pods, thing
 from e2e.border.models import IDLE
 from e2e.border.stage import Story
+from e2e.client import PROMPT
 from e2e.demo.attacks import INSIDE, Attempt
 from e2e.kubectl import wait_until
 
@@ -52,7 +53,7 @@ def _children(stage: Stage) -> None:
     wait_until(fights, what="a pod of the edited template is refused")
     stage.tell("`bailiwick-pods` NotPinned", time.monotonic() - begin)
     begin = time.monotonic()
-    wait_until(lambda: selector() == ours, what="the operator takes the template back", every=0.1)
+    wait_until(lambda: selector() == ours, what="the operator takes the template back", seconds=PROMPT, every=0.1)
     stage.tell("the operator, which takes it back", time.monotonic() - begin)
     assert {each["spec"].get("nodeName", INSIDE) for each in _pods(stage, f"bailiwick.dev/model={name}")} == {INSIDE}
 

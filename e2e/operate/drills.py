@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from e2e.client import ApiError, eventually
+from e2e.client import PROMPT, ApiError, eventually
 from e2e.operate.ground import Replicas, Server, Work, made_twice, stale, told_twice
-from tests.apiserver.realm import IDENTITY
+from tests.apiserver.operator_process import IDENTITY
 from tests.apiserver.worlds import granted_realm
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def run(drill: Drill) -> Outcome:
         eventually(lambda: at.work.is_served(name), what="Bailiwick acts again", every=0.05)
         seconds = time.monotonic() - begun
         with suppress(AssertionError):  # what is missing then is counted
-            eventually(lambda: not at.work.missing(), what="every model is served")
+            eventually(lambda: not at.work.missing(), what="every model is served", seconds=PROMPT)
         return Outcome(
             seconds=seconds,
             models=len(at.work.asked),
