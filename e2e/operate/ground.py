@@ -15,7 +15,8 @@ import httpx
 from e2e.client import LOCAL, ApiError, eventually
 from e2e.cluster.apiserver import ApiServer
 from e2e.operate.way import Way
-from tests.apiserver.realm import IDENTITY, OURS, SERVICE_ACCOUNTS, WEIGHTS, OperatorProcess, Realm, fresh
+from tests.apiserver.operator_process import IDENTITY, SERVICE_ACCOUNTS, OperatorProcess
+from tests.apiserver.realm import OURS, WEIGHTS, Realm, fresh
 
 if TYPE_CHECKING:
     import signal

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from bailiwick.residency.quarantine import SINCE
 from bailiwick.residency.territories import GOVERNED_LABEL
 from e2e.client import ApiError, Manifest, documents
-from tests.apiserver.realm import ADMISSION, DIGEST, OURS, ROOT, SYSTEM, Policy, Realm, fresh
+from tests.apiserver.operator_process import DIGEST, SYSTEM
+from tests.apiserver.realm import ADMISSION, OURS, ROOT, Policy, Realm, fresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

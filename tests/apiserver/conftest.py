@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from e2e.cluster.apiserver import ApiServer
-    from tests.apiserver.realm import OperatorProcess
+    from tests.apiserver.operator_process import OperatorProcess
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The operator as a process against an API server of its own, and what the tests put before it.
+"""An API server of its own for an operator, and what the tests put before it.
 
 The server has Bailiwick's CRDs and in-tree policies, and the controllers of Kubernetes that turn Deployments into pods
 and remove what belongs to nobody. There is no scheduler: a pod gets a node when a test binds it.
@@ -7,26 +7,18 @@ and remove what belongs to nobody. There is no scheduler: a pod gets a node when
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import signal
-import subprocess
-import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import httpx
-from prometheus_client.parser import text_string_to_metric_families
-
 from bailiwick.residency.territories import label_of
-from e2e.client import LOCAL, PATIENCE, ApiError, eventually
-from e2e.cluster.apiserver import ApiServer, free_ports
+from e2e.client import PATIENCE, ApiError, eventually
+from e2e.cluster.apiserver import ApiServer
 from e2e.cluster.binaries import binary
-from e2e.cluster.steps import log_file, tail
+from tests.apiserver.operator_process import DIGEST, IDENTITY, SYSTEM, OperatorProcess
 from tests.chart.helm import Helm
 from tests.in_tree import PINS, taken_by
 
@@ -36,10 +28,6 @@ if TYPE_CHECKING:
     from e2e.client import Client, Manifest
 
 ROOT = Path(__file__).parent.parent.parent
-SYSTEM = "bailiwick-system"
-IDENTITY = f"system:serviceaccount:{SYSTEM}:bailiwick-operator"
-SERVICE_ACCOUNTS = ("system:serviceaccounts", f"system:serviceaccounts:{SYSTEM}")
-"""Groups of the operator that has the rights of the chart and no others."""
 OURS = "bailiwick.dev/v1alpha1"
 ADMISSION = "admissionregistration.k8s.io/v1"
 VALIDATING, MUTATING = "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding"
@@ -54,109 +42,12 @@ CHILDREN = {
     "NetworkPolicy": "networking.k8s.io/v1",
     "PodDisruptionBudget": "policy/v1",
 }
-DIGEST = "sha256:" + "0" * 64
 WEIGHTS = f"registry.example/models/tiny@{DIGEST}"
 ENGINE = f"registry.example/vllm@{DIGEST}"
-GRACE_SECONDS = 30.0
-"""What the chart's pods have for their end: a program that takes longer is killed there, too."""
 CONTROLLERS = (
     "deployment-controller,replicaset-controller,job-controller,garbage-collector-controller,namespace-controller,"
     "serviceaccount-controller"
 )
-
-
-class OperatorProcess:
-    """`bailiwick operator`, in a process group of its own."""
-
-    def __init__(
-        self, server: ApiServer, name: str, groups: Sequence[str] = ("system:masters",), **variables: str
-    ) -> None:
-        (self.port,) = free_ports(1)
-        self.log = log_file(f"operator-{os.getpid()}-{name}-{self.port}")
-        kubeconfig = server.kubeconfig(IDENTITY, groups)
-        environment = {
-            **os.environ,
-            "KUBECONFIG": str(kubeconfig),
-            "BAILIWICK_GATE_IMAGE": f"registry.example/gate@{DIGEST}",
-            "BAILIWICK_WEIGHTS_IMAGE": f"registry.example/weights@{DIGEST}",
-            "BAILIWICK_PORT": str(self.port),
-            "POD_NAME": name,
-            "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}",
-            **variables,
-        }
-        with self.log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "bailiwick.cli", "operator"], env=environment, stdin=subprocess.DEVNULL,
-                stdout=output, stderr=output, start_new_session=True,
-            )  # fmt: skip
-
-    def until_leading(self) -> Self:
-        """Wait until it holds the lease and has read everything."""
-        eventually(
-            lambda: self.metric("bailiwick_leader") == 1 and self.ready(),
-            what=f"the operator leads; see {self.log}", every=0.2,
-        )  # fmt: skip
-        return self
-
-    def ready(self) -> bool:
-        """Whether it calls itself ready."""
-        assert self.process.poll() is None, f"the operator ended with {self.process.returncode}: {tail(self.log)}"
-        with suppress(httpx.TransportError):
-            return LOCAL.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).is_success
-        return False
-
-    def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-        """Every sample by name and labels; none while it does not answer."""
-        with suppress(httpx.TransportError):
-            answer = LOCAL.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5)
-            return {
-                (sample.name, frozenset(sample.labels.items())): sample.value
-                for family in text_string_to_metric_families(answer.text)
-                for sample in family.samples
-            }
-        return {}
-
-    def metric(self, name: str) -> float:
-        """The sum of one metric over its labels."""
-        return sum(value for (each, _), value in self.metrics().items() if each == name)
-
-    def labelled(self, name: str, **labels: str) -> float:
-        """The sum of one metric over the samples that have these labels."""
-        wanted = labels.items()
-        return sum(value for (each, found), value in self.metrics().items() if each == name and wanted <= found)
-
-    def writes(self) -> dict[tuple[str, str], float]:
-        """Finished calls that change something, by verb and resource, without the lease and Events."""
-        found = {}
-        for (name, labels), value in self.metrics().items():
-            told = dict(labels)
-            if name == "bailiwick_api_requests_total" and told["verb"] not in {"get", "list", "watch"}:
-                found[told["verb"], told["resource"]] = value
-        return {key: value for key, value in found.items() if key[1] not in {"leases", "events"}}
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        self.process.send_signal(number)
-
-    def stop(self) -> int:
-        """End it as Kubernetes would; its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
-        return self._end(GRACE_SECONDS)
-
-    def kill(self) -> int:
-        """End it as a lost machine would; its exit code."""
-        self.process.kill()
-        return self._end(5)
-
-    def _end(self, seconds: float) -> int:
-        try:
-            return self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(5)
-            raise
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from tests.apiserver.webhook import claim, policy, standing, volume
 
 if TYPE_CHECKING:
     from e2e.client import Manifest
-    from tests.apiserver.realm import OperatorProcess
+    from tests.apiserver.operator_process import OperatorProcess
     from tests.chart.helm import Helm
 
 pytestmark = pytest.mark.apiserver

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from e2e.client import Manifest
-    from tests.apiserver.realm import OperatorProcess
+    from tests.apiserver.operator_process import OperatorProcess
     from tests.chart.helm import Helm
 
 pytestmark = pytest.mark.apiserver

@@ -12,13 +12,14 @@ import pytest
 from bailiwick.residency.quarantine import BY, NETWORK_POLICY, QUARANTINED, SINCE
 from bailiwick.residency.quarantine import LABELS as TAKEN
 from e2e.client import ApiError, eventually
-from tests.apiserver.realm import OURS, SYSTEM, Policy, Realm, fresh
+from tests.apiserver.operator_process import SYSTEM
+from tests.apiserver.realm import OURS, Policy, Realm, fresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from e2e.client import Client
-    from tests.apiserver.realm import OperatorProcess
+    from tests.apiserver.operator_process import OperatorProcess
 
 pytestmark = pytest.mark.apiserver
 

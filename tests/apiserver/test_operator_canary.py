@@ -10,7 +10,8 @@ import pytest
 from bailiwick.residency.probes import Attempt
 from e2e.client import ApiError, eventually
 from e2e.cluster.apiserver import ApiServer
-from tests.apiserver.realm import OURS, SERVICE_ACCOUNTS, SYSTEM, OperatorProcess, Policy, Realm
+from tests.apiserver.operator_process import SERVICE_ACCOUNTS, SYSTEM, OperatorProcess
+from tests.apiserver.realm import OURS, Policy, Realm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

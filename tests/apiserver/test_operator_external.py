@@ -13,7 +13,8 @@ import pytest
 
 from bailiwick.workload.external import ENDPOINT_LABEL
 from e2e.client import ApiError, eventually
-from tests.apiserver.realm import OURS, SERVICE_ACCOUNTS, OperatorProcess, Realm, fresh, oci, stamp
+from tests.apiserver.operator_process import SERVICE_ACCOUNTS, OperatorProcess
+from tests.apiserver.realm import OURS, Realm, fresh, oci, stamp
 from tests.unit.api.objects import CERTIFICATE
 
 if TYPE_CHECKING:

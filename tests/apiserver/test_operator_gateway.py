@@ -14,7 +14,8 @@ from tests.apiserver.worlds import granted_realm, looking
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.apiserver.realm import OperatorProcess, Policy, Realm
+    from tests.apiserver.operator_process import OperatorProcess
+    from tests.apiserver.realm import Policy, Realm
 
 pytestmark = pytest.mark.apiserver
 

@@ -8,14 +8,16 @@ import pytest
 
 from e2e.client import ApiError, eventually
 from tests.apiserver.groups import GroupController
-from tests.apiserver.realm import CONTROLLERS, DIGEST, OURS
+from tests.apiserver.operator_process import DIGEST
+from tests.apiserver.realm import CONTROLLERS, OURS
 from tests.apiserver.worlds import granted_realm, looking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from e2e.client import Manifest
-    from tests.apiserver.realm import OperatorProcess, Policy, Realm
+    from tests.apiserver.operator_process import OperatorProcess
+    from tests.apiserver.realm import Policy, Realm
 
 pytestmark = pytest.mark.apiserver
 

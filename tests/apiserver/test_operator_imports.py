@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.client import eventually
-from tests.apiserver.realm import DIGEST, OURS, Realm
+from tests.apiserver.operator_process import DIGEST
+from tests.apiserver.realm import OURS, Realm
 
 if TYPE_CHECKING:
     from e2e.client import Manifest
-    from tests.apiserver.realm import OperatorProcess, Policy
+    from tests.apiserver.operator_process import OperatorProcess
+    from tests.apiserver.realm import Policy
 
 pytestmark = pytest.mark.apiserver
 

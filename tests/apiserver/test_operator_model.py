@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.client import eventually
-from tests.apiserver.realm import CHILDREN, DIGEST, ENGINE, OURS, Realm
+from tests.apiserver.operator_process import DIGEST
+from tests.apiserver.realm import CHILDREN, ENGINE, OURS, Realm
 from tests.in_tree import PINS
 
 if TYPE_CHECKING:
-    from tests.apiserver.realm import OperatorProcess, Policy
+    from tests.apiserver.operator_process import OperatorProcess
+    from tests.apiserver.realm import Policy
 
 pytestmark = pytest.mark.apiserver
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.client import eventually
-from tests.apiserver.realm import ADMISSION, ENFORCED, OURS, SYSTEM, VALIDATING
+from tests.apiserver.operator_process import SYSTEM
+from tests.apiserver.realm import ADMISSION, ENFORCED, OURS, VALIDATING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.apiserver.realm import OperatorProcess, Realm
+    from tests.apiserver.operator_process import OperatorProcess
+    from tests.apiserver.realm import Realm
 
 pytestmark = pytest.mark.apiserver
 

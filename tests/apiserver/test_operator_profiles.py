@@ -12,7 +12,7 @@ from tests.apiserver.realm import ENGINE, OURS, WEIGHTS, Realm, oci
 from tests.unit.workload.sizing.given import LLAMA_8B, PUBLIC, changed
 
 if TYPE_CHECKING:
-    from tests.apiserver.realm import OperatorProcess
+    from tests.apiserver.operator_process import OperatorProcess
 
 pytestmark = pytest.mark.apiserver
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from e2e.client import Manifest
-    from tests.apiserver.realm import OperatorProcess, Policy, Realm
+    from tests.apiserver.operator_process import OperatorProcess
+    from tests.apiserver.realm import Policy, Realm
 
 pytestmark = pytest.mark.apiserver
 

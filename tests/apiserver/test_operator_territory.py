@@ -11,7 +11,7 @@ from tests.apiserver.realm import ADMISSION, ENFORCED, GUARDS, MUTATING, OURS, V
 from tests.in_tree import PINS
 
 if TYPE_CHECKING:
-    from tests.apiserver.realm import OperatorProcess
+    from tests.apiserver.operator_process import OperatorProcess
 
 pytestmark = pytest.mark.apiserver
 

@@ -14,7 +14,7 @@ from tests.apiserver.realm import OURS, Realm, fresh, stamp
 from tests.unit.evidence.keys import EDWARDS, P256, pem_of, written
 
 if TYPE_CHECKING:
-    from tests.apiserver.realm import OperatorProcess
+    from tests.apiserver.operator_process import OperatorProcess
 
 pytestmark = pytest.mark.apiserver
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from e2e.client import Client, Manifest
-    from tests.apiserver.realm import OperatorProcess, Policy
+    from tests.apiserver.operator_process import OperatorProcess
+    from tests.apiserver.realm import Policy
 
 pytestmark = pytest.mark.apiserver
 

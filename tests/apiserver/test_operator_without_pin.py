@@ -10,18 +10,8 @@ import yaml
 
 from e2e.client import ApiError, eventually
 from e2e.cluster.apiserver import ApiServer
-from tests.apiserver.realm import (
-    ADMISSION,
-    GUARDS,
-    MUTATING,
-    OURS,
-    SERVICE_ACCOUNTS,
-    VALIDATING,
-    OperatorProcess,
-    Policy,
-    Realm,
-    fresh,
-)
+from tests.apiserver.operator_process import SERVICE_ACCOUNTS, OperatorProcess
+from tests.apiserver.realm import ADMISSION, GUARDS, MUTATING, OURS, VALIDATING, Policy, Realm, fresh
 from tests.apiserver.terminal import bailiwick
 from tests.apiserver.worlds import granted_realm, served_team
 from tests.border.ground import pod, refused

@@ -23,7 +23,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from e2e.client import LOCAL, eventually
 from e2e.cluster.apiserver import free_ports
 from e2e.cluster.steps import log_file, tail
-from tests.apiserver.realm import ADMISSION, OURS, ROOT, SYSTEM, Realm
+from tests.apiserver.operator_process import SYSTEM
+from tests.apiserver.realm import ADMISSION, OURS, ROOT, Realm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from e2e.client import eventually
-from tests.apiserver.realm import SERVICE_ACCOUNTS, OperatorProcess, Realm
+from tests.apiserver.operator_process import SERVICE_ACCOUNTS, OperatorProcess
+from tests.apiserver.realm import Realm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

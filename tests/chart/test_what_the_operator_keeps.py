@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.client import ApiError, documents, eventually
-from tests.apiserver.realm import ADMISSION, OperatorProcess
+from tests.apiserver.operator_process import OperatorProcess
+from tests.apiserver.realm import ADMISSION
 from tests.chart.helm import CHART, NAMESPACE, Helm
 
 if TYPE_CHECKING:
