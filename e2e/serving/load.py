@@ -53,7 +53,7 @@ def go_on():
             with lock:
                 whole += failure is None
                 failures.extend([f"{datetime.datetime.now(datetime.UTC):%H:%M:%S.%f} {failure}"] if failure else [])
-            stopped.wait(0.5)  # the machine has to start engines meanwhile
+            stopped.wait(1)  # the machine has to start engines meanwhile
 
 signal.signal(signal.SIGTERM, lambda *_: stopped.set())
 signal.signal(signal.SIGUSR1, lambda *_: keys.pop(0))
