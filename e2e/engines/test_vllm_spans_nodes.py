@@ -54,7 +54,7 @@ def containers(**parallelism: int) -> dict[str, Any]:
     (on,) = yaml.safe_load_all(CLASS.read_text())
     (offer,) = (each for each in on["spec"]["engines"] if each["name"] == "vllm")
     # A stage gets its buffers when vLLM warms up, which it leaves out on CPUs where --enforce-eager is said.
-    offer["arguments"] = ['--compilation-config={"mode": 1}', "--kv-cache-memory-bytes", "256M"]
+    offer["arguments"] = ['--compilation-config={"mode": 1}', "--kv-cache-memory-bytes", "256M", vllm_process.QUICK]
     offer["environment"] += [
         {"name": "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS", "value": str(STEP_SECONDS)},
         {"name": "VLLM_CPU_OMP_THREADS_BIND", "value": "nobind"},  # both members would choose the same core

@@ -17,7 +17,7 @@ import pytest_asyncio
 from openai.types.chat import ChatCompletionMessageFunctionToolCall
 
 from e2e.cluster.model_files import model_files
-from e2e.engines.vllm_process import command
+from e2e.engines.vllm_process import QUICK, command
 from e2e.gate.process import running
 from tests.gate.shown import ISSUER, Mount, claims, jwk, jwks, rsa_key, token
 
@@ -56,7 +56,7 @@ class Served:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[int]:
-    """vLLM, as the operator starts it but for the size of its cache."""
+    """vLLM, as the operator starts it but for the sizes of its cache and numbers."""
     folder = tmp_path_factory.mktemp("engine")
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
@@ -67,7 +67,7 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[int]
         "--model", str(model_files()), "--served-model-name", MODEL, "--host", "127.0.0.1", "--port", str(port),
         "--load-format", "safetensors", "--max-model-len", "2048", "--max-num-seqs", "64", "--enforce-eager",
         "--kv-cache-memory-bytes", str(512 << 20), "--disable-uvicorn-access-log", "--shutdown-timeout", "10",
-        "--enable-auto-tool-choice", "--tool-call-parser", "hermes",
+        "--enable-auto-tool-choice", "--tool-call-parser", "hermes", QUICK,
     )  # fmt: skip
     with (folder / "log").open("wb") as out:
         process = await asyncio.create_subprocess_exec(*command(arguments, environment), stdout=out, stderr=out)

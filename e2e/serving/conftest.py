@@ -14,6 +14,7 @@ from e2e.cluster.load import load_image
 from e2e.demo.attacks import ABROAD
 from e2e.demo.install import LARGE
 from e2e.demo.scenes import govern, is_ready
+from e2e.engines.vllm_process import QUICK
 from e2e.kubectl import wait_until
 from tests.gate.shown import AUDIENCE, ISSUER, jwk, jwks, rsa_key
 
@@ -74,6 +75,7 @@ def _model(installed: Installed) -> Mapping[str, Any]:
         "metadata": {"name": MODEL, "namespace": NAMESPACE},
         "spec": {
             "model": {"name": MODEL, "source": source},
+            "engine": {"arguments": [QUICK]},
             "replicas": 2,
             "context": {"maxLength": 1024, "maxSequences": 8},
             "serving": {
