@@ -22,16 +22,17 @@ API := tests/apiserver tests/border tests/chart
 APART := tests/apiserver tests/border $(PROGRAMS)
 # One suite after the other, so that the servers of one are gone before the next: a server costs while nobody asks it.
 RUN_API := for suite in $(API); do $(BIN)/python -m pytest $$suite -m apiserver --numprocesses 3 --dist loadfile || failed=1; done
-PROCESSES := $(PROGRAMS) e2e/engines e2e/gate e2e/sizing e2e/operate/test_drills.py
+# Bailiwick has to act within 15 s there, so they come last, when little else runs.
+DRILLS := e2e/operate/test_drills.py
 test: check  ## Everything that this machine can run: units, API server, engines, real cluster
 	@$(BIN)/python -m e2e.cluster binaries
 	@$(BIN)/python -m e2e.cluster.images all
 	@mkdir -p .run/logs; log=.run/logs/beside-the-cluster.log; \
 	{ failed=0; $(RUN_API); \
 	  $(BIN)/python -m pytest tests/border -m "not apiserver" || failed=1; \
-	  $(BIN)/python -m pytest $(PROCESSES) || failed=1; exit $$failed; } > $$log 2>&1 & \
+	  $(BIN)/python -m pytest $(PROGRAMS) $(DRILLS) || failed=1; exit $$failed; } > $$log 2>&1 & \
 	beside=$$!; trap 'kill $$beside 2> /dev/null || true' EXIT; \
-	cluster=0; $(BIN)/python -m pytest e2e $(PROCESSES:%=--ignore=%) || cluster=$$?; \
+	cluster=0; $(BIN)/python -m pytest e2e --ignore=$(DRILLS) || cluster=$$?; \
 	others=0; wait $$beside || others=$$?; tail -n 200 $$log; \
 	grep -hE '^(FAILED|ERROR) ' $$log || true; exit $$((cluster + others))
 

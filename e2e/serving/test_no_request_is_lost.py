@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 REQUESTS = 500
 """At least so many, over everything that happens here."""
-BEFORE_AND_AFTER = 40
+BEFORE_AND_AFTER = 20
 """Of them on either side of what happens, so that both sides are seen to serve."""
 QUESTION = {"model": MODEL, "max_tokens": 2, "messages": [{"role": "user", "content": "Hello"}]}
 
