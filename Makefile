@@ -22,7 +22,8 @@ API := tests/apiserver tests/border tests/chart
 APART := tests/apiserver tests/border $(PROGRAMS)
 # One suite after the other, so that the servers of one are gone before the next: a server costs while nobody asks it.
 RUN_API := for suite in $(API); do $(BIN)/python -m pytest $$suite -m apiserver --numprocesses 3 --dist loadfile || failed=1; done
-# Bailiwick has to act within 15 s there, so they come last, when little else runs.
+ENGINES := e2e/engines e2e/gate
+# Bailiwick has to act within 15 s there, so nothing runs beside them.
 DRILLS := e2e/operate/test_drills.py
 test: check  ## Everything that this machine can run: units, API server, engines, real cluster
 	@$(BIN)/python -m e2e.cluster binaries
@@ -30,11 +31,12 @@ test: check  ## Everything that this machine can run: units, API server, engines
 	@mkdir -p .run/logs; log=.run/logs/beside-the-cluster.log; \
 	{ failed=0; $(RUN_API); \
 	  $(BIN)/python -m pytest tests/border -m "not apiserver" || failed=1; \
-	  $(BIN)/python -m pytest $(PROGRAMS) $(DRILLS) || failed=1; exit $$failed; } > $$log 2>&1 & \
+	  $(BIN)/python -m pytest $(PROGRAMS) $(ENGINES) || failed=1; exit $$failed; } > $$log 2>&1 & \
 	beside=$$!; trap 'kill $$beside 2> /dev/null || true' EXIT; \
-	cluster=0; $(BIN)/python -m pytest e2e --ignore=$(DRILLS) || cluster=$$?; \
-	others=0; wait $$beside || others=$$?; tail -n 200 $$log; \
-	grep -hE '^(FAILED|ERROR) ' $$log || true; exit $$((cluster + others))
+	cluster=0; $(BIN)/python -m pytest e2e $(addprefix --ignore=,$(ENGINES) $(DRILLS)) || cluster=$$?; \
+	others=0; wait $$beside || others=$$?; \
+	drills=0; $(BIN)/python -m pytest $(DRILLS) || drills=$$?; tail -n 200 $$log; \
+	grep -hE '^(FAILED|ERROR) ' $$log || true; exit $$((cluster + others + drills))
 
 KUBERNETES ?= 1.34 1.35 1.36 1.37
 test-versions: venv  ## The API suites on the API servers of Kubernetes 1.34 to 1.37, or of KUBERNETES=1.34 alone
