@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from bailiwick.residency.quarantine import SINCE
 from bailiwick.residency.territories import GOVERNED_LABEL
 from e2e.client import ApiError, Manifest, documents
+from e2e.cluster.places import ROOT
 from tests.apiserver.operator_process import DIGEST, SYSTEM
-from tests.apiserver.realm import ADMISSION, OURS, ROOT, Policy, Realm, fresh
+from tests.apiserver.realm import ADMISSION, OURS, Policy, Realm, fresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import httpx
@@ -15,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.client import LOCAL, eventually
 from e2e.cluster.apiserver import free_ports
+from e2e.cluster.places import ROOT
 from e2e.cluster.steps import log_file, tail
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from e2e.cluster.apiserver import ApiServer
 
-ROOT = Path(__file__).parent.parent.parent
 SYSTEM = "bailiwick-system"
 IDENTITY = f"system:serviceaccount:{SYSTEM}:bailiwick-operator"
 SERVICE_ACCOUNTS = ("system:serviceaccounts", f"system:serviceaccounts:{SYSTEM}")

@@ -11,23 +11,23 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from bailiwick.residency.territories import label_of
 from e2e.client import PATIENCE, ApiError, eventually
 from e2e.cluster.apiserver import ApiServer
 from e2e.cluster.binaries import binary
+from e2e.cluster.places import ROOT
 from tests.apiserver.operator_process import DIGEST, IDENTITY, SYSTEM, OperatorProcess
 from tests.chart.helm import Helm
 from tests.in_tree import PINS, taken_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from e2e.client import Client, Manifest
 
-ROOT = Path(__file__).parent.parent.parent
 OURS = "bailiwick.dev/v1alpha1"
 ADMISSION = "admissionregistration.k8s.io/v1"
 VALIDATING, MUTATING = "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding"

@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
-from tests.apiserver.realm import ROOT
+from e2e.cluster.places import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,9 +11,10 @@ import pytest
 from bailiwick.residency.territories import GOVERNED_LABEL
 from e2e.client import ApiError, documents, eventually
 from e2e.cluster.apiserver import ApiServer
+from e2e.cluster.places import ROOT
 from tests.apiserver.delivery import CRD, MARKS, Delivery, rewritten
 from tests.apiserver.operator_process import DIGEST, SYSTEM
-from tests.apiserver.realm import CONTROLLERS, OURS, ROOT, Realm, oci
+from tests.apiserver.realm import CONTROLLERS, OURS, Realm, oci
 from tests.apiserver.webhook import standing
 from tests.apiserver.worlds import looking
 from tests.chart.helm import AS_SERVED

@@ -11,7 +11,7 @@ import pytest
 from e2e.client import ApiError, documents
 from e2e.cluster.apiserver import ApiServer
 from e2e.cluster.binaries import binary, other_kinds
-from tests.apiserver.realm import ROOT
+from e2e.cluster.places import ROOT
 from tests.chart.helm import CHART, NAMESPACE
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ import pytest
 from bailiwick.residency.territories import GOVERNED_LABEL
 from e2e.border.table import put_between
 from e2e.client import PROMPT, documents, eventually
+from e2e.cluster.places import ROOT
 from tests.apiserver.attempts import Scene, refusal
 from tests.apiserver.operator_process import SERVICE_ACCOUNTS, SYSTEM, OperatorProcess
-from tests.apiserver.realm import ADMISSION, MUTATING, OURS, ROOT, VALIDATING, Policy, Realm, border  # fmt: skip
+from tests.apiserver.realm import ADMISSION, MUTATING, OURS, VALIDATING, Policy, Realm, border
 from tests.apiserver.test_operator_canary import (
     CANARY,
     FRANKFURT,

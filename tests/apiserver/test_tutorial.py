@@ -14,7 +14,7 @@ import pytest
 from e2e import tutorial
 from e2e.client import ApiError, documents
 from e2e.cluster.binaries import binary
-from tests.apiserver.realm import ROOT
+from e2e.cluster.places import ROOT
 from tests.apiserver.worlds import granted_realm, looking
 from tests.in_tree import needs_pin
 

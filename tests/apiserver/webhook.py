@@ -22,9 +22,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.client import LOCAL, eventually
 from e2e.cluster.apiserver import free_ports
+from e2e.cluster.places import ROOT
 from e2e.cluster.steps import log_file, tail
 from tests.apiserver.operator_process import SYSTEM
-from tests.apiserver.realm import ADMISSION, OURS, ROOT, Realm
+from tests.apiserver.realm import ADMISSION, OURS, Realm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from e2e.client import eventually
 from e2e.cluster import last_release
+from e2e.cluster.places import ROOT
 from e2e.operate.trespasser import Trespasser
 from tests.apiserver.operator_process import SERVICE_ACCOUNTS, OperatorProcess
-from tests.apiserver.realm import ADMISSION, BINDINGS, CHILDREN, OURS, ROOT, Policy, Realm, stamp
+from tests.apiserver.realm import ADMISSION, BINDINGS, CHILDREN, OURS, Policy, Realm, stamp
 from tests.chart.helm import NAMESPACE, Helm
 
 if TYPE_CHECKING:
