@@ -16,7 +16,7 @@ import yaml
 
 from e2e.cluster import places
 from e2e.cluster.binaries import binary
-from e2e.cluster.node_engine import NETWORK, Engine
+from e2e.cluster.node_engine import NETWORK, Engine, weigh
 from e2e.cluster.node_image import router_manifest
 from e2e.cluster.steps import ClusterError, attempt, lasted, leashed, log_file, run, run_logged, say, step, tail
 
@@ -122,6 +122,7 @@ def create(engine: Engine, nodes: Nodes) -> None:
     say(f"creating three nodes from {nodes.image} … log in {log}")
     command = leashed(binary("kind"), "create", "cluster", "--config", config, "--kubeconfig", places.KUBECONFIG)
     _follow(engine, command, log, start)
+    weigh(len(NODES))
     if nodes.published:
         with step("installing kube-router"):
             run(binary("kubectl"), "apply", "--filename=-", env=_kubeconfig(), given=router_manifest(PUBLISHED_ROUTER))

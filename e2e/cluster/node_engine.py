@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -88,6 +89,17 @@ def podman() -> Engine:
             "KIND_EXPERIMENTAL_PODMAN_NETWORK": NETWORK,
         },
     )
+
+
+def weigh(nodes: int) -> None:
+    """Give each node as much of the processors as a session has, where podman puts all containers into one group.
+
+    Linux shares processors between sessions and groups first, and each server that tests start has a session. All nodes
+    together would get as much as one of them: kube-proxy then needs half a minute to follow a Service.
+    """
+    for file, weight in ((Path("cpu/libpod_parent/cpu.shares"), 1024), (Path("libpod_parent/cpu.weight"), 100)):
+        with suppress(OSError):  # not this version of cgroups, another container engine, or not allowed
+            (Path("/sys/fs/cgroup") / file).write_text(str(nodes * weight))
 
 
 def podman_configuration(runc: Path, files: int, processes: int) -> str:
