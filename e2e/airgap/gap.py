@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from e2e.cluster import cluster, kind, places
 from e2e.cluster.prerequisites import FOR_CAPTURES, require
-from e2e.cluster.steps import ClusterError, run
+from e2e.cluster.steps import ClusterError, run, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,12 +79,11 @@ class Capture:
         require(FOR_CAPTURES)
         engine = cluster.engine()
         pid = engine.run("inspect", "--format", "{{.State.Pid}}", self._node).strip()
-        with self._said.open("w") as said:
-            self._process = subprocess.Popen(
-                ["nsenter", f"--net=/proc/{pid}/ns/net", "tcpdump", "-i", "any", "-n", "-U", "-s", "96", "-B", "16384",
-                 "-Z", "root", "-w", str(self.file), f"src net {kind.POD_SUBNET} and {_BEGINS}"],
-                stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
-            )  # fmt: skip
+        self._process = started(
+            self._said,
+            "nsenter", f"--net=/proc/{pid}/ns/net", "tcpdump", "-i", "any", "-n", "-U", "-s", "96", "-B", "16384",
+            "-Z", "root", "-w", self.file, f"src net {kind.POD_SUBNET} and {_BEGINS}",
+        )  # fmt: skip
         deadline = time.monotonic() + 20
         while "listening on" not in self._said.read_text():
             if self._process.poll() is not None or time.monotonic() > deadline:

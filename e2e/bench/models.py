@@ -13,7 +13,6 @@ import json
 import os
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,8 +28,10 @@ from bailiwick.cluster.api import Api
 from bailiwick.cluster.connection import Connection
 from e2e.client import Client, eventually
 from e2e.cluster.apiserver import ApiServer, free_ports
+from e2e.cluster.steps import started
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterable, Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -236,7 +237,6 @@ def running(kubeconfig: Path) -> Iterator[Process]:
     """The operator, in its own process group; ended by a signal to it alone."""
     (port,) = free_ports(1)
     environment = {
-        **os.environ,
         "KUBECONFIG": str(kubeconfig),
         "BAILIWICK_GATE_IMAGE": "registry.example/gate:1",
         "BAILIWICK_WEIGHTS_IMAGE": "registry.example/weights:1",
@@ -244,11 +244,7 @@ def running(kubeconfig: Path) -> Iterator[Process]:
     }
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "operator.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "bailiwick.cli", "operator"],
-                env=environment, stdout=output, stderr=output, start_new_session=True,
-            )  # fmt: skip
+        process = started(log, sys.executable, "-m", "bailiwick.cli", "operator", env=environment)
         try:
             yield Process(process, port, log)
         finally:

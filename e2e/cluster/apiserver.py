@@ -27,7 +27,7 @@ from e2e.client import ApiError, Client, documents, eventually
 from e2e.cluster.binaries import PROGRAMS, binaries, binary, of_version
 from e2e.cluster.credentials import Authority, write_kubeconfig
 from e2e.cluster.places import LOGS
-from e2e.cluster.steps import ClusterError, log_file, tail
+from e2e.cluster.steps import ClusterError, log_file, started, tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -260,13 +260,8 @@ class ApiServer:
     def _run(self, name: str, *arguments: str) -> None:
         program = binary(of_version(name, MINOR))  # may build it, so before the log is opened
         log = self._log(name)
-        with log.open("wb") as output:
-            # A process group of its own: Ctrl-C reaches the tests, which then end the servers in order. Called by its
-            # plain name whatever its version is: controllers sign what they write with what they are called.
-            self._processes[name] = subprocess.Popen(
-                [name, *arguments], executable=program, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                start_new_session=True, cwd=self.folder,
-            )  # fmt: skip
+        # By its plain name whatever its version is: controllers sign what they write with what they are called.
+        self._processes[name] = started(log, program, *arguments, folder=self.folder, name=name)
         with (self.folder / "pids").open("a") as pids:
             pids.write(f"{self._processes[name].pid}\n")
 

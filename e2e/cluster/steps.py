@@ -107,6 +107,27 @@ def run_logged(log: Path, *command: str | Path, env: Mapping[str, str] | None = 
         raise ClusterError(f"`{_shown(command)}` failed ({code}); the end of {log}:\n{tail(log)}")
 
 
+def started(
+    log: Path, *command: str | Path, env: Mapping[str, str] | None = None, folder: Path | None = None, name: str = ""
+) -> subprocess.Popen[bytes]:
+    """Start a program that goes on beside us, with its output in `log`; whoever asked for it ends it.
+
+    It gets a session of its own: Ctrl-C reaches us alone, and we end what we started in order. `name` is what it is
+    called by, where that is not the file's.
+    """
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [name or str(command[0]), *map(str, command[1:])],
+            executable=command[0],
+            env={**os.environ, **(env or {})},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
 def leashed(*command: str | Path) -> list[str]:
     """The command, such that it dies with us even when we are killed: nobody else would end it."""
     leash = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []

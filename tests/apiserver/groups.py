@@ -15,7 +15,7 @@ import httpx
 from e2e.client import LOCAL, documents, eventually
 from e2e.cluster.apiserver import free_ports
 from e2e.cluster.binaries import binary, module_folder
-from e2e.cluster.steps import log_file, tail
+from e2e.cluster.steps import log_file, started, tail
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,12 +45,10 @@ class GroupController:
         self._grant(config)
         for file in documents(config / "webhook" / "manifests.yaml"):
             server.client.apply(self._on_loopback(file))
-        with self.log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [binary("lws-controller"), f"--config={self._configuration()}"], stdin=subprocess.DEVNULL,
-                stdout=output, stderr=output, start_new_session=True,
-                env={**os.environ, "KUBECONFIG": str(server.kubeconfig(IDENTITY, []))},
-            )  # fmt: skip
+        self.process = started(
+            self.log, binary("lws-controller"), f"--config={self._configuration()}",
+            env={"KUBECONFIG": str(server.kubeconfig(IDENTITY, []))},
+        )  # fmt: skip
 
     def until_ready(self) -> Self:
         """Wait until its webhooks answer."""

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from e2e.client import LOCAL, eventually
 from e2e.cluster.apiserver import free_ports
 from e2e.cluster.places import ROOT
-from e2e.cluster.steps import log_file, tail
+from e2e.cluster.steps import log_file, started, tail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,6 @@ class OperatorProcess:
         self.log = log_file(f"operator-{os.getpid()}-{name}-{self.port}")
         kubeconfig = server.kubeconfig(IDENTITY, groups)
         environment = {
-            **os.environ,
             "KUBECONFIG": str(kubeconfig),
             "BAILIWICK_GATE_IMAGE": f"registry.example/gate@{DIGEST}",
             "BAILIWICK_WEIGHTS_IMAGE": f"registry.example/weights@{DIGEST}",
@@ -50,11 +49,7 @@ class OperatorProcess:
             "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}",
             **variables,
         }
-        with self.log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "bailiwick.cli", "operator"], env=environment, stdin=subprocess.DEVNULL,
-                stdout=output, stderr=output, start_new_session=True,
-            )  # fmt: skip
+        self.process = started(self.log, sys.executable, "-m", "bailiwick.cli", "operator", env=environment)
 
     def until_leading(self) -> Self:
         """Wait until it holds the lease and has read everything."""

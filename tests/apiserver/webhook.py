@@ -9,7 +9,6 @@ import base64
 import os
 import socket
 import ssl
-import subprocess
 import sys
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from e2e.client import LOCAL, eventually
 from e2e.cluster.apiserver import free_ports
 from e2e.cluster.places import ROOT
-from e2e.cluster.steps import log_file, tail
+from e2e.cluster.steps import log_file, started, tail
 from tests.apiserver.operator_process import SYSTEM
 from tests.apiserver.realm import ADMISSION, OURS, Realm
 
@@ -47,7 +46,6 @@ class Replica:
         self.log = log_file(f"admission-{os.getpid()}-{port}")
         groups = ("system:serviceaccounts", f"system:serviceaccounts:{SYSTEM}")
         environment = {
-            **os.environ,
             "KUBECONFIG": str(realm.server.kubeconfig(ACCOUNT, groups)),
             "BAILIWICK_HOST": "127.0.0.1",
             "BAILIWICK_ADMISSION_PORT": str(port),
@@ -56,11 +54,7 @@ class Replica:
             "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}",
             **variables,
         }
-        with self.log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "bailiwick.cli", "admission"], env=environment, stdin=subprocess.DEVNULL,
-                stdout=output, stderr=output,
-            )  # fmt: skip
+        self.process = started(self.log, sys.executable, "-m", "bailiwick.cli", "admission", env=environment)
 
     def missing(self) -> list[str]:
         """What it says that it lacks; nothing when it is ready. AssertionError while it does not answer."""

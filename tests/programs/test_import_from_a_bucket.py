@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import subprocess
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from e2e.client import eventually
 from e2e.cluster.apiserver import free_ports
 from e2e.cluster.binaries import binary
 from e2e.cluster.services import STORAGE_KEYS, put_object
-from e2e.cluster.steps import log_file
+from e2e.cluster.steps import log_file, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,15 +50,12 @@ class Storage:
         self.endpoint = f"http://127.0.0.1:{self.port}"
         for name in ("metadata", "objects"):
             (root / name).mkdir()
-        with log_file(f"versitygw-{os.getpid()}-{self.port}").open("wb") as output:
-            self.process = subprocess.Popen(
-                [
-                    str(binary("versitygw")), "--port", f"127.0.0.1:{self.port}",
-                    "posix", "--sidecar", str(root / "metadata"), str(root / "objects"),
-                ],
-                env={**os.environ, "ROOT_ACCESS_KEY": ACCESS, "ROOT_SECRET_KEY": SECRET},
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-            )  # fmt: skip
+        self.process = started(
+            log_file(f"versitygw-{os.getpid()}-{self.port}"),
+            binary("versitygw"), "--port", f"127.0.0.1:{self.port}",
+            "posix", "--sidecar", root / "metadata", root / "objects",
+            env={"ROOT_ACCESS_KEY": ACCESS, "ROOT_SECRET_KEY": SECRET},
+        )  # fmt: skip
         eventually(self._answers, what="the storage answers", every=0.1)
         self.put("", b"")
         for path, content in FILES.items():
