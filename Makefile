@@ -21,7 +21,7 @@ PROGRAMS := tests/gate tests/programs
 API := tests/apiserver tests/border tests/chart
 APART := tests/apiserver tests/border $(PROGRAMS)
 # One suite after the other, so that the servers of one are gone before the next: a server costs while nobody asks it.
-RUN_API := for suite in $(API); do $(BIN)/python -m pytest $$suite -m apiserver --numprocesses 3 --dist loadfile || failed=1; done
+RUN_API := for suite in $(API); do $(BIN)/python -m pytest $$suite -m apiserver --numprocesses 2 --dist loadfile || failed=1; done
 ENGINES := e2e/engines e2e/gate
 # Bailiwick has to act within 15 s there, so nothing runs beside them.
 DRILLS := e2e/operate/test_drills.py
