@@ -201,6 +201,7 @@ def run(drill: Drill) -> Outcome:
         begun = time.monotonic()
         eventually(lambda: at.work.is_served(name), what="Bailiwick acts again", every=0.05)
         seconds = time.monotonic() - begun
+        at.work.end()  # a model that is asked for while we count would count as lost
         with suppress(AssertionError):  # what is missing then is counted
             eventually(lambda: not at.work.missing(), what="every model is served", seconds=PROMPT)
         return Outcome(

@@ -178,6 +178,10 @@ class Work:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Ask for nothing more."""
         self._over.set()
         self._worker.join()
 
@@ -194,12 +198,12 @@ class Work:
             try:
                 self._realm.client.create(manifest)
             except (ApiError, httpx.HTTPError) as error:
-                if isinstance(error, ApiError) and error.code == httpx.codes.CONFLICT:
-                    break  # the answer of a try before was lost
-                self._over.wait(0.2)
-            else:
-                break
-        self.asked.append(name)
+                # After a conflict it is there: the answer of a try before was lost.
+                if not isinstance(error, ApiError) or error.code != httpx.codes.CONFLICT:
+                    self._over.wait(0.2)
+                    continue
+            self.asked.append(name)
+            break
         return name
 
     def is_served(self, name: str) -> bool:
