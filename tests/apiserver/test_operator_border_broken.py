@@ -31,16 +31,15 @@ from tests.apiserver.test_operator_canary import (
     proved,
     shown,
 )  # fmt: skip
+from tests.apiserver.worlds import Rights
 from tests.in_tree import POLICIES, needs_pin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from e2e.client import Manifest
 
 pytestmark = pytest.mark.apiserver
 
-RBAC = "rbac.authorization.k8s.io/v1"
 POLICY, PIN = "ValidatingAdmissionPolicy", "MutatingAdmissionPolicy"
 BEGIN, END = "<!-- broken: written by tests/apiserver/test_operator_border_broken.py -->\n", "<!-- end of broken -->\n"
 TICK = 1.2
@@ -252,32 +251,6 @@ def test_every_repair_is_counted_and_told(scene: Scene, operator: OperatorProces
     )  # fmt: skip
     status = scene.policy.status()
     assert status["lastProof"] >= status["enforcedSince"]
-
-
-class Rights:
-    """A ClusterRole that loses some of its rules, and gets them back."""
-
-    def __init__(self, realm: Realm, name: str) -> None:
-        self._realm = realm
-        self._name = name
-        self._rules: list[Manifest] = realm.client.get(RBAC, "ClusterRole", name)["rules"]
-
-    def without(self, group: str, verbs: set[str]) -> None:
-        """Take verbs away on everything of an API group."""
-        kept = [
-            rule | {"verbs": [verb for verb in rule["verbs"] if verb not in verbs]}
-            if group in rule["apiGroups"]
-            else rule
-            for rule in self._rules
-        ]
-        self._put([rule for rule in kept if rule["verbs"]])
-
-    def back(self) -> None:
-        """As it was."""
-        self._put(self._rules)
-
-    def _put(self, rules: list[Manifest]) -> None:
-        self._realm.client.patch(RBAC, "ClusterRole", self._name, {"rules": rules})
 
 
 def test_an_operator_that_may_not_mend_names_what_is_gone(scene: Scene, rows: Rows, operator: OperatorProcess) -> None:

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from e2e.client import Manifest
     from tests.apiserver.realm import Policy
+
+RBAC = "rbac.authorization.k8s.io/v1"
 
 
 def served_team(world: Realm, policy: Policy) -> str:
@@ -44,3 +47,29 @@ def looking(realm: Realm, name: str, **environment: str) -> Iterator[OperatorPro
         yield process.until_leading()
     finally:
         process.stop()
+
+
+class Rights:
+    """A ClusterRole that loses some of its rules, and gets them back."""
+
+    def __init__(self, realm: Realm, name: str) -> None:
+        self._realm = realm
+        self._name = name
+        self._rules: list[Manifest] = realm.client.get(RBAC, "ClusterRole", name)["rules"]
+
+    def without(self, group: str, verbs: set[str]) -> None:
+        """Take verbs away on everything of an API group."""
+        kept = [
+            rule | {"verbs": [verb for verb in rule["verbs"] if verb not in verbs]}
+            if group in rule["apiGroups"]
+            else rule
+            for rule in self._rules
+        ]
+        self._put([rule for rule in kept if rule["verbs"]])
+
+    def back(self) -> None:
+        """As it was."""
+        self._put(self._rules)
+
+    def _put(self, rules: list[Manifest]) -> None:
+        self._realm.client.patch(RBAC, "ClusterRole", self._name, {"rules": rules})

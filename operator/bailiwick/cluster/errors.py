@@ -49,16 +49,31 @@ class Expired(Transient):
     """The resourceVersion or continue token is too old (410): list again."""
 
 
+class Forbidden(Transient):
+    """We may not (403). Rights come back, quotas get room.
+
+    An API server that has just started forbids everything until it has read who may do what.
+    """
+
+
 class Conflict(ApiError):  # noqa: N818
     """Somebody changed the object meanwhile (409): look at it again and decide anew, soon."""
 
 
 class Terminal(ApiError):  # noqa: N818
-    """The same request will be refused again (400, 403, 404, 422, …): somebody has to change something first."""
+    """The same request will be refused again (400, 404, 422, …): somebody has to change something first."""
 
 
 class NotFound(Terminal):
     """The object, or the kind itself, is not there (404)."""
+
+
+_OF_STATUS: Mapping[int, type[ApiError]] = {
+    HTTPStatus.FORBIDDEN: Forbidden,
+    HTTPStatus.NOT_FOUND: NotFound,
+    HTTPStatus.CONFLICT: Conflict,
+    HTTPStatus.GONE: Expired,
+}
 
 
 def refusal(call: str, status: int, body: bytes, *, retry_after: str | None = None) -> ApiError:
@@ -86,17 +101,9 @@ def unreachable(call: str, error: BaseException) -> Transient:
 def _type(code: int, said: Mapping[str, Any]) -> type[ApiError]:
     if str(said.get("message", "")).startswith(_MISSPELT):
         return Terminal
-    match code:
-        case HTTPStatus.CONFLICT:
-            return Conflict
-        case HTTPStatus.NOT_FOUND:
-            return NotFound
-        case HTTPStatus.GONE:
-            return Expired
-        case _ if code in _RETRIED or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return Transient
-        case _:
-            return Terminal
+    if code in _RETRIED or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Transient
+    return _OF_STATUS.get(code, Terminal)
 
 
 def _status(body: bytes) -> Mapping[str, Any]:

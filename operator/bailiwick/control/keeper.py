@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from bailiwick.cluster import exact, resources
-from bailiwick.cluster.errors import ApiError, NotFound, Terminal
+from bailiwick.cluster.errors import ApiError, Forbidden, NotFound, Terminal
 from bailiwick.cluster.exact import Fault
 from bailiwick.control.alarm import guard_of
 from bailiwick.control.chart import NAME, read_chart
@@ -93,7 +93,7 @@ class KeeperLoop:
         concerned = self._concerned(chart, guard_of(manifest))
         try:
             fault = await self._writer.keep(chart.as_installed(manifest), manager=chart.manager)
-        except Terminal as error:  # the queue tries anything else again soon
+        except (Forbidden, Terminal) as error:  # the queue tries anything else again soon
             if key not in self._failing:
                 self._alarm.failed(manifest, Fault.CHANGED if live else Fault.GONE, error, concerned)
             self._failing.add(key)

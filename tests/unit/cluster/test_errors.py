@@ -9,6 +9,7 @@ from bailiwick.cluster.errors import (
     ApiError,
     Conflict,
     Expired,
+    Forbidden,
     NotFound,
     Terminal,
     Transient,
@@ -31,7 +32,7 @@ STATUS = {
     [
         (400, Terminal),
         (401, Transient),
-        (403, Terminal),
+        (403, Forbidden),
         (404, NotFound),
         (405, Terminal),
         (408, Transient),
@@ -51,9 +52,10 @@ def test_the_status_decides(code: int, kind: type[ApiError]) -> None:
     assert type(refusal("get pods a", code, b"{}")) is kind
 
 
-def test_not_found_is_terminal_and_expired_is_transient() -> None:
+def test_not_found_is_terminal_and_the_expired_and_the_forbidden_are_transient() -> None:
     assert issubclass(NotFound, Terminal)
     assert issubclass(Expired, Transient)
+    assert issubclass(Forbidden, Transient)
 
 
 def test_what_the_server_said_is_kept() -> None:
