@@ -15,7 +15,7 @@ from kubernetes.aio.config import incluster_config
 from bailiwick.cluster import resources as r
 from bailiwick.cluster.api import Api
 from bailiwick.cluster.connection import Connection
-from bailiwick.cluster.errors import Conflict, NotFound, Terminal, Transient
+from bailiwick.cluster.errors import Conflict, Forbidden, NotFound, Terminal, Transient
 from tests.apiserver.children import config_map, deployment
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ async def test_a_misspelt_field_is_terminal_in_every_verb(api: Api, namespace: s
 
 async def test_who_may_not_is_told_so(apiserver: ApiServer, namespace: str) -> None:
     async with await Connection.open(kubeconfig=str(apiserver.kubeconfig("jane", ["product"]))) as connection:
-        with pytest.raises(Terminal, match='User "jane" cannot get resource "configmaps"') as error:
+        with pytest.raises(Forbidden, match='User "jane" cannot get resource "configmaps"') as error:
             await Api(connection).get(r.CONFIG_MAPS, "a", namespace)
     assert (error.value.status, error.value.reason) == (403, "Forbidden")
 
@@ -106,7 +106,7 @@ async def test_in_a_pod_the_service_account_s_token_is_used_and_read_again_when_
         issued = client.create(asked, namespace=namespace, subresource="token")
         token.write_text(issued["status"]["token"] + "\n")
         now[0] += timedelta(minutes=2)
-        with pytest.raises(Terminal, match=f'User "system:serviceaccount:{namespace}:default" cannot get'):
+        with pytest.raises(Forbidden, match=f'User "system:serviceaccount:{namespace}:default" cannot get'):
             await Api(connection).get(r.CONFIG_MAPS, "a", namespace)
 
 

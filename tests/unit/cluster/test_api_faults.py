@@ -15,7 +15,7 @@ from kubernetes.aio.client import Configuration
 
 from bailiwick.cluster.api import Api
 from bailiwick.cluster.connection import Connection
-from bailiwick.cluster.errors import Expired, Terminal, Transient
+from bailiwick.cluster.errors import Expired, Forbidden, Transient
 from bailiwick.cluster.lease import LeaseLostError
 from bailiwick.cluster.resources import CONFIG_MAPS
 from tests.unit.cluster.fake_apiserver import WatchStream, fake_apiserver, listing, status, thing
@@ -303,7 +303,7 @@ async def test_deleting_what_is_not_there_is_fine_and_what_is_forbidden_is_not()
 
     async with fake_apiserver(answer) as connection:
         await Api(connection).delete(CONFIG_MAPS, "gone", "clinic")
-        with pytest.raises(Terminal):
+        with pytest.raises(Forbidden):
             await Api(connection).delete(CONFIG_MAPS, "kept", "clinic")
 
 
