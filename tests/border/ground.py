@@ -12,8 +12,9 @@ from bailiwick.api.resource import API_VERSION
 from bailiwick.preview.defaults import pinned
 from bailiwick.residency import border
 from bailiwick.residency.jurisdictions import Atlas
+from bailiwick.residency.nodes import LABEL_PREFIX
 from bailiwick.residency.policies import CompiledPolicy, compile_policy, exempt_namespaces
-from bailiwick.residency.territories import GOVERNED_LABEL, LABEL_PREFIX, RESIDENT, label_of
+from bailiwick.residency.territories import GOVERNED_LABEL, RESIDENT, label_of
 from e2e.client import ApiError, Client, Manifest, eventually
 from tests.in_tree import PINS
 

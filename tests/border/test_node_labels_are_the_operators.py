@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bailiwick.residency.territories import LABEL_PREFIX
+from bailiwick.residency.nodes import LABEL_PREFIX
 from e2e.client import ApiError
 from tests.border.ground import Ground, refused
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bailiwick.residency.territories import LABEL_PREFIX
+from bailiwick.residency.nodes import LABEL_PREFIX
 from e2e.client import Client, eventually
 from tests.border.ground import Governed, Ground, authored, pod, refused, territory
 

@@ -4,6 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+LABEL_PREFIX = "bailiwick.dev.node-restriction.kubernetes.io/"
+"""Before the names of policies in the labels of nodes inside. NodeRestriction keeps kubelets from labels under this
+prefix, the in-tree policy bailiwick-nodes everybody else.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Taint:
@@ -38,10 +43,13 @@ class Node:
 
 
 def read_node(raw: Mapping[str, Any]) -> Node:
-    """The node from its manifest; fields that are missing are empty, and a node without a Ready condition is not."""
+    """The node from its manifest; fields that are missing are empty, and a node without a Ready condition is not.
+
+    Our own labels are left out: they follow from what is believed about a node, and say nothing about it.
+    """
     metadata, spec, status = (raw.get(part) or {} for part in ("metadata", "spec", "status"))
     info = status.get("nodeInfo") or {}
-    labels = metadata.get("labels") or {}
+    labels = {key: value for key, value in (metadata.get("labels") or {}).items() if not key.startswith(LABEL_PREFIX)}
     taints = tuple(
         Taint(taint.get("key") or "", taint.get("value") or "", taint.get("effect") or "")
         for taint in spec.get("taints") or ()

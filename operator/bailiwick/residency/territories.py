@@ -21,12 +21,10 @@ from bailiwick.api.territory import (
     TerritoryStorage,
 )
 from bailiwick.residency.facts import Fact, NodeFacts, seconds_until
+from bailiwick.residency.nodes import LABEL_PREFIX
 from bailiwick.residency.policies import CompiledPolicy, Limits
 from bailiwick.residency.rules import judge, waived_by
 from bailiwick.residency.verdict import Reason, Verdict, refuse
-
-LABEL_PREFIX = "bailiwick.dev.node-restriction.kubernetes.io/"
-"""NodeRestriction keeps kubelets from labels under this prefix, the in-tree policy bailiwick-nodes everybody else."""
 
 RESIDENT = "resident"
 """Value of the label of a node that is inside."""

@@ -211,6 +211,19 @@ async def test_what_was_never_written_of_a_policy_that_could_not_be_read_was_not
         assert bool(writer.alarms) == alarms
 
 
+async def test_a_territory_is_old_when_its_node_changed_and_not_when_another_policy_labelled_it(ground: Ground) -> None:
+    """No event tells of what we wrote ourselves, so nobody would draw the Territory anew."""
+    ground.statement()
+    ground.node(labels={label_of("other"): "resident"})
+    loop = territory_loop(ground, Remembering(), Telling())
+    await loop.reconcile("health")
+    policy = ground.world.policies()["health"]
+    ground.node()
+    assert loop.judged(policy, "n")
+    ground.node(labels={"type": "virtual-kubelet"})
+    assert not loop.judged(policy, "n")
+
+
 async def test_a_policy_that_is_gone_is_known_by_what_it_left(ground: Ground) -> None:
     ground.node(labels={label_of("left"): "resident"})
     ground.put("territories", "drawn", spec={"nodes": {}})

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bailiwick.residency.nodes import Node, Taint, read_node
+from bailiwick.residency.territories import label_of
 
 WHOLE = {
     "metadata": {"name": "n1", "uid": "u1", "labels": {"a": "b"}},
@@ -37,6 +38,11 @@ def test_a_whole_node_is_read() -> None:
         cordoned=True,
         virtual="",
     )
+
+
+def test_the_labels_that_say_who_a_node_is_inside_for_are_not_read() -> None:
+    """They follow from the facts: facts that follow from them would be old as soon as they are acted upon."""
+    assert read_node({"metadata": {"labels": {label_of("health"): "resident", "a": "b"}}}).labels == {"a": "b"}
 
 
 @pytest.mark.parametrize(
