@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bailiwick.cluster import resources, trim
+from bailiwick.cluster import resources
 from bailiwick.cluster.errors import NotFound
 from bailiwick.residency.audit import runs
+from bailiwick.residency.nodes import read_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,9 @@ class Witness:
         if territory is None or node in (territory["spec"].get("nodes") or {}):
             return False
         live, known = await self._live(resources.NODES, node), self._nodes.get(("", node))
-        return live is known is None or (live is not None and known is not None and _content(live) == _content(known))
+        if live is None or known is None:
+            return live is known
+        return read_node(live) == read_node(known)
 
     async def _live(self, resource: Resource, name: str) -> Raw | None:
         key = (resource.plural, name)
@@ -58,10 +61,3 @@ async def still_there(api: Api, pod: Pod) -> Raw | None:
         return None
     same = live["metadata"]["uid"] == pod.uid and (live.get("spec") or {}).get("nodeName") == pod.node
     return live if same and runs(live) else None
-
-
-def _content(node: Raw) -> Raw:
-    """What is judged of a node: its heartbeats make it no other."""
-    trimmed = trim.node(node)
-    metadata = {key: value for key, value in trimmed["metadata"].items() if key != "resourceVersion"}
-    return {**trimmed, "metadata": metadata}

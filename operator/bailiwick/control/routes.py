@@ -9,6 +9,7 @@ from bailiwick.control.queue import Priority
 from bailiwick.control.stores import BY_ENDPOINT, BY_IMPORT, BY_MODEL, BY_PROFILE, PREFIX
 from bailiwick.residency.border import policy_of
 from bailiwick.residency.egress import CLOSED, EGRESS
+from bailiwick.residency.nodes import LABEL_PREFIX, read_node
 from bailiwick.residency.quarantine import NETWORK_POLICY
 
 if TYPE_CHECKING:
@@ -133,6 +134,12 @@ class Routes:
                 self._queue.add(MODEL, key, priority=priority)
 
     def _node(self, change: Change, priority: Priority) -> None:
+        before, after = change.before, change.after
+        if before and after and read_node(before) == read_node(after):
+            # To look at every policy for every label of a node that leaves many would be the square of the work.
+            for policy in _labelled_otherwise(before, after):
+                self._queue.add(TERRITORY, policy, priority=priority)
+            return
         self._everything(change, priority)
         self._queue.add(AUDIT, ("", change.key[1]), priority=priority)
 
@@ -174,6 +181,12 @@ class Routes:
 
 def _generation(policy: Raw | None) -> int | None:
     return policy["metadata"].get("generation", 0) if policy else None
+
+
+def _labelled_otherwise(before: Raw, after: Raw) -> set[str]:
+    """The policies whose labels on a node differ."""
+    differing = before["metadata"].get("labels", {}).items() ^ after["metadata"].get("labels", {}).items()
+    return {label.removeprefix(LABEL_PREFIX) for label, _ in differing if label.startswith(LABEL_PREFIX)}
 
 
 class SpreadLoop:

@@ -12,6 +12,7 @@ from bailiwick.cluster.errors import refusal
 from bailiwick.cluster.store import Store
 from bailiwick.control.confirm import Witness, still_there
 from bailiwick.residency.audit import read_pod
+from bailiwick.residency.territories import label_of
 
 if TYPE_CHECKING:
     from bailiwick.cluster.resources import Resource
@@ -64,6 +65,11 @@ async def test_a_node_that_is_gone_for_all_is_outside() -> None:
 async def test_a_heartbeat_makes_no_other_node() -> None:
     later = {**NODE, "metadata": {**NODE["metadata"], "resourceVersion": "8"}, "status": {"phase": "beats"}}
     assert await confirmed(Server(Territory=TERRITORY, Node=later), NODE)
+
+
+async def test_a_label_of_another_policy_makes_no_other_node() -> None:
+    labelled = {**NODE, "metadata": {**NODE["metadata"], "labels": {"a": "b", label_of("other"): "resident"}}}
+    assert await confirmed(Server(Territory=TERRITORY, Node=NODE), labelled)
 
 
 async def test_a_node_that_the_stores_have_not_heard_of_is_not_confirmed() -> None:

@@ -24,6 +24,7 @@ from bailiwick.control.routes import (
     SpreadLoop,
 )
 from bailiwick.control.stores import MODEL_LABEL, Stores
+from bailiwick.residency.territories import label_of
 from bailiwick.workload.importing import IMPORT_LABEL
 
 if TYPE_CHECKING:
@@ -146,6 +147,29 @@ def test_a_child_that_moved_to_another_model_concerns_both() -> None:
     assert change
     Routes(stores=stores, queue=queue).changed(stores.services, [change])  # type: ignore[arg-type]
     assert queue.added == {(MODEL, ("clinic", "chat")), (MODEL, ("clinic", "other"))}
+
+
+@pytest.mark.parametrize(
+    ("labels", "keys"),
+    [
+        ({label_of("health"): "resident", "zone": "a"}, set()),
+        ({"zone": "a"}, {(TERRITORY, "health")}),
+        ({label_of("health"): "forged", "zone": "a"}, {(TERRITORY, "health")}),
+        ({label_of("finance"): "resident", "zone": "a"}, {(TERRITORY, "finance"), (TERRITORY, "health")}),
+        ({label_of("health"): "resident", "zone": "b"}, {*ALL, (AUDIT, ("", "n"))}),
+        ({"zone": "b"}, {*ALL, (AUDIT, ("", "n"))}),
+    ],
+    ids=["an annotation", "it is gone", "it is forged", "two at once", "another label", "both"],
+)
+def test_a_policy_s_label_on_a_node_concerns_that_policy_alone(labels: dict[str, str], keys: Any) -> None:
+    stores, queue = Stores(), Noted()
+    stores.nodes.apply_event("ADDED", manifest("n", **{label_of("health"): "resident", "zone": "a"}))
+    changed = manifest("n", **labels)
+    changed["metadata"] |= {"resourceVersion": "2", "annotations": {"beats": "2"}}
+    change = stores.nodes.apply_event("MODIFIED", changed)
+    assert change
+    Routes(stores=stores, queue=queue).changed(stores.nodes, [change])  # type: ignore[arg-type]
+    assert queue.added == keys
 
 
 @pytest.mark.parametrize("happens", ["ADDED", "DELETED"])
