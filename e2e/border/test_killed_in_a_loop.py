@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.border.attempts import NAMESPACE, pod
-from e2e.client import ApiError, Client, Manifest
+from e2e.client import PATIENCE, ApiError, Client, Manifest
 from e2e.demo.attacks import ABROAD, IMAGE
 from e2e.demo.install import SYSTEM
 from e2e.kubectl import wait_until
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SECONDS = 45.0
 BETWEEN_KILLS = 2.0
+LEAST = 23
+"""Processes killed: where all come back within two seconds, one for each time."""
 FREE = "free"
 OURS = "app.kubernetes.io/name=bailiwick"
 STREAM = "border.example/stream"
@@ -38,10 +40,11 @@ def test_nothing_crosses_and_nothing_stops_while_bailiwick_is_killed(installed: 
             "ungoverned": _Stream(admin, _elsewhere),
         }
         with _running(streams):
+            begun = time.monotonic()
             killed = _kill(admin)
+            seconds = time.monotonic() - begun
         bad, good, free = streams["bad"], streams["good"], streams["ungoverned"]
-        print(f"\n{killed} processes killed in {SECONDS:.0f} s; " + "; ".join(f"{k}: {v}" for k, v in streams.items()))
-        assert killed >= SECONDS / BETWEEN_KILLS
+        print(f"\n{killed} processes killed in {seconds:.0f} s; " + "; ".join(f"{k}: {v}" for k, v in streams.items()))
         assert bad.refused
         assert not bad.admitted, "a pod crossed"
         assert all("bailiwick-pods" in said and "WrongPlace" in said for said in bad.refused), bad
@@ -90,9 +93,10 @@ def _running(streams: Mapping[str, _Stream]) -> Iterator[None]:
 
 
 def _kill(admin: Client) -> int:
-    """Take every process away without a word, again and again; how many."""
-    killed, end = 0, time.monotonic() + SECONDS
-    while time.monotonic() < end:
+    """Take every process away without a word, again and again, for longer where they come back slowly; how many."""
+    killed, begun = 0, time.monotonic()
+    while (passed := time.monotonic() - begun) < SECONDS or killed < LEAST:
+        assert passed < SECONDS + PATIENCE, f"only {killed} came back to be killed"
         for each in admin.list("v1", "Pod", SYSTEM, labels=OURS):
             admin.delete("v1", "Pod", each["metadata"]["name"], SYSTEM, grace_seconds=0)
             killed += 1
